@@ -1,0 +1,52 @@
+"""Gradient-flow diagnostics: why a deep network does not train, and what to change.
+
+>>> import gradflow
+>>> gradflow.activation("sigmoid").derivative(10.0)  # doctest: +ELLIPSIS
+np.float64(4.5395807735951...e-05)
+
+Names are loaded when they are first used, so ``import gradflow`` imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from gradflow._version import __version__
+
+if TYPE_CHECKING:
+    from gradflow.activations import activation
+    from gradflow.configs import BenchmarkConfig, ClipConfig, NetworkConfig, TheoryConfig
+    from gradflow.diagnosis import diagnose
+    from gradflow.errors import GradflowError
+
+__all__ = [
+    "BenchmarkConfig",
+    "ClipConfig",
+    "GradflowError",
+    "NetworkConfig",
+    "TheoryConfig",
+    "__version__",
+    "activation",
+    "diagnose",
+]
+
+_HOME = {
+    "BenchmarkConfig": "gradflow.configs",
+    "TheoryConfig": "gradflow.configs",
+    "ClipConfig": "gradflow.configs",
+    "GradflowError": "gradflow.errors",
+    "NetworkConfig": "gradflow.configs",
+    "activation": "gradflow.activations",
+    "diagnose": "gradflow.diagnosis",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'gradflow' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,34 @@
+"""The one exception that becomes a line on stderr and an exit code."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class GradflowError(Exception):
+    """Something the user can put right.
+
+    Parameters
+    ----------
+    message
+        One line: what was wrong, and with which value.
+    hint
+        One line: what to do about it.
+    exit_code
+        Exit status of the command line (2: bad usage or input).
+    """
+
+    def __init__(self, message: str, hint: str | None = None, exit_code: int = 2) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.exit_code = exit_code
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> GradflowError:
+    """Return the error for a misspelt name, with the nearest known ones as its hint."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.5)
+    hint = f"did you mean {', '.join(close)}?" if close else f"known: {', '.join(names)}"
+    return GradflowError(f"unknown {kind} '{name}'", hint)

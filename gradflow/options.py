@@ -1,0 +1,139 @@
+"""Configs: what an experiment is made of. Standard library only.
+
+A field's metadata is its command-line option, so a new field is a new option.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from gradflow.errors import GradflowError
+
+Check = Callable[[str, Any], None]
+
+
+@dataclass(frozen=True)
+class OptionSpec:
+    """How a config field appears on the command line."""
+
+    help: str
+    flags: tuple[str, ...] = ()
+    metavar: str | None = None
+    complete: str | None = None
+    panel: str | None = None
+    check: Check | None = None
+
+
+def option(
+    default: Any,
+    help: str,
+    *flags: str,
+    metavar: str | None = None,
+    complete: str | None = None,
+    panel: str | None = None,
+    check: Check | None = None,
+) -> Any:
+    """Return a dataclass field that is also a command-line option.
+
+    Parameters
+    ----------
+    default
+        Value where the user says nothing.
+    help
+        One line for ``--help``.
+    flags
+        Option names; the field's name with hyphens by default.
+    complete
+        What its values are, for shell completion (a key of `gradflow.cli.options.NAMES`).
+    check
+        Called with the option's name and value; raises `GradflowError`.
+    """
+    spec = OptionSpec(help, flags, metavar, complete, panel, check)
+    return field(default=default, metadata={"option": spec})
+
+
+def validate(config: Any) -> None:
+    """Run the check of every field of `config` whose value is not None.
+
+    Raises
+    ------
+    GradflowError
+        On the first value that its check refuses.
+    """
+    for f in dataclasses.fields(config):
+        spec = f.metadata.get("option")
+        value = getattr(config, f.name)
+        if spec is not None and spec.check is not None and value is not None:
+            spec.check(f"--{f.name.replace('_', '-')}", value)
+
+
+def at_least(minimum: int) -> Check:
+    """Return a check for whole numbers of at least `minimum`."""
+
+    def check(name: str, value: Any) -> None:
+        if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+            raise GradflowError(
+                f"{name} must be a whole number of at least {minimum}, got {value}",
+                f"try {name} {max(minimum, 1)}",
+            )
+
+    return check
+
+
+def positive(name: str, value: Any) -> None:
+    """Refuse anything but a finite number above 0."""
+    if not _is_number(value) or not math.isfinite(value) or value <= 0:
+        raise GradflowError(f"{name} must be a number above 0, got {value}")
+
+
+def non_negative(name: str, value: Any) -> None:
+    """Refuse anything but a finite number of at least 0."""
+    if not _is_number(value) or not math.isfinite(value) or value < 0:
+        raise GradflowError(f"{name} must be a number of at least 0, got {value}")
+
+
+def finite(name: str, value: Any) -> None:
+    """Refuse NaN and infinities."""
+    if not _is_number(value) or not math.isfinite(value):
+        raise GradflowError(f"{name} must be a finite number, got {value}")
+
+
+def check_variance(name: str, value: float) -> None:
+    """Refuse what is no variance, and what is too far from 1 for double precision.
+
+    Raises
+    ------
+    GradflowError
+        If `value` is negative, not finite, or neither 0 nor within 1e±90.
+    """
+    non_negative(name, value)
+    if value and not 1e-90 <= value <= 1e90:
+        raise GradflowError(f"{name} must be 0 or from 1e-90 to 1e90, got {value:g}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def float_list(name: str, text: str) -> tuple[float, ...]:
+    """Return the numbers of a comma list such as ``"100,100,0.5"``.
+
+    Raises
+    ------
+    GradflowError
+        If an item is not a finite number.
+    """
+    items = [item.strip() for item in text.split(",") if item.strip()]
+    try:
+        numbers = tuple(float(item) for item in items)
+    except ValueError:
+        raise GradflowError(
+            f"{name} must be numbers with commas between, got '{text}'", f"like {name} 0.2,0.1"
+        ) from None
+    for number in numbers:
+        finite(name, number)
+    return numbers

@@ -1,0 +1,1 @@
+"""Frozen results, one file per command. Standard library only."""

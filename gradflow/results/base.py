@@ -1,0 +1,241 @@
+"""What every measurement returns: rows, findings, where it came from. Standard library only.
+
+A result is a frozen dataclass. The columns of every view (console table, CSV, Markdown) come
+from the fields of its row class, so one new field is one new column everywhere.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from gradflow._version import __version__
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SCHEMA = 1
+
+R = TypeVar("R", bound="Row")
+
+
+@dataclass(frozen=True)
+class Column:
+    """How a row's field is shown.
+
+    Attributes
+    ----------
+    label
+        Heading of the column.
+    format
+        A format specification (``".3g"``, ``".1%"``), or ``"bar"`` for a log₁₀ drawn as a bar.
+    priority
+        Where a table is too wide, columns with the largest number go first;
+        0 never goes, ``None`` is not for the console (it is in every file).
+    logarithm
+        Whether another column holds its logarithm, which stands alone where this one overflows.
+    """
+
+    label: str
+    format: str = ""
+    priority: int | None = 0
+    logarithm: bool = False
+
+
+def column(
+    label: str,
+    format: str = "",
+    priority: int | None = 0,
+    *,
+    logarithm: bool = False,
+    default: Any = dataclasses.MISSING,
+) -> Any:
+    """Return a dataclass field that carries its `Column`."""
+    shown = Column(label, format, priority, logarithm)
+    return field(default=default, metadata={"column": shown})
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a result's table; subclasses declare their fields with `column`."""
+
+    @classmethod
+    def columns(cls) -> dict[str, Column]:
+        """Return the columns by field name, in order."""
+        return {f.name: f.metadata.get("column", Column(f.name)) for f in dataclasses.fields(cls)}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as a dictionary of plain values."""
+        return {f.name: plain(getattr(self, f.name)) for f in dataclasses.fields(self)}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that a user should know of a result.
+
+    Attributes
+    ----------
+    code
+        Stable name, what ``--fail-on`` matches (``vanishing``, ``dead``, …).
+    severity
+        ``"error"``, ``"warning"`` or ``"info"``.
+    layers
+        Indices of the layers at fault, empty where none is.
+    message
+        What was found, with its evidence.
+    advice
+        What to do about it.
+    """
+
+    code: str
+    severity: str
+    layers: tuple[int, ...]
+    message: str
+    advice: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as a dictionary of plain values."""
+        return {f.name: plain(getattr(self, f.name)) for f in dataclasses.fields(self)}
+
+
+@dataclass(frozen=True)
+class RunMeta:
+    """Where a result came from: enough to run it again."""
+
+    version: str = __version__
+    torch: str | None = None
+    device: str | None = None
+    dtype: str | None = None
+    seeds: tuple[int, ...] = ()
+    threads: int | None = None
+    command: str | None = None
+    config: dict[str, Any] = field(default_factory=dict)
+
+
+def rows_of(row_type: type[Row]) -> Any:
+    """Return a field that holds further rows (a second table) of the given type."""
+    return field(default=(), metadata={"rows_of": row_type})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """Base of every result.
+
+    Subclasses set `command` and `row_type`; whatever fields they add stand beside
+    ``rows`` in the JSON document. Fields made with `rows_of` are further tables.
+    """
+
+    command: ClassVar[str] = ""
+    row_type: ClassVar[type[Row]] = Row
+    REGISTRY: ClassVar[dict[str, type[Result]]] = {}
+
+    records: tuple[Any, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    meta: RunMeta = RunMeta()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.command:
+            Result.REGISTRY[cls.command] = cls
+
+    @property
+    def title(self) -> str:
+        """The answer in words; the heading of the table and of the figure."""
+        return self.command
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the table, a dictionary per row."""
+        return [record.to_dict() for record in self.records]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the whole document as plain values (the contract's JSON layout)."""
+        document: dict[str, Any] = {"schema": SCHEMA, "command": self.command}
+        document["meta"] = plain(dataclasses.asdict(self.meta))
+        document["title"] = self.title
+        for f in self._extra_fields():
+            document[f.name] = plain(getattr(self, f.name))
+        document["rows"] = self.rows()
+        document["findings"] = [finding.to_dict() for finding in self.findings]
+        return document
+
+    @staticmethod
+    def from_dict(document: dict[str, Any]) -> Result:
+        """Return the result that `to_dict` described.
+
+        Raises
+        ------
+        ValueError
+            If the document has another schema number or an unknown command.
+        """
+        if document.get("schema") != SCHEMA or document.get("command") not in Result.REGISTRY:
+            raise ValueError(
+                f"not a gradflow document of schema {SCHEMA}: "
+                f"schema={document.get('schema')!r}, command={document.get('command')!r}"
+            )
+        cls = Result.REGISTRY[document["command"]]
+        extras = {
+            f.name: _revive(f, document[f.name])
+            for f in cls._extra_fields()
+            if f.init and f.name in document
+        }
+        meta = {**document["meta"], "seeds": tuple(document["meta"]["seeds"])}
+        return cls(
+            records=tuple(cls.row_type(**_frozen(row)) for row in document["rows"]),
+            findings=tuple(Finding(**_frozen(f)) for f in document["findings"]),
+            meta=RunMeta(**meta),
+            **extras,
+        )
+
+    @classmethod
+    def _extra_fields(cls) -> Iterator[dataclasses.Field[Any]]:
+        own = {f.name for f in dataclasses.fields(Result)}
+        return (f for f in dataclasses.fields(cls) if f.name not in own)
+
+    # The views: looked up at call time, so that results stay free of every heavy import.
+
+    def save(self, path: str | Path) -> Path:
+        """Write the result to `path`; the suffix chooses the format."""
+        saved: Path = _report().save(self, path)
+        return saved
+
+    def figure(self) -> Figure:
+        """Return the result's figure."""
+        drawn: Figure = _report().figure(self)
+        return drawn
+
+    def __rich__(self) -> Any:
+        return _report().renderable(self)
+
+    def _repr_html_(self) -> str:
+        html: str = _report().html(self)
+        return html
+
+
+def _report() -> Any:
+    return importlib.import_module("gradflow.report")
+
+
+def plain(value: Any) -> Any:
+    """Return `value` with rows, tuples and mappings turned into dictionaries and lists."""
+    if isinstance(value, Row | Finding):
+        return value.to_dict()
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    return value
+
+
+def _revive(f: dataclasses.Field[Any], value: Any) -> Any:
+    row_type = f.metadata.get("rows_of")
+    if row_type is not None:
+        return tuple(row_type(**_frozen(row)) for row in value)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _frozen(row: dict[str, Any]) -> dict[str, Any]:
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}
