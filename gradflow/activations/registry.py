@@ -1,0 +1,69 @@
+"""`ACTIVATIONS` in display order, and `activation`, which finds one by any of its names."""
+
+from __future__ import annotations
+
+import math
+import re
+from functools import lru_cache
+
+from gradflow.activations.base import Activation
+from gradflow.activations.entries import ENTRIES
+from gradflow.errors import GradflowError, unknown_name
+
+ACTIVATIONS: dict[str, Activation] = {entry.name: entry for entry in ENTRIES}
+
+
+def activation(name: str, **parameters: float | None) -> Activation:
+    """Return the activation by that name.
+
+    Parameters
+    ----------
+    name
+        A name or alias; case, ``-``, ``_`` and spaces do not matter.
+    **parameters
+        ``alpha`` for elu and leaky-relu (0.2 unless given; zero and negative values are allowed,
+        as in torch) and for celu (1 unless given; positive). None means the default.
+
+    Raises
+    ------
+    GradflowError
+        For an unknown name, a parameter that the activation does not have, or a value that is
+        not finite or outside the formula's domain.
+    """
+    default = _find(name)
+    given = {key: float(value) for key, value in parameters.items() if value is not None}
+    for key, value in given.items():
+        _check_parameter(default, key, value)
+    return _built(default, tuple(sorted(given.items())))
+
+
+def _find(name: str) -> Activation:
+    wanted = _normalised(name)
+    for entry in ACTIVATIONS.values():
+        if wanted in map(_normalised, (entry.name, *entry.aliases)):
+            return entry
+    raise unknown_name("activation", name, [*ACTIVATIONS, *_aliases()])
+
+
+def _normalised(name: str) -> str:
+    return re.sub(r"[\s_-]+", "", name.lower())
+
+
+def _aliases() -> list[str]:
+    return [alias for entry in ACTIVATIONS.values() for alias in entry.aliases]
+
+
+def _check_parameter(entry: Activation, key: str, value: float) -> None:
+    if key not in entry.parameters:
+        having = [other.name for other in ACTIVATIONS.values() if key in other.parameters]
+        hint = f"{key} is for {', '.join(having)}" if having else "leave it out"
+        raise GradflowError(f"{entry.name} has no {key}", hint)
+    if not math.isfinite(value):
+        raise GradflowError(f"{key} = {value} for {entry.name} is not finite", "give a number")
+
+
+@lru_cache(maxsize=256)
+def _built(default: Activation, parameters: tuple[tuple[str, float], ...]) -> Activation:
+    if default.family is None or not parameters:
+        return default
+    return default.family(**dict(parameters))
