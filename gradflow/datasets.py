@@ -1,0 +1,92 @@
+"""The batch that a measurement runs on, and the loss it is measured with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from gradflow.configs import NetworkConfig
+from gradflow.errors import GradflowError, unknown_name
+
+CLASSES = 10
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Inputs (examples, features) and labels (examples,), int64."""
+
+    inputs: Tensor
+    labels: Tensor
+    classes: int
+
+
+def batch(config: NetworkConfig, dtype: torch.dtype, device: torch.device, index: int = 0) -> Batch:
+    """Return batch number `index` of `config`: the same for every replica.
+
+    ``gaussian`` is one batch of N(0, 1) with as many features as the network is wide, and random
+    labels, drawn from the seed; anything else is the images of a data set in their order, divided
+    by 255, from the beginning again after the last whole batch.
+    """
+    if config.data == "gaussian":
+        generator = torch.Generator().manual_seed(config.seed)
+        inputs = torch.randn(config.batch_size, config.width, generator=generator, dtype=dtype)
+        labels = torch.randint(CLASSES, (config.batch_size,), generator=generator)
+        return Batch(inputs.to(device), labels.to(device), CLASSES)
+    from gradflow.mnist import load
+
+    data = load(None if config.data == "mnist" else config.data)
+    available = len(data.train_images)
+    if config.batch_size > available:
+        raise GradflowError(
+            f"--batch-size {config.batch_size} is more than the {available} images of {data.name}"
+        )
+    start = index % (available // config.batch_size) * config.batch_size
+    taken = slice(start, start + config.batch_size)
+    images = torch.from_numpy(data.train_images[taken])
+    labels = torch.from_numpy(data.train_labels[taken]).long()
+    inputs = images.flatten(1).to(dtype) / 255
+    return Batch(inputs.to(device), labels.to(device), data.classes)
+
+
+def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    return F.cross_entropy(logits.flatten(0, 1), labels.repeat(logits.shape[0]), reduction="none")
+
+
+def _one_hot(logits: Tensor, labels: Tensor) -> Tensor:
+    return F.one_hot(labels, logits.shape[-1]).to(logits.dtype).expand_as(logits)
+
+
+def _bce(logits: Tensor, labels: Tensor) -> Tensor:
+    target = _one_hot(logits, labels)
+    return F.binary_cross_entropy_with_logits(logits, target, reduction="none").sum(-1)
+
+
+def _mse(logits: Tensor, labels: Tensor) -> Tensor:
+    return 0.5 * (logits - _one_hot(logits, labels)).square().sum(-1)
+
+
+#: name -> (logits (replicas, examples, classes), labels (examples,)) -> every example's loss.
+#: ``bce`` is sigmoid outputs with binary cross-entropy summed over them, ``mse`` half the squared
+#: distance to the one-hot label.
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "cross-entropy": _cross_entropy,
+    "bce": _bce,
+    "mse": _mse,
+}
+
+
+def loss_function(name: str) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return the named loss.
+
+    Raises
+    ------
+    GradflowError
+        If there is none of that name.
+    """
+    if name not in LOSSES:
+        raise unknown_name("loss", name, LOSSES)
+    return LOSSES[name]

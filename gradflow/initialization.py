@@ -1,0 +1,163 @@
+"""Initialisers by name: the variance of a weight, its distribution, and the biases' rule."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gradflow.errors import unknown_name
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor
+
+
+@dataclass(frozen=True)
+class Initializer:
+    """How the weights and biases of one layer are drawn.
+
+    Attributes
+    ----------
+    variance
+        (fan_in, fan_out) -> variance of one weight.
+    distribution
+        ``"normal"``, ``"uniform"`` or ``"orthogonal"``.
+    bias_variance
+        fan_in -> variance of one bias.
+    bias_distribution
+        ``"normal"`` or ``"uniform"``.
+    bias_mean
+        Added to every bias.
+    """
+
+    variance: Callable[[int, int], float]
+    distribution: str = "normal"
+    bias_variance: Callable[[int], float] = lambda _: 0.0
+    bias_distribution: str = "normal"
+    bias_mean: float = 0.0
+
+
+def _he(fan_in: int, _: int) -> float:
+    return 2.0 / fan_in
+
+
+def _xavier(fan_in: int, fan_out: int) -> float:
+    return 2.0 / (fan_in + fan_out)
+
+
+def _lecun(fan_in: int, _: int) -> float:
+    return 1.0 / fan_in
+
+
+def _third(fan_in: int, _: int = 0) -> float:
+    return 1.0 / (3.0 * fan_in)
+
+
+def _orthogonal(fan_in: int, fan_out: int) -> float:
+    return 1.0 / max(fan_in, fan_out)
+
+
+#: He et al. 2015, Glorot & Bengio 2010, LeCun et al. 1998, Saxe et al. 2014;
+#: ``default`` is torch.nn.Linear's own, U(±1/√fan_in) for weights and biases.
+INITIALIZERS: dict[str, Initializer] = {
+    "default": Initializer(_third, "uniform", _third, "uniform"),
+    "xavier-normal": Initializer(_xavier),
+    "xavier-uniform": Initializer(_xavier, "uniform"),
+    "he-normal": Initializer(_he),
+    "he-uniform": Initializer(_he, "uniform"),
+    "lecun-normal": Initializer(_lecun),
+    "lecun-uniform": Initializer(_lecun, "uniform"),
+    "orthogonal": Initializer(_orthogonal, "orthogonal"),
+}
+
+_ALIASES = {"kaiming": "he", "glorot": "xavier", "pytorch": "default", "torch": "default"}
+
+
+def initializer(name: str) -> Initializer:
+    """Return the named initialiser (``kaiming-normal`` and the like are accepted).
+
+    Raises
+    ------
+    GradflowError
+        If there is none of that name.
+    """
+    head, *tail = name.lower().replace("_", "-").split("-")
+    known = INITIALIZERS.get("-".join([_ALIASES.get(head, head), *tail]))
+    if known is None:
+        raise unknown_name("initialisation", name, INITIALIZERS)
+    return known
+
+
+def configured(
+    name: str,
+    gain: float = 1.0,
+    weight_variance: float | None = None,
+    bias_variance: float | None = None,
+    bias_mean: float = 0.0,
+) -> Initializer:
+    """Return the named initialiser with σ_w², σ_b², a gain and a bias mean put over it."""
+    base = initializer(name)
+    weights = base.variance
+    distribution = base.distribution
+    if weight_variance is not None:
+        variance = weight_variance
+
+        def weights(fan_in: int, _: int) -> float:
+            return variance / fan_in
+
+        distribution = "normal"
+    biases, bias_distribution = base.bias_variance, base.bias_distribution
+    if bias_variance is not None:
+        of_bias = bias_variance
+
+        def biases(_: int) -> float:
+            return of_bias
+
+        bias_distribution = "normal"
+    return Initializer(
+        lambda fan_in, fan_out: gain**2 * weights(fan_in, fan_out),
+        distribution,
+        biases,
+        bias_distribution,
+        bias_mean,
+    )
+
+
+def initialize(
+    weight: Tensor, bias: Tensor | None, how: Initializer, generators: Sequence[Generator]
+) -> None:
+    """Draw replicated parameters in place, replica r from generator r.
+
+    Parameters
+    ----------
+    weight
+        (replicas, fan_out, fan_in).
+    bias
+        (replicas, fan_out) or None.
+    generators
+        One per replica, on the CPU: the numbers are the same on every device.
+    """
+    _, fan_out, fan_in = weight.shape
+    weight_std = math.sqrt(how.variance(fan_in, fan_out))
+    bias_std = math.sqrt(how.bias_variance(fan_in))
+    for replica, generator in enumerate(generators):
+        _draw(weight[replica], how.distribution, weight_std, generator)
+        if bias is not None:
+            _draw(bias[replica], how.bias_distribution, bias_std, generator)
+            bias[replica] += how.bias_mean
+
+
+def _draw(tensor: Tensor, distribution: str, std: float, generator: Generator) -> None:
+    """Fill `tensor` with entries of standard deviation `std`."""
+    import torch
+
+    if distribution == "orthogonal":
+        # Rows or columns are orthonormal, so an entry's variance is 1/max(fan_in, fan_out).
+        torch.nn.init.orthogonal_(tensor, std * math.sqrt(max(tensor.shape)), generator)
+    elif std == 0:
+        tensor.zero_()
+    elif distribution == "uniform":
+        tensor.uniform_(-math.sqrt(3) * std, math.sqrt(3) * std, generator=generator)
+    else:
+        tensor.normal_(0.0, std, generator=generator)

@@ -1,0 +1,99 @@
+"""Result of ``diagnose``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from gradflow.results.base import Result, Row, column
+
+
+@dataclass(frozen=True)
+class LayerRow(Row):
+    """One layer: its weight gradient, its δ, its activation.
+
+    ``gradient_*`` are of the mean loss over the batch with respect to the layer's weight.
+    δ = ∂C/∂z is each example's own. Over several seeds every value is the median.
+    """
+
+    index: int = column("#")
+    name: str = column("layer", priority=6)
+    kind: str = column("kind", priority=None)
+    gradient_norm: float | None = column("‖∂C/∂W‖", ".2e", priority=1, logarithm=True)
+    gradient_log10_norm: float | None = column("log₁₀‖∂C/∂W‖", ".2f", priority=None)
+    gradient_rms: float | None = column("rms g", ".2e", priority=8, logarithm=True)
+    gradient_mean_abs: float | None = column("mean |g|", ".2e", priority=9, logarithm=True)
+    gradient_max_abs: float | None = column("max |g|", ".2e", priority=9, logarithm=True)
+    bias_gradient_norm: float | None = column("‖∂C/∂b‖", ".2e", priority=7, logarithm=True)
+    delta_log10_rms: float | None = column("log₁₀ δ", "bar")
+    predicted_delta_log10_rms: float | None = column("theory", ".2f", priority=2)
+    activation_mean: float | None = column("mean a", ".3g", priority=4, logarithm=True)
+    activation_variance: float | None = column("var a", ".3g", priority=5, logarithm=True)
+    zero_fraction: float | None = column("zero", ".0%", priority=5)
+    dead_fraction: float | None = column("dead", ".0%", priority=2)
+    saturated_fraction: float | None = column("satur.", ".0%", priority=2)
+    update_ratio: float | None = column("update", ".1e", priority=4, logarithm=True)
+    bias_gradient_norm_low: float | None = column("‖∂C/∂b‖ 5 %", ".2e", None, default=None)
+    bias_gradient_norm_high: float | None = column("‖∂C/∂b‖ 95 %", ".2e", None, default=None)
+    predicted_delta_log10_rms_low: float | None = column("theory 5 %", ".2f", None, default=None)
+    predicted_delta_log10_rms_high: float | None = column("theory 95 %", ".2f", None, default=None)
+    example_spread: float | None = column("spread", ".0%", priority=3, default=None)
+    activation_log10_rms: float | None = column("log₁₀ a", ".2f", priority=3, default=None)
+    forward_nonfinite: int | None = column("non-finite a", "d", None, default=None)
+    backward_nonfinite: int | None = column("non-finite δ", "d", None, default=None)
+    delta_log10_rms_low: float | None = column("log₁₀ δ 5 %", ".2f", None, default=None)
+    delta_log10_rms_high: float | None = column("log₁₀ δ 95 %", ".2f", None, default=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiagnosisResult(Result):
+    """Gradient flow through a network at one set of weights.
+
+    Attributes
+    ----------
+    verdict
+        ``healthy``, ``vanishing``, ``exploding``, ``dead``, ``saturated`` or ``broken``.
+    rate
+        Factor by which δ's rms changes per layer going backwards, fitted over the hidden layers.
+    rate_low, rate_high
+        Its 95 % interval over seeds.
+    hidden
+        How many of the rows, from the first, are hidden layers.
+    """
+
+    command: ClassVar[str] = "diagnose"
+    row_type: ClassVar[type[Row]] = LayerRow
+
+    verdict: str = "healthy"
+    rate: float | None = None
+    rate_low: float | None = None
+    rate_high: float | None = None
+    predicted_rate: float | None = None
+    loss: float | None = None
+    hidden: int = 0
+    activation: str | None = None
+    remedies: tuple[Any, ...] = field(default=())
+
+    @property
+    def title(self) -> str:
+        """Say the verdict and what each layer back does to the gradient."""
+        return f"{self.verdict.capitalize()}: {self._flow()}"
+
+    def _flow(self) -> str:
+        if self.verdict == "broken":
+            first = next((r.index for r in self.records if r.forward_nonfinite), None)
+            where = (
+                "a value is not finite" if first is None else f"not finite from layer {first} on"
+            )
+            return where if self.rate is None else f"{where}; {self._rate()}"
+        if self.verdict == "dead":
+            return "units that never fire stop the gradient"
+        return "too few hidden layers for a rate" if self.rate is None else self._rate()
+
+    def _rate(self) -> str:
+        assert self.rate is not None
+        if self.rate <= 0.995:
+            return f"each layer back keeps {100 * self.rate:.3g} % of the gradient"
+        if self.rate >= 1.005:
+            return f"each layer back multiplies the gradient by {self.rate:.3g}"
+        return "every layer passes the gradient on unchanged"
