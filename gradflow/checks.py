@@ -9,8 +9,9 @@ from collections.abc import Callable
 from gradflow.results.base import Finding
 from gradflow.results.diagnosis import DiagnosisResult, LayerRow
 
-#: Decades that δ may lose or gain over all hidden layers before training is at risk.
-DECADES = 3.0
+#: Decades that δ, or the difference between examples, may lose or gain over the hidden layers
+#: before training is at risk: chosen on 120 trained networks (docs/calibration.md).
+DECADES = 2.3
 #: A layer is dead when this share of its units has slope 0 for every example of the batch.
 DEAD = 0.9
 #: A layer is saturated when this share of its slopes lies below 1 % of the largest.
@@ -68,41 +69,55 @@ def dead(result: DiagnosisResult) -> Finding | None:
 
 def vanishing(result: DiagnosisResult) -> Finding | None:
     """δ shrinks on its way back; told apart by its cause: saturation, or small weights."""
-    decades = lost_decades(result)
-    if decades is None or decades < DECADES:
+    lost = lost_decades(result)
+    if lost is None or lost < DECADES:
         return None
-    rows = [row for row in hidden_rows(result) if (row.saturated_fraction or 0) >= SATURATED]
     evidence = (
-        f"δ shrinks by {decades:.1f} decades over {result.hidden} hidden layers "
+        f"δ shrinks by {lost:.1f} decades over {result.hidden} hidden layers "
         f"(a factor of {result.rate:.3g} per layer)"
     )
-    if rows and result.activation not in RECTIFIERS:
+    rows = [row for row in hidden_rows(result) if _on_plateaus(row) >= SATURATED]
+    if rows:
         return Finding(
             "saturated", "error", tuple(row.index for row in rows),
             f"{evidence}, because {_layers(rows)} {'are' if len(rows) > 1 else 'is'} saturated",
             "smaller weights or biases, a normalisation layer, or an activation without plateaus",
         )  # fmt: skip
     return Finding(
-        "vanishing", "error", _far_layers(result), evidence,
-        "weights at the critical variance of the activation (he-normal for ReLU), "
-        "or an activation with a larger slope",
+        "vanishing", "error", _far_layers(result), f"{evidence}, because the weights are small "
+        "for this activation's slopes",
+        "weights at the activation's critical variance, or an activation with a larger slope",
+    )  # fmt: skip
+
+
+def collapsing(result: DiagnosisResult) -> Finding | None:
+    """Every example is mapped to nearly the same point: there is no signal to learn from."""
+    lost = signal_decades(result)
+    if lost is None or lost < DECADES:
+        return None
+    rows = [row for row in hidden_rows(result) if _signal(row) >= DECADES]
+    return Finding(
+        "vanishing", "error", tuple(row.index for row in rows),
+        f"the difference between examples shrinks by {lost:.1f} decades on its way forwards: "
+        f"in {_layers(rows)} every example is nearly the same point",
+        "smaller biases, weights at the critical variance, or normalisation over the batch",
     )  # fmt: skip
 
 
 def exploding(result: DiagnosisResult) -> Finding | None:
     """δ grows on its way back, whatever the weight gradients look like."""
-    decades = lost_decades(result)
-    if decades is None or decades > -DECADES:
+    lost = lost_decades(result)
+    if lost is None or lost > -DECADES:
         return None
     norms = [
         row.gradient_log10_norm
         for row in hidden_rows(result)
         if row.gradient_log10_norm is not None
     ]
-    flat = norms and max(norms) - min(norms) < -decades / 2
+    flat = norms and max(norms) - min(norms) < -lost / 2
     return Finding(
         "exploding", "error", _far_layers(result),
-        f"δ grows by {-decades:.1f} decades over {result.hidden} hidden layers "
+        f"δ grows by {-lost:.1f} decades over {result.hidden} hidden layers "
         f"(a factor of {result.rate:.3g} per layer)"
         + ("; the weight gradients look flat, since the activations are small where δ is large"
            if flat else ""),
@@ -111,17 +126,40 @@ def exploding(result: DiagnosisResult) -> Finding | None:
     )  # fmt: skip
 
 
-#: Activations of which a slope near 0 is sparsity and not saturation.
-RECTIFIERS = frozenset({"relu", "leaky-relu", "relu6"})
+def self_normalising(result: DiagnosisResult) -> Finding | None:
+    """SELU keeps mean 0 and variance 1, within bounds (Klambauer et al. 2017, section 2)."""
+    if result.activation != "selu":
+        return None
+    off = [
+        row
+        for row in hidden_rows(result)
+        if not (
+            abs(row.activation_mean or 0) <= 0.1 and 0.8 <= (row.activation_variance or 0) <= 1.5
+        )
+    ]
+    if not off:
+        return Finding(
+            "self-normalising", "info", (),
+            "self-normalisation holds: mean within ±0.1 and variance within 0.8 to 1.5 everywhere",
+            "",
+        )  # fmt: skip
+    return Finding(
+        "self-normalising", "info", tuple(row.index for row in off),
+        f"self-normalisation is broken in {_layers(off)}: mean beyond ±0.1 or variance outside "
+        "0.8 to 1.5",
+        "lecun-normal weights, zero biases, inputs of mean 0 and variance 1",
+    )  # fmt: skip
+
 
 #: In the order in which they decide the verdict; a new check is one entry.
-CHECKS: tuple[Check, ...] = (broken, dead, vanishing, exploding)
+CHECKS: tuple[Check, ...] = (broken, dead, vanishing, exploding, collapsing, self_normalising)
 
 
 def judged(result: DiagnosisResult, width: int | None = None) -> DiagnosisResult:
     """Return `result` with its findings, and the first one's code as its verdict."""
     findings = [finding for check in CHECKS if (finding := check(result)) is not None]
-    verdict = findings[0].code if findings else "healthy"
+    errors = [finding.code for finding in findings if finding.severity == "error"]
+    verdict = errors[0] if errors else "healthy"
     notes = [] if width is None else [n for n in (noisy(result, width),) if n is not None]
     return dataclasses.replace(result, verdict=verdict, findings=(*findings, *notes))
 
@@ -148,8 +186,35 @@ def lost_decades(result: DiagnosisResult) -> float | None:
     return -math.log10(result.rate) * result.hidden
 
 
+def signal_decades(result: DiagnosisResult) -> float | None:
+    """Return by how many decades the difference between examples shrinks, in amplitude."""
+    rows = hidden_rows(result)
+    known = rows and rows[-1].example_spread is not None and rows[-1].activation_mean != 0
+    return _signal(rows[-1]) if known else None
+
+
+def decades(result: DiagnosisResult) -> float:
+    """Return the worse of the two: what the gradient loses or gains, what the signal loses."""
+    gradient = lost_decades(result)
+    if result.verdict == "dead" or (gradient is None and result.hidden > 1):
+        return math.inf
+    return max(abs(gradient or 0.0), signal_decades(result) or 0.0)
+
+
+def _signal(row: LayerRow) -> float:
+    spread = row.example_spread
+    if spread is None or math.isnan(spread):
+        return 0.0
+    return -0.5 * math.log10(spread) if spread > 0 else math.inf
+
+
+def _on_plateaus(row: LayerRow) -> float:
+    """Share of the slopes that are near 0 on a plateau; an output of 0 is sparsity, not that."""
+    return (row.saturated_fraction or 0.0) - (row.zero_fraction or 0.0)
+
+
 def _far_layers(result: DiagnosisResult) -> tuple[int, ...]:
-    """Layers whose δ is a thousand times away from the last hidden layer's."""
+    """Layers whose δ is `DECADES` away from the last hidden layer's."""
     rows = hidden_rows(result)
     last = rows[-1].delta_log10_rms
     if last is None:

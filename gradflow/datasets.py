@@ -13,6 +13,7 @@ from gradflow.configs import NetworkConfig
 from gradflow.errors import GradflowError, unknown_name
 
 CLASSES = 10
+_DATA_STREAM = 0x9E3779B9
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ def batch(config: NetworkConfig, dtype: torch.dtype, device: torch.device, index
     by 255, from the beginning again after the last whole batch.
     """
     if config.data == "gaussian":
-        generator = torch.Generator().manual_seed(config.seed)
+        # A stream of its own: the network's first weights are drawn from the seed itself.
+        generator = torch.Generator().manual_seed((config.seed + _DATA_STREAM) % 2**32)
         inputs = torch.randn(config.batch_size, config.width, generator=generator, dtype=dtype)
         labels = torch.randint(CLASSES, (config.batch_size,), generator=generator)
         return Batch(inputs.to(device), labels.to(device), CLASSES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, overload
 
@@ -23,7 +24,7 @@ from gradflow.summary import fit_rates, interval, layer_fields, layer_row
 
 
 @overload
-def diagnose(model: NetworkConfig, /) -> DiagnosisResult: ...
+def diagnose(model: NetworkConfig, /, *, remedies: bool = False) -> DiagnosisResult: ...
 @overload
 def diagnose(
     model: nn.Module,
@@ -42,6 +43,7 @@ def diagnose(
     *,
     loss: Callable[..., Tensor] | None = None,
     lr: float = 0.01,
+    remedies: bool = False,
 ) -> DiagnosisResult:
     """Measure gradient flow through a network, and say what is wrong with it.
 
@@ -57,6 +59,8 @@ def diagnose(
         examples. Cross-entropy by default.
     lr
         Learning rate that the update ratio is for.
+    remedies
+        For a config whose network is unhealthy: change one thing at a time and measure again.
 
     Returns
     -------
@@ -64,7 +68,12 @@ def diagnose(
         One row per layer with weights, in the order of the forward pass.
     """
     if isinstance(model, NetworkConfig):
-        return _diagnose_config(model)
+        result = _diagnose_config(model)
+        if not remedies or result.verdict == "healthy":
+            return result
+        from gradflow.remedies import tried
+
+        return dataclasses.replace(result, remedies=tried(model, result, _diagnose_config))
     from gradflow.inspection import measure_module
 
     measured, examples, averaged = measure_module(model, inputs, targets, loss)

@@ -62,9 +62,8 @@ def example_spread(values: Tensor) -> Tensor:
         (replicas, examples, …).
     """
     flat = values.detach().flatten(2)
-    total = l2_norm(flat).square()
-    common = l2_norm(flat.mean(1)).square() * flat.shape[1]
-    return (1 - common / total).clamp(0, 1)
+    own = flat - flat.mean(1, keepdim=True)
+    return (l2_norm(own) / l2_norm(flat)).square()
 
 
 def accumulator(device: torch.device) -> torch.dtype:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -81,7 +82,7 @@ def test_every_row_is_the_last_times_its_factor(pairs: list[tuple[float, float]]
     weights, slopes = [w for w, _ in pairs][1:], [s for _, s in pairs]
     rows = chain(weights, slopes, cost_slope=2.0).records
     assert len(rows) == 2 * len(slopes)
-    for before, after in zip(rows, rows[1:], strict=False):
+    for before, after in itertools.pairwise(rows):
         assert after.product == before.product * after.value
     for row in rows:
         if row.product:

@@ -83,8 +83,12 @@ def test_a_cosine_of_tiny_gradients_does_not_underflow() -> None:
     assert cosine(tiny, 3 * tiny) == pytest.approx(1, abs=1e-12)
 
 
-def run(steps: int = 5, policy: tuple[str, ...] = ("none", "value", "norm"), **net: Any) -> ClipResult:
-    network = NetworkConfig(**{"device": "cpu", "depth": 4, "width": 16, "init": "he-normal", **net})
+def run(
+    steps: int = 5, policy: tuple[str, ...] = ("none", "value", "norm"), **net: Any
+) -> ClipResult:
+    network = NetworkConfig(
+        **{"device": "cpu", "depth": 4, "width": 16, "init": "he-normal", **net}
+    )
     return clip(network, ClipConfig(steps=steps, policy=policy))
 
 

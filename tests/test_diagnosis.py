@@ -161,7 +161,9 @@ def test_several_seeds_give_a_median_a_band_and_an_interval() -> None:
 
 
 def test_the_band_is_of_the_single_networks() -> None:
-    options = config(act="tanh", depth=4, width=12, seeds=5, data="mnist")  # the same inputs for all
+    options = config(
+        act="tanh", depth=4, width=12, seeds=5, data="mnist"
+    )  # the same inputs for all
     alone = [diagnose(dataclasses.replace(options, seed=s, seeds=1)) for s in range(5)]
     row = diagnose(options).records[0]
     own = [single.records[0].delta_log10_rms for single in alone]
@@ -242,7 +244,9 @@ def test_a_users_model_gets_the_same_verdict_under_mean_and_sum() -> None:
 
 
 def test_a_users_model_is_left_as_it_was() -> None:
-    model = nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(), nn.Linear(8, 3))
+    model = nn.Sequential(
+        nn.Linear(8, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(), nn.Linear(8, 3)
+    )
     before = copy.deepcopy(model.state_dict())
     diagnose(model, torch.randn(16, 8), torch.zeros(16, dtype=torch.long))
     for name, value in model.state_dict().items():
@@ -270,9 +274,9 @@ def test_every_loss_is_the_textbooks(name: str) -> None:
     got = loss_function(name)(logits, labels).view(2, 5)
     p, y = torch.sigmoid(logits), F.one_hot(labels, 10).double()
     truth = {
-        "cross-entropy": -torch.log_softmax(logits, -1).gather(
-            -1, labels.expand(2, 5).unsqueeze(-1)
-        ).squeeze(-1),
+        "cross-entropy": -torch.log_softmax(logits, -1)
+        .gather(-1, labels.expand(2, 5).unsqueeze(-1))
+        .squeeze(-1),
         "bce": -(y * p.log() + (1 - y) * (1 - p).log()).sum(-1),
         "mse": 0.5 * ((logits - y) ** 2).sum(-1),
     }[name]

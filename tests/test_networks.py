@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from gradflow.configs import NetworkConfig
+from gradflow.datasets import batch
 from gradflow.errors import GradflowError
 from gradflow.networks import Block, ReplicatedLinear, ReplicatedNorm, build
 
@@ -55,10 +56,19 @@ def test_residual_adds_the_input_from_the_second_layer_on() -> None:
     torch.testing.assert_close(block(x), x + torch.tanh(block.linear(x)))
 
 
+def test_gaussian_inputs_are_not_the_networks_own_weights() -> None:
+    config = NetworkConfig(width=100, batch_size=100, init="lecun-normal", depth=1)
+    inputs = batch(config, torch.float32, CPU).inputs.flatten()
+    model = build(config, 100, 10, torch.float32, CPU)
+    weights = next(iter(model)).linear.weight.detach().flatten()
+    correlation = torch.corrcoef(torch.stack([inputs, weights]))[0, 1]
+    assert abs(float(correlation)) < 0.04  # four standard errors of 10,000 pairs
+
+
 def test_the_output_layer_has_no_bias_mean() -> None:
     model = built(bias_mean=-10.0)
     assert float(model.output.bias.detach().abs().max()) < 1
-    assert float(list(model)[0].linear.bias.detach().max()) < -9
+    assert float(next(iter(model)).linear.bias.detach().max()) < -9
 
 
 def test_the_layers_have_names() -> None:

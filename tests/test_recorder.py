@@ -48,8 +48,12 @@ def plain_autograd(model: nn.Sequential, inputs: Tensor, labels: Tensor) -> dict
     linears = [m for m in model if isinstance(m, nn.Linear)]
     return {
         "delta_rms": [float(z.grad.square().mean().sqrt()) for z in zs if z.grad is not None],
-        "gradient_norm": [float(m.weight.grad.norm()) for m in linears if m.weight.grad is not None],
-        "bias_gradient_norm": [float(m.bias.grad.norm()) for m in linears if m.bias.grad is not None],
+        "gradient_norm": [
+            float(m.weight.grad.norm()) for m in linears if m.weight.grad is not None
+        ],
+        "bias_gradient_norm": [
+            float(m.bias.grad.norm()) for m in linears if m.bias.grad is not None
+        ],
     }
 
 
@@ -153,7 +157,9 @@ def test_the_model_is_left_as_it_was() -> None:
         assert torch.equal(p, before[name][0])
         assert torch.equal(p.grad, before[name][1])
     assert calls == ["mine", "mine"]
-    assert [len(m._forward_hooks) for m in model.modules()].count(0) == len(list(model.modules())) - 1
+    assert [len(m._forward_hooks) for m in model.modules()].count(0) == len(
+        list(model.modules())
+    ) - 1
     assert all(not m._forward_pre_hooks for m in model.modules())
 
 
@@ -224,5 +230,3 @@ def test_a_recorder_lists_its_layers_in_the_order_of_the_forward_pass() -> None:
         model(torch.randn(2, 20))
     assert [r.name for r in recorder.records] == ["0", "2", "4"]
     assert [r.index for r in recorder.records] == [1, 2, 3]
-
-

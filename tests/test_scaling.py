@@ -25,8 +25,7 @@ def logs(measured: Measurement) -> dict[str, torch.Tensor]:
     square = q["activation_variance"] + q["activation_mean"].square()
     return {
         "delta": q["delta_rms"].log10() + LOG2 * q["delta_exponent"],
-        "weight": q["gradient_norm"].log10()
-        + LOG2 * (q["weight_exponent"] + q["input_exponent"]),
+        "weight": q["gradient_norm"].log10() + LOG2 * (q["weight_exponent"] + q["input_exponent"]),
         "bias": q["bias_gradient_norm"].log10() + LOG2 * q["weight_exponent"],
         "activation": (0.5 * square.log10() + LOG2 * q["activation_exponent"])[:-1],
     }
@@ -98,7 +97,9 @@ def test_stored_activations_are_the_true_ones(name: str, exponent: float) -> Non
     true = torch.from_numpy(phi((z * 2**exponent).numpy()))
     shown, out = activated(phi, z, power, torch.from_numpy(phi((z * 2**exponent).numpy())))
     # 2⁻⁴⁰ of the largest: what an asymptote leaves out (ELU's −α beside 2⁸⁰).
-    torch.testing.assert_close(shown * 2**out, true, rtol=1e-11, atol=1e-11 * float(true.abs().max()))
+    torch.testing.assert_close(
+        shown * 2**out, true, rtol=1e-11, atol=1e-11 * float(true.abs().max())
+    )
 
 
 def test_ldexp_reaches_beyond_what_one_power_holds() -> None:

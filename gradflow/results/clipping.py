@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -64,17 +65,15 @@ class ClipResult(Result):
     @property
     def title(self) -> str:
         """Say what each policy does to the gradient's direction."""
-        kept = [
-            f"{row.policy} keeps {_direction(row.cosine)}"
-            for row in self.records
-            if row.policy != "none"
-        ]
+        kept = [_direction(row) for row in self.records if row.policy != "none"]
         return f"Threshold {self.threshold:g}: " + ("; ".join(kept) or "nothing is clipped")
 
 
-def _direction(cosine: float | None) -> str:
-    if cosine is None:
-        return "no direction (the gradient is 0 or not finite)"
-    if cosine > 1 - 1e-6:
-        return "the gradient's direction"
-    return f"cosine {cosine:.3f} of it"
+def _direction(row: PolicyRow) -> str:
+    if row.cosine is None:
+        return f"{row.policy} meets a gradient that is 0 or not finite"
+    if row.norm_before == row.norm_after:
+        return f"{row.policy} changes nothing"
+    if row.cosine > 1 - 1e-6:
+        return f"{row.policy} keeps the gradient's direction"
+    return f"{row.policy} turns the gradient by {math.degrees(math.acos(row.cosine)):.0f}°"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
-from gradflow.results.base import Result, Row, column
+from gradflow.results.base import Result, Row, column, rows_of
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,22 @@ class LayerRow(Row):
     delta_log10_rms_high: float | None = column("log₁₀ δ 95 %", ".2f", None, default=None)
 
 
+@dataclass(frozen=True)
+class RemedyRow(Row):
+    """One change, and what was measured after it.
+
+    ``decades`` is the larger of what δ loses or gains and of what the difference between examples
+    loses over the hidden layers, in powers of ten of amplitude.
+    """
+
+    remedy: str = column("remedy")
+    verdict: str = column("verdict")
+    rate: float | None = column("rate", ".3g")
+    decades: float = column("decades", ".1f")
+    options: str = column("options")
+    torch: str = column("torch", priority=1)
+
+
 @dataclass(frozen=True, kw_only=True)
 class DiagnosisResult(Result):
     """Gradient flow through a network at one set of weights.
@@ -72,7 +88,7 @@ class DiagnosisResult(Result):
     loss: float | None = None
     hidden: int = 0
     activation: str | None = None
-    remedies: tuple[Any, ...] = field(default=())
+    remedies: tuple[RemedyRow, ...] = rows_of(RemedyRow)
 
     @property
     def title(self) -> str:

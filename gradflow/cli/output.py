@@ -1,0 +1,83 @@
+"""Where a result goes: table, JSON on stdout, files; and what that does to the exit code."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+
+from gradflow.errors import unknown_name
+from gradflow.options import option
+from gradflow.results.base import Result
+
+
+@dataclass(frozen=True)
+class Output:
+    """The options that every command takes.
+
+    Building one checks that every file can be written, before any work starts.
+    """
+
+    json: bool = option(
+        False, "Print the result as one JSON document, and nothing else.", "--json", panel="Output"
+    )
+    output: tuple[str, ...] = option(
+        (),
+        "Also write the result to FILE: .png .svg .pdf .json .csv or .md. Repeatable.",
+        "--output",
+        "-o",
+        metavar="FILE",
+        panel="Output",
+    )
+
+    def __post_init__(self) -> None:
+        if self.output:
+            from gradflow.report.files import check_writable
+
+            for path in self.output:
+                check_writable(path)
+
+    def to(self, path: Path) -> Output:
+        """Return these options with one more output file."""
+        return dataclasses.replace(self, output=(*self.output, str(path)))
+
+    def emit(self, result: Result, fail_on: frozenset[str] = frozenset()) -> None:
+        """Show `result`, write its files, and exit with 1 where a finding is in `fail_on`.
+
+        What Ctrl-C cut short is shown and written as well, and exits with 130.
+        """
+        from gradflow import report
+
+        if self.json:
+            sys.stdout.write(report.jsonfile.dumps(result))
+        else:
+            report.show(result)
+        for path in self.output:
+            report.save(result, path)
+            report.say(f"wrote {path}")
+        if any(finding.code == "interrupted" for finding in result.findings):
+            raise typer.Exit(130)
+        if any(finding.code in fail_on for finding in result.findings):
+            raise typer.Exit(1)
+
+
+#: What --fail-on can name.
+CODES = ("vanishing", "exploding", "dead", "saturated", "broken", "diverged", "underflow")
+
+
+def parse_fail_on(text: str) -> frozenset[str]:
+    """Return the finding codes of a comma list.
+
+    Raises
+    ------
+    GradflowError
+        For a code that no check gives: a misspelt one would never fail.
+    """
+    codes = frozenset(code.strip() for code in text.split(",") if code.strip())
+    for code in sorted(codes):
+        if code not in CODES:
+            raise unknown_name("finding", code, CODES)
+    return codes

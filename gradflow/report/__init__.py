@@ -1,0 +1,71 @@
+"""Views: any result as a table, a figure or a file. Nothing here calculates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gradflow.report import jsonfile, tabular
+from gradflow.report.console import ResultView, say, show
+from gradflow.report.files import check_writable, replacing
+from gradflow.results.base import Result
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["WRITERS", "figure", "html", "jsonfile", "renderable", "save", "say", "show"]
+
+
+def _write_figure(result: Result, path: Path) -> None:
+    from gradflow.report import figures
+
+    figures.write(result, path)
+
+
+#: How each suffix is written; a new format is one entry.
+WRITERS: dict[str, Callable[[Result, Path], None]] = {
+    ".png": _write_figure,
+    ".svg": _write_figure,
+    ".pdf": _write_figure,
+    ".json": jsonfile.write,
+    ".csv": tabular.write_csv,
+    ".md": tabular.write_markdown,
+}
+
+
+def save(result: Result, path: str | Path) -> Path:
+    """Write `result` to `path`, whole or not at all; the suffix chooses the format.
+
+    Raises
+    ------
+    GradflowError
+        If the suffix is unknown or the file cannot be written.
+    """
+    target = check_writable(path)
+    with replacing(target) as temporary:
+        WRITERS[target.suffix.lower()](result, temporary)
+    return target
+
+
+def figure(result: Result) -> Figure:
+    """Return the figure of `result`."""
+    from gradflow.report import figures
+
+    return figures.draw(result)
+
+
+def renderable(result: Result) -> ResultView:
+    """Return what rich prints for `result`."""
+    return ResultView(result)
+
+
+def html(result: Result) -> str:
+    """Return the table of `result` as HTML, for notebooks."""
+    import io
+
+    from rich.console import Console
+
+    console = Console(record=True, width=120, file=io.StringIO())
+    console.print(ResultView(result))
+    return console.export_html(inline_styles=True, code_format="<pre>{code}</pre>")

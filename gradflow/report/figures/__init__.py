@@ -1,0 +1,64 @@
+"""One figure per command: it answers the command's question at a glance.
+
+Figures read results and calculate nothing. They are `matplotlib.figure.Figure` objects, without
+pyplot's global state, so that they can be drawn anywhere and as often as one likes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from gradflow.errors import GradflowError
+from gradflow.report.figures import benchmark, chain, clip, curves, diagnose, points, theory
+from gradflow.report.files import SOFTWARE
+from gradflow.report.style import style
+from gradflow.results.base import Result
+
+__all__ = ["FIGURES", "draw", "write"]
+
+#: How each command's result is drawn; a new figure is one entry.
+FIGURES: dict[str, Callable[[Any], Figure]] = {
+    "activations": points.activations,
+    "benchmark": benchmark.figure,
+    "chain": chain.figure,
+    "clip": clip.figure,
+    "diagnose": diagnose.figure,
+    "eval": points.evaluation,
+    "plot": curves.figure,
+    "theory": theory.figure,
+}
+
+#: What is said of a file's origin, and nothing of its date: equal results give equal files.
+_METADATA: dict[str, dict[str, Any]] = {
+    ".png": {"Software": SOFTWARE},
+    ".svg": {"Creator": SOFTWARE, "Date": None},
+    ".pdf": {"Creator": SOFTWARE, "Producer": None, "CreationDate": None},
+}
+
+
+def draw(result: Result) -> Figure:
+    """Return the figure of `result`.
+
+    Raises
+    ------
+    GradflowError
+        If there is no figure for its command.
+    """
+    if result.command not in FIGURES:
+        raise GradflowError(
+            f"there is no figure of '{result.command}'", "write a table: .json, .csv or .md"
+        )
+    with style():
+        return FIGURES[result.command](result)
+
+
+def write(result: Result, path: Path) -> None:
+    """Write the figure of `result` to `path`; the suffix chooses PNG, SVG or PDF."""
+    suffix = path.suffix.lower()
+    figure = draw(result)
+    with style():  # salt, fonts and resolution are asked for when saving
+        figure.savefig(path, format=suffix[1:], metadata=_METADATA[suffix])

@@ -1,0 +1,160 @@
+"""Figure of ``benchmark``: test accuracy and loss over the epochs, with the range over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter
+
+from gradflow.report.figures import parts, scales
+from gradflow.report.figures.ends import End, ended, label_ends
+from gradflow.report.figures.parts import Floats
+from gradflow.report.style import colour, dashes, ink
+
+if TYPE_CHECKING:
+    from gradflow.results.benchmark import BenchmarkResult
+
+#: An accuracy of 1 is drawn as this: on an axis of errors 0 has no place.
+_PERFECT = 1 - 1e-5
+_TICKS = (
+    0, 0.3, 0.5, 0.7, 0.8, 0.85, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.975, 0.98, 0.985, 0.99,
+    0.995, 0.998, 0.999, 0.9999, 0.99999,
+)  # fmt: skip
+
+
+class Quantity(NamedTuple):
+    """A column of the history, and how it reads."""
+
+    name: str
+    label: str
+    form: Callable[[float], str]
+
+
+QUANTITIES = (
+    Quantity("test_accuracy", "test accuracy", lambda share: f"{100 * share:.2f} %"),
+    Quantity("test_loss", "test loss", parts.number),
+)
+
+
+class Course(NamedTuple):
+    """A quantity over the epochs: mean, smallest and largest over the seeds."""
+
+    epoch: Floats
+    mean: Floats
+    low: Floats
+    high: Floats
+
+
+def figure(result: BenchmarkResult) -> Figure:
+    """Return test accuracy above (its errors on a log axis) and test loss below."""
+    groups = parts.by(result.history, "activation")
+    page = parts.page(result.title, max(5.4, 2.0 + 0.3 * len(groups)))
+    if not groups:
+        parts.note(page.subplots(), "no epoch was finished")
+        return page
+    panels: Sequence[Axes] = page.subplots(2, 1, sharex=True)
+    draw = _courses if len({row.epoch for row in result.history}) > 1 else _points
+    seeds = {row.seed for row in result.history}
+    if len(seeds) > 1:
+        parts.caption(panels[0], f"mean and range over {len(seeds)} seeds")
+    ends = [draw(axes, groups, quantity) for axes, quantity in zip(panels, QUANTITIES, strict=True)]
+    _error_axis(panels[0])
+    scales.log_scale(panels[1])
+    for axes in panels:
+        if not np.isfinite(axes.dataLim.intervaly).all():
+            parts.note(axes, "× no value is finite")
+    label_ends(page, zip(panels, ends, strict=True))
+    page.align_ylabels()
+    return page
+
+
+def course(rows: Sequence[Any], name: str) -> Course:
+    """Return a column of one activation's history as a course over the epochs."""
+    epochs = parts.by(rows, "epoch")
+    table = []
+    for epoch in sorted(epochs):
+        seen = parts.drawable(parts.values(epochs[epoch], name))
+        finite = seen[np.isfinite(seen)]
+        # A mean over the seeds that survived would flatter an activation that diverges in others.
+        mean = seen.mean()
+        low, high = (finite.min(), finite.max()) if finite.size else (np.nan, np.nan)
+        table.append((epoch, mean, low, high))
+    return Course(*np.array(table, dtype=np.float64).T)
+
+
+def _courses(axes: Axes, groups: dict[str, list[Any]], quantity: Quantity) -> list[End]:
+    """Draw every activation over the epochs; return its name and last value for the line's end."""
+    axes.set_ylabel(quantity.label)
+    ends: list[End] = []
+    for activation, rows in groups.items():
+        epoch, mean, low, high = course(rows, quantity.name)
+        tint = colour(activation)
+        axes.fill_between(epoch, low, high, color=tint, alpha=0.15, linewidth=0)
+        axes.plot(
+            epoch, mean, color=tint, linestyle=dashes(activation), label=activation,
+            marker=parts.markers(epoch.size), markersize=3,
+        )  # fmt: skip
+        for end in ended(axes, activation, epoch, mean, tint):
+            value = "" if end.text != activation else f" {quantity.form(end.y)}"
+            ends.append(end._replace(text=end.text + value))
+    _epoch_axis(axes, [row for rows in groups.values() for row in rows])
+    return ends
+
+
+def _epoch_axis(axes: Axes, history: Sequence[Any]) -> None:
+    epochs = parts.values(history, "epoch")
+    first, last = epochs.min(), epochs.max()
+    axes.set_xlim(first - 0.04 * (last - first), last)
+    parts.whole_numbers(axes.xaxis)
+    axes.set_xlabel("epoch")
+    axes.label_outer()
+
+
+def _points(axes: Axes, groups: dict[str, list[Any]], quantity: Quantity) -> list[End]:
+    """Draw the one epoch that there is: a point per activation, with its value beside it."""
+    axes.set_ylabel(quantity.label)
+    for place, (activation, rows) in enumerate(groups.items()):
+        epoch, mean, low, high = course(rows, quantity.name)
+        tint = colour(activation)
+        axes.vlines(place, low, high, color=tint, linewidth=1)
+        axes.plot([place], mean, "o", color=tint, label=activation)
+        finite = np.isfinite(mean[0])
+        axes.annotate(
+            quantity.form(mean[0]) if finite else "×", (place, mean[0] if finite else 0.06), (5, 0),
+            "data" if finite else axes.get_xaxis_transform(), "offset points", size=8,
+            color=ink(tint), va="center",
+        )  # fmt: skip
+    axes.set_xticks(range(len(groups)), list(groups), rotation=0 if len(groups) <= 7 else 90)
+    axes.set_xlim(-0.4, len(groups) - 0.2)
+    axes.set_xlabel(f"activation, after epoch {epoch[0]:.0f}")
+    axes.label_outer()
+    return []
+
+
+def _error_axis(axes: Axes) -> None:
+    """Put accuracies on a log axis of their errors, on which the leaders can be told apart."""
+    low, high = (float(_height(limit)) for limit in axes.dataLim.intervaly)
+    if not low <= high:  # nothing was drawn
+        return
+    pad = max(0.06 * (high - low), (0.3 - high + low) / 2)
+    axes.set_yscale("function", functions=(_height, _accuracy))
+    axes.set_ylim(_accuracy(low - pad), _accuracy(high + pad))
+    heights: list[float] = []
+    for height in _height(np.array(_TICKS)):
+        spaced = not heights or height - heights[-1] > 0.1 * (high - low)
+        if spaced and low - pad <= height <= high + pad:
+            heights.append(float(height))
+    axes.yaxis.set_major_locator(FixedLocator([float(_accuracy(h)) for h in heights]))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.4g} %"))
+
+
+def _height(accuracy: Any) -> Any:
+    return -np.log10(1 - np.minimum(accuracy, _PERFECT))
+
+
+def _accuracy(height: Any) -> Any:
+    return 1 - 10.0**-height

@@ -1,0 +1,92 @@
+"""Output files: checked before the work, written whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from gradflow.errors import GradflowError
+
+FIGURE_SUFFIXES = (".png", ".svg", ".pdf")
+#: Written into every figure's metadata, by which gradflow knows its own.
+SOFTWARE = "gradflow-diagnostics"
+TEXT_SUFFIXES = (".json", ".csv", ".md")
+
+
+def check_writable(path: str | Path) -> Path:
+    """Return `path` if a file of its kind can be written there.
+
+    Raises
+    ------
+    GradflowError
+        For an unknown suffix, a missing folder, and one that cannot be written to.
+    """
+    if str(path) == "-":
+        raise GradflowError(
+            "-o - is not a file: a figure cannot go to standard output",
+            "--json prints the document there; or name a file such as -o out.png",
+        )
+    path = Path(path)
+    if path.suffix.lower() not in FIGURE_SUFFIXES + TEXT_SUFFIXES:
+        known = " ".join(FIGURE_SUFFIXES + TEXT_SUFFIXES)
+        raise GradflowError(f"cannot tell a format from '{path}'", f"end it with one of {known}")
+    if path.is_dir():
+        raise GradflowError(f"'{path}' is a folder", f"name a file in it: {path / 'gradflow.png'}")
+    folder = path.parent
+    if not folder.is_dir():
+        raise GradflowError(f"there is no folder '{folder}' to write '{path.name}' to", "make it")
+    try:  # asking the system beats os.access, which root and read-only mounts fool
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+        if path.exists():
+            with path.open("ab"):
+                pass
+    except OSError as error:
+        raise GradflowError(
+            f"cannot write '{path}': {error.strerror}", "choose a folder that you can write to"
+        ) from None
+    return path
+
+
+def default_figure(stem: str) -> Path:
+    """Return ``stem.png`` in the current folder, unless that would overwrite a user's picture.
+
+    Raises
+    ------
+    GradflowError
+        If a file of that name is there and gradflow did not make it.
+    """
+    path = check_writable(f"{stem}.png")
+    if path.exists() and path.stat().st_size and SOFTWARE.encode() not in path.read_bytes()[:4096]:
+        raise GradflowError(
+            f"'{path}' is already here, and gradflow did not make it", "say where with -o FILE.png"
+        )
+    return path
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path` that takes its place when the block ends well."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(_mode(path))
+        temporary.replace(path.resolve())  # through a link, not over it
+    except OSError as error:
+        raise GradflowError(f"cannot write '{path}': {error.strerror}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _mode(path: Path) -> int:
+    """Permissions of the file that is replaced, or those that a new file would get."""
+    if path.exists():
+        return path.stat().st_mode & 0o777
+    umask = os.umask(0)
+    os.umask(umask)
+    return 0o666 & ~umask

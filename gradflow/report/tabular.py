@@ -1,0 +1,49 @@
+"""A result's rows as CSV and as Markdown."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+from gradflow.report.formatting import cell
+from gradflow.results.base import Result, plain
+
+
+def write_csv(result: Result, path: Path) -> None:
+    """Write the rows at full precision; the header is the JSON field names."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(result.row_type.columns()))
+        writer.writeheader()
+        writer.writerows({k: _flat(v) for k, v in row.items()} for row in result.rows())
+
+
+def write_markdown(result: Result, path: Path) -> None:
+    """Write title, table and findings as Markdown."""
+    path.write_text(markdown(result), encoding="utf-8")
+
+
+def markdown(result: Result) -> str:
+    """Return title, table and findings as Markdown."""
+    columns = result.row_type.columns()
+    lines = [f"**{result.title}**", ""]
+    lines.append("| " + " | ".join(_escape(c.label) for c in columns.values()) + " |")
+    lines.append("|" + " --- |" * len(columns))
+    for record in result.records:
+        cells = (_escape(cell(getattr(record, name), c)) for name, c in columns.items())
+        lines.append("| " + " | ".join(cells) + " |")
+    if result.findings:
+        lines += ["", *(f"- **{f.code}**: {f.message}. {f.advice}." for f in result.findings)]
+    return "\n".join(lines) + "\n"
+
+
+def _escape(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _flat(value: Any) -> Any:
+    """A list or mapping as one CSV cell; None as an empty one."""
+    value = plain(value)
+    if isinstance(value, dict):
+        return " ".join(f"{k}={v}" for k, v in value.items())
+    return " ".join(map(str, value)) if isinstance(value, list) else value

@@ -1,0 +1,60 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from typer.testing import CliRunner, Result
+
+from gradflow.cli.app import app
+
+# One thread per test worker: two workers of two threads each wait for one another on two cores.
+torch.set_num_threads(1)
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Run:
+    """Run the command line in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def invoke(*args: str, stdin: str | None = None, width: int = 80) -> Result:
+        env = {"COLUMNS": str(width), "NO_COLOR": "1", "TERM": "dumb"}
+        return CliRunner().invoke(app, [str(a) for a in args], input=stdin, env=env)
+
+    return invoke
+
+
+@pytest.fixture
+def run_json(run: Run) -> Callable[..., dict[str, Any]]:
+    """Run a command with --json and return its document."""
+
+    def invoke(*args: str, **kwargs: Any) -> dict[str, Any]:
+        result = run(*args, "--json", **kwargs)
+        assert result.exit_code == 0, result.stderr
+        document: dict[str, Any] = json.loads(result.stdout)
+        return document
+
+    return invoke
+
+
+@pytest.fixture
+def refused(run: Run) -> Callable[..., str]:
+    """Run a command that must be refused: exit 2, one error line, nothing on stdout."""
+
+    def invoke(*args: str, **kwargs: Any) -> str:
+        result = run(*args, **kwargs)
+        assert result.exit_code == 2, (result.exit_code, result.output)
+        assert result.stdout == ""
+        lines = result.stderr.splitlines()
+        assert lines[0].startswith("error: "), result.stderr
+        assert len(lines) == 1 or (len(lines) == 2 and lines[1].startswith("hint: ")), lines
+        assert "Traceback" not in result.stderr
+        return str(result.stderr)
+
+    return invoke
