@@ -93,7 +93,7 @@ def vanishing(result: DiagnosisResult) -> Finding | None:
 def collapsing(result: DiagnosisResult) -> Finding | None:
     """Every example is mapped to nearly the same point: there is no signal to learn from."""
     lost = signal_decades(result)
-    if lost is None or lost < DECADES:
+    if lost is None or lost < DECADES or dead(result):
         return None
     rows = [row for row in hidden_rows(result) if _signal(row) >= DECADES]
     return Finding(
@@ -189,7 +189,7 @@ def lost_decades(result: DiagnosisResult) -> float | None:
 def signal_decades(result: DiagnosisResult) -> float | None:
     """Return by how many decades the difference between examples shrinks, in amplitude."""
     rows = hidden_rows(result)
-    known = rows and rows[-1].example_spread is not None and rows[-1].activation_mean != 0
+    known = rows and rows[-1].example_spread is not None
     return _signal(rows[-1]) if known else None
 
 

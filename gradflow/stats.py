@@ -62,8 +62,8 @@ def example_spread(values: Tensor) -> Tensor:
         (replicas, examples, …).
     """
     flat = values.detach().flatten(2)
-    own = flat - flat.mean(1, keepdim=True)
-    return (l2_norm(own) / l2_norm(flat)).square()
+    own, total = l2_norm(flat - flat.mean(1, keepdim=True)), l2_norm(flat)
+    return torch.where(total == 0, 0.0, (own / total).square())  # all 0: all the same
 
 
 def accumulator(device: torch.device) -> torch.dtype:

@@ -150,7 +150,11 @@ def test_the_fourth_moment_of_delta_is_hanin_and_nicas() -> None:
     model = build(config, n, 10, torch.float32, torch.device("cpu"))
     v = torch.randn(10, generator=torch.Generator().manual_seed(0))
     inputs = data.inputs.expand(seeds, -1, -1)
-    measured = measure(model, lambda: (model(inputs) @ v).sum(), replicated=True)
+
+    def projections() -> Tensor:
+        return (model(inputs) @ v).sum()
+
+    measured = measure(model, projections, replicated=True)
     log = measured.values[0, QUANTITIES.index("delta_rms")].log2()
     square = 4.0 ** (log + measured.values[0, QUANTITIES.index("delta_exponent")])
     ratio = float((square**2).mean() / square.mean() ** 2)
