@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner, Result
@@ -58,3 +60,18 @@ def refused(run: Run) -> Callable[..., str]:
         return str(result.stderr)
 
     return invoke
+
+
+@pytest.fixture
+def idx_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small MNIST-like folder of IDX files: 300 training and 100 test images."""
+    folder = tmp_path_factory.mktemp("idx")
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 300), ("t10k", 100)):
+        images = rng.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+        labels = rng.integers(0, 10, count, dtype=np.uint8)
+        for kind, array in (("images-idx3", images), ("labels-idx1", labels)):
+            sizes = b"".join(n.to_bytes(4, "big") for n in array.shape)
+            header = bytes((0, 0, 8, array.ndim)) + sizes
+            (folder / f"{part}-{kind}-ubyte").write_bytes(header + array.tobytes())
+    return folder

@@ -113,6 +113,16 @@ CONTRACT = {
         "delta_log10_rms_high",
         "verdict rate rate_low rate_high predicted_rate remedies",
     ),
+    "theory": (
+        ["theory", "tanh", "--depth", "3"], "layer q chi gradient_log10",
+        "fixed_point chi_fixed_point depth_scale regime",
+    ),
+    "benchmark": (
+        ["benchmark", "--train-size", "256", "--epochs", "1", "--act", "relu", "--data", "DATA"],
+        "activation seeds test_accuracy test_accuracy_std test_loss best_epoch seconds "
+        "images_per_second",
+        "aggregate_images_per_second history",
+    ),
     "clip": (
         ["clip", "--depth", "2", "--width", "8", "--steps", "2"],
         "policy threshold norm_before norm_after cosine clipped_fraction final_loss diverged", "",
@@ -121,9 +131,11 @@ CONTRACT = {
 
 
 @pytest.mark.parametrize("command", CONTRACT)
-def test_the_contracts_fields_are_in_the_document(command: str, run_json: Run) -> None:
+def test_the_contracts_fields_are_in_the_document(
+    command: str, run_json: Run, idx_folder: Path
+) -> None:
     arguments, fields, extras = CONTRACT[command]
-    document = run_json(*arguments)
+    document = run_json(*(a.replace("DATA", str(idx_folder)) for a in arguments))
     assert document["schema"] == 1
     assert document["command"] == command
     assert {"meta", "rows", "findings"} <= set(document)
@@ -225,3 +237,47 @@ def test_completion_offers_activation_names() -> None:
 
     assert completer("activation")("ge") == ["gelu", "gelu-erf"]
     assert all(list(names()) for names in NAMES.values())
+
+
+def test_quick_skip_and_epochs(run_json: Run, idx_folder: Path) -> None:
+    small = ("--data", str(idx_folder), "--train-size", "128", "--epochs", "2")
+    document = run_json("benchmark", *small, "--act", "relu", "--act", "elu", "--skip", "ELU")
+    assert [row["activation"] for row in document["rows"]] == ["relu"]
+    assert [row["epoch"] for row in document["history"]] == [1, 2]
+
+
+def test_skipping_what_is_not_there_is_refused(refused: Run) -> None:
+    assert "--skip gelu" in refused("benchmark", "--act", "relu", "--skip", "gelu")
+    assert "no activation" in refused("benchmark", "--act", "relu", "--skip", "relu")
+
+
+@pytest.mark.parametrize("command", [["benchmark"], ["diagnose"]], ids=" ".join)
+def test_broken_data_is_refused(command: list[str], refused: Run, idx_folder: Path) -> None:
+    images = idx_folder / "train-images-idx3-ubyte"
+    whole = images.read_bytes()
+    images.write_bytes(whole[:-100])
+    assert "train-images-idx3-ubyte" in refused(*command, "--data", str(idx_folder))
+    images.write_bytes(whole)
+    labels = idx_folder / "train-labels-idx1-ubyte"
+    labels.write_bytes(b"\0\0\x08\x01" + (7).to_bytes(4, "big") + bytes(7))
+    assert "7" in refused(*command, "--data", str(idx_folder))
+
+
+def test_ctrl_c_keeps_what_was_done_and_exits_130(
+    run: Run, idx_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gradflow.results.clipping import StepRow
+
+    calls = []
+
+    def interrupts(*values: Any) -> StepRow:
+        calls.append(values)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        return StepRow(*values)
+
+    monkeypatch.setattr("gradflow.clipping.StepRow", interrupts)
+    result = run("clip", "--depth", "2", "--width", "8", "--steps", "3", "-o", "kept.json")
+    assert result.exit_code == 130, result.output
+    assert "stopped by Ctrl-C" in result.stdout
+    assert len(json.loads(Path("kept.json").read_text(encoding="utf-8"))["history"]) == 4

@@ -38,7 +38,9 @@ def benchmark(
     if quick:
         config = dataclasses.replace(config, **QUICK)
     from gradflow.benchmark import activations, run
+    from gradflow.executors import keep_freed_memory
 
+    keep_freed_memory()
     runs = len(activations(config)) * config.seeds
     with training_runs(runs * config.epochs) as on_event:
         result = run(config, on_event)
