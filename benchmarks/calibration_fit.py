@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
@@ -76,8 +77,6 @@ def best_threshold(score: Floats, learned: Bools) -> float:
 
 def picture(halves: dict[str, tuple[Floats, Bools]], path: Path) -> None:
     """Draw the ROC curves of the second half."""
-    from matplotlib.figure import Figure
-
     with style():
         figure = Figure(figsize=(4.6, 4.2), layout="constrained")
         axes = figure.subplots()
