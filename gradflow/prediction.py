@@ -18,7 +18,7 @@ from gradflow.summary import fit_rates, interval
 
 Floats = NDArray[np.float64]
 #: Examples differ in length, and so in q₁: this many representatives stand for a batch.
-_REPRESENTATIVES = 9
+_REPRESENTATIVES = 5
 _SAMPLES = 20_000
 
 

@@ -132,6 +132,8 @@ def _band(values: Floats | None) -> tuple[float | None, float | None]:
 
 
 def _quantile(values: Floats, share: float) -> Any:
+    if len(values) == 1:  # a thousand layers of one network: np.quantile is not cheap
+        return values[0]
     if np.isfinite(values).all():
         return np.quantile(values, share)
     # −∞ (a dead seed) has a place in the order but no arithmetic: take the nearest value below.
