@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from gradflow.results.base import Finding
 from gradflow.results.diagnosis import DiagnosisResult, LayerRow
@@ -155,13 +155,31 @@ def self_normalising(result: DiagnosisResult) -> Finding | None:
 CHECKS: tuple[Check, ...] = (broken, dead, vanishing, exploding, collapsing, self_normalising)
 
 
-def judged(result: DiagnosisResult, width: int | None = None) -> DiagnosisResult:
-    """Return `result` with its findings, and the first one's code as its verdict."""
+def judged(
+    result: DiagnosisResult, width: int | None = None, notes: tuple[Finding, ...] = ()
+) -> DiagnosisResult:
+    """Return `result` with its findings and further notes, and the first error as its verdict."""
     findings = [finding for check in CHECKS if (finding := check(result)) is not None]
     errors = [finding.code for finding in findings if finding.severity == "error"]
     verdict = errors[0] if errors else "healthy"
-    notes = [] if width is None else [n for n in (noisy(result, width),) if n is not None]
+    noise = None if width is None else noisy(result, width)
+    if noise is not None:
+        notes = (*notes, noise)
     return dataclasses.replace(result, verdict=verdict, findings=(*findings, *notes))
+
+
+def widened(layers: tuple[int, ...]) -> tuple[Finding, ...]:
+    """Say that δ left the model's own dtype, and that float64 was measured instead."""
+    if not layers:
+        return ()
+    return (
+        Finding(
+            "precision", "warning", layers,
+            f"δ under- or overflows the model's own dtype in {_layers(layers)}; "
+            "the magnitudes here were measured again in float64",
+            "an nn.Sequential is measured without that at any depth",
+        ),
+    )  # fmt: skip
 
 
 def noisy(result: DiagnosisResult, width: int) -> Finding | None:
@@ -226,8 +244,8 @@ def _far_layers(result: DiagnosisResult) -> tuple[int, ...]:
     )
 
 
-def _layers(rows: list[LayerRow]) -> str:
-    indices = [row.index for row in rows]
+def _layers(rows: Sequence[LayerRow | int]) -> str:
+    indices = [row if isinstance(row, int) else row.index for row in rows]
     if len(indices) == 1:
         return f"layer {indices[0]}"
     if indices == list(range(indices[0], indices[-1] + 1)):

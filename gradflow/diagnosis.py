@@ -14,6 +14,7 @@ from gradflow.configs import NetworkConfig
 from gradflow.datasets import Batch, batch, loss_function
 from gradflow.devices import dtype as dtype_of
 from gradflow.devices import select
+from gradflow.inspection import keep_counts, measure_module
 from gradflow.networks import build, network_activation
 from gradflow.prediction import DeltaPrediction, predict_deltas
 from gradflow.recorder import QUANTITIES, Measurement, measure
@@ -74,13 +75,17 @@ def diagnose(
         from gradflow.remedies import tried
 
         return dataclasses.replace(result, remedies=tried(model, result, _diagnose_config))
-    from gradflow.inspection import measure_module
-
-    measured, examples, averaged = measure_module(model, inputs, targets, loss)
-    fields = _fields(measured, examples, lr, summed=not averaged)
-    meta = RunMeta(torch=torch.__version__, threads=torch.get_num_threads())
+    seen = measure_module(model, inputs, targets, loss)
+    measured = seen.measurement
+    fields = _fields(measured, seen.examples, lr, summed=not seen.averaged)
+    meta = RunMeta(
+        torch=torch.__version__,
+        device=str(measured.loss.device),
+        dtype=str(measured.loss.dtype).removeprefix("torch."),
+        threads=torch.get_num_threads(),
+    )
     result = _result(measured, fields, meta, loss=measured.loss.double().mean().item())
-    return checks.judged(result)
+    return checks.judged(result, notes=checks.widened(seen.lost))
 
 
 def _diagnose_config(config: NetworkConfig) -> DiagnosisResult:
@@ -123,9 +128,7 @@ def measure_replicas(model: nn.Sequential, data: Batch, config: NetworkConfig) -
         return plain
     phi = network_activation(config)
     scaled = measure_scaled(model, inputs, data.labels, phi, config.loss, config.loss_scale)
-    for name in ("forward_nonfinite", "backward_nonfinite"):  # that it happened stays said
-        at = QUANTITIES.index(name)
-        scaled.values[:, at] = plain.values[:, at]
+    keep_counts(scaled, plain)
     return scaled
 
 

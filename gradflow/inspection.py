@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,13 +13,35 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from gradflow.errors import GradflowError
-from gradflow.recorder import Measurement, measure
+from gradflow.recorder import QUANTITIES, Measurement, measure
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What one pass over a user's module gave.
+
+    Attributes
+    ----------
+    measurement
+        In the model's dtype, or in float64 where that lost something.
+    examples
+        In the batch.
+    averaged
+        Whether the loss is a mean over them.
+    lost
+        Rows (from 1) whose δ the model's own dtype lost, to 0 or beyond its range.
+    """
+
+    measurement: Measurement
+    examples: int
+    averaged: bool
+    lost: tuple[int, ...] = ()
 
 
 def measure_module(
     model: nn.Module, inputs: Any, targets: Any, loss: Callable[..., Tensor] | None
-) -> tuple[Measurement, int, bool]:
-    """Run one pass; return what it gave, the number of examples, whether the loss is a mean.
+) -> Inspection:
+    """Run one pass; where a layer's δ under- or overflows, run a float64 copy as well.
 
     Raises
     ------
@@ -32,15 +56,51 @@ def measure_module(
     arguments = inputs if isinstance(inputs, tuple | list) else (inputs,)
     criterion: Callable[..., Tensor] = F.cross_entropy if loss is None else loss
 
-    def losses() -> Tensor:
-        output = model(*arguments)
-        return criterion(output) if targets is None else criterion(output, targets)
+    def measured(module: nn.Module, arguments: Sequence[Any], targets: Any) -> Measurement:
+        def losses() -> Tensor:
+            output = module(*arguments)
+            return criterion(output) if targets is None else criterion(output, targets)
 
-    with preserved(model):
-        measured = measure(model, losses)
+        with preserved(module):
+            return measure(module, losses)
+
+    plain = measured(model, arguments, targets)
     first = next((a for a in arguments if isinstance(a, Tensor)), None)
     examples = len(first) if first is not None and first.dim() else 1
-    return measured, examples, getattr(loss, "reduction", "mean") != "sum"
+    averaged = getattr(loss, "reduction", "mean") != "sum"
+    suspects = lost_layers(plain)
+    if not suspects or plain.loss.dtype == torch.float64:
+        return Inspection(plain, examples, averaged)
+    wide = measured(
+        copy.deepcopy(model).double(), [_widened(a) for a in arguments], _widened(targets)
+    )
+    still = lost_layers(wide)
+    recovered = tuple(layer for layer in suspects if layer not in still)
+    if not recovered:  # truly 0 or not finite: dead, or broken
+        return Inspection(plain, examples, averaged)
+    keep_counts(wide, plain)
+    return Inspection(wide, examples, averaged, recovered)
+
+
+def lost_layers(measured: Measurement) -> tuple[int, ...]:
+    """Return the layers (from 1) whose δ is 0, subnormal or not finite."""
+    rms = measured.values[:, QUANTITIES.index("delta_rms"), 0]
+    exponent = measured.values[:, QUANTITIES.index("delta_exponent"), 0]
+    tiny = torch.finfo(measured.loss.dtype).tiny
+    lost = ~rms.isfinite() | ((rms < tiny) & (exponent == 0))
+    return tuple((lost.nonzero().flatten() + 1).tolist())
+
+
+def keep_counts(wide: Measurement, plain: Measurement) -> None:
+    """Keep saying what was not finite in the model's own dtype."""
+    for name in ("forward_nonfinite", "backward_nonfinite"):
+        at = QUANTITIES.index(name)
+        wide.values[:, at] = plain.values[:, at]
+
+
+def _widened(value: Any) -> Any:
+    floating = isinstance(value, Tensor) and value.is_floating_point()
+    return value.double() if floating else value
 
 
 @contextlib.contextmanager

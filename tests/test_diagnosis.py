@@ -291,3 +291,39 @@ def test_the_same_seed_gives_the_same_numbers() -> None:
 def test_a_result_survives_its_document() -> None:
     result = diagnose(config(act="relu", bias_mean=-10, depth=3, seeds=2))
     assert DiagnosisResult.from_dict(result.to_dict()) == result
+
+
+class Unboundaried(nn.Module):
+    """The layers of a Sequential, called by hand: no child through which every path passes."""
+
+    def __init__(self, layers: nn.Sequential) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+def test_a_module_without_boundaries_is_measured_again_in_float64_and_says_so() -> None:
+    model = sequential(60)
+    inputs, labels = torch.randn(8, 64), torch.randint(10, (8,))
+    reference = diagnose(model, inputs, labels)
+    result = diagnose(Unboundaried(model), inputs, labels)
+    assert next(p.dtype for p in model.parameters()) == torch.float32
+    (note,) = [f for f in result.findings if f.code == "precision"]
+    assert note.layers[0] == 1
+    assert len(note.layers) < 30  # only those beyond float32's 1e-38
+    for row, expected in zip(result.records, reference.records, strict=True):
+        assert row.delta_log10_rms == pytest.approx(expected.delta_log10_rms, abs=1e-3)
+    assert "precision" not in {f.code for f in reference.findings}
+
+
+def test_a_dead_module_is_dead_and_not_imprecise() -> None:
+    model = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2))
+    with torch.no_grad():
+        model[0].bias.fill_(-100)
+    result = diagnose(Unboundaried(model), torch.randn(4, 8), torch.zeros(4, dtype=torch.long))
+    assert result.verdict == "dead"
+    assert "precision" not in {f.code for f in result.findings}
