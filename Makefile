@@ -24,7 +24,7 @@ demo: $(VENV)/installed
 	$(BIN)/gradflow plot sigmoid relu gelu -o $(DEMO)/activations.png
 	$(BIN)/gradflow diagnose --depth 10 --act sigmoid -o $(DEMO)/diagnose-sigmoid.png
 	$(BIN)/gradflow diagnose --depth 10 --act relu --init he-normal --width 512 -o $(DEMO)/diagnose-relu.png
-	$(BIN)/gradflow clip --init he-normal --gain 2 -o $(DEMO)/clip.png
+	$(BIN)/gradflow clip --init he-normal --gain 1.5 --depth 6 --lr 0.001 -o $(DEMO)/clip.png
 	$(BIN)/gradflow benchmark --quick -o $(DEMO)/benchmark.png -o $(DEMO)/benchmark.md
 	@echo "The pictures lie in $(CURDIR)/$(DEMO):" && ls $(DEMO)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import TextIO
 
 import numpy as np
 
@@ -99,7 +100,7 @@ def catalogue(costs: dict[str, float] | None = None) -> ActivationsResult:
     return ActivationsResult(records=tuple(rows), meta=RunMeta(dtype="float64"))
 
 
-def parse_points(texts: Iterable[str], stdin: Iterable[str]) -> list[float]:
+def parse_points(texts: Iterable[str], stdin: TextIO) -> list[float]:
     """Return the points that ``--at`` asks for.
 
     Parameters
@@ -107,7 +108,7 @@ def parse_points(texts: Iterable[str], stdin: Iterable[str]) -> list[float]:
     texts
         Each a number, ``start:stop:step`` (stop included), or ``-`` for the numbers in `stdin`.
     stdin
-        Lines of numbers parted by white space or commas.
+        Numbers parted by white space or commas; read only where a text is ``-``.
 
     Raises
     ------
@@ -133,8 +134,8 @@ def parse_range(text: str) -> tuple[float, float]:
     return _number(parts[0], "--range"), _number(parts[1], "--range")
 
 
-def _numbers(stdin: Iterable[str]) -> list[float]:
-    words = " ".join(stdin).replace(",", " ").split()
+def _numbers(stdin: TextIO) -> list[float]:
+    words = stdin.read().replace(",", " ").split()
     if not words:
         raise GradflowError("--at - found no numbers on standard input", "echo 1 2 3 | gradflow …")
     return [_number(word, "standard input") for word in words]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 
 import pytest
@@ -14,26 +15,38 @@ from gradflow.evaluate import catalogue, curves, evaluate, parse_points, parse_r
 
 
 def test_a_span_includes_its_stop_and_reads_like_decimals() -> None:
-    assert parse_points(["0:1:0.1"], []) == [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
-    assert parse_points(["-5:5:2.5"], []) == [-5, -2.5, 0, 2.5, 5]
-    assert parse_points(["1:0:-0.5"], []) == [1, 0.5, 0]
-    assert parse_points(["2:2:1"], []) == [2]
+    assert parse_points(["0:1:0.1"], io.StringIO()) == [
+        0,
+        0.1,
+        0.2,
+        0.3,
+        0.4,
+        0.5,
+        0.6,
+        0.7,
+        0.8,
+        0.9,
+        1.0,
+    ]
+    assert parse_points(["-5:5:2.5"], io.StringIO()) == [-5, -2.5, 0, 2.5, 5]
+    assert parse_points(["1:0:-0.5"], io.StringIO()) == [1, 0.5, 0]
+    assert parse_points(["2:2:1"], io.StringIO()) == [2]
 
 
 def test_a_span_that_misses_its_stop_ends_before_it() -> None:
-    assert parse_points(["0:1:0.4"], []) == [0, 0.4, 0.8]
+    assert parse_points(["0:1:0.4"], io.StringIO()) == [0, 0.4, 0.8]
 
 
 @given(st.integers(-1000, 1000), st.integers(1, 500), st.sampled_from([0.1, 0.25, 0.3, 1.0, 7.0]))
 def test_a_span_of_n_steps_has_n_plus_one_points(start: int, steps: int, step: float) -> None:
     stop = start + steps * step
-    points = parse_points([f"{start}:{stop!r}:{step}"], [])
+    points = parse_points([f"{start}:{stop!r}:{step}"], io.StringIO())
     assert len(points) == steps + 1
     assert points[-1] == pytest.approx(stop, rel=1e-12, abs=1e-12)
 
 
 def test_standard_input_takes_numbers_in_any_layout() -> None:
-    assert parse_points(["-", "7"], ["1 2\n", "3,4\n"]) == [1, 2, 3, 4, 7]
+    assert parse_points(["-", "7"], io.StringIO("1 2\n3,4\n")) == [1, 2, 3, 4, 7]
 
 
 @pytest.mark.parametrize(
@@ -51,7 +64,7 @@ def test_standard_input_takes_numbers_in_any_layout() -> None:
 )
 def test_what_is_not_a_point_is_refused(text: str, says: str) -> None:
     with pytest.raises(GradflowError, match=says):
-        parse_points([text], [])
+        parse_points([text], io.StringIO())
 
 
 def test_ranges() -> None:

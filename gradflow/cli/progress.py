@@ -18,10 +18,11 @@ from rich.progress import (
 )
 
 
-def bar(*columns: TextColumn) -> Progress:
-    """Return a progress bar with an ETA; it disappears when it is done."""
+@contextlib.contextmanager
+def bar(*columns: TextColumn) -> Iterator[Progress]:
+    """Give a progress bar with an ETA; it disappears when it is done."""
     console = Console(stderr=True)
-    return Progress(
+    progress = Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
@@ -33,6 +34,11 @@ def bar(*columns: TextColumn) -> Progress:
         transient=True,
         disable=not console.is_terminal,
     )
+    if progress.disable:  # older releases of rich end even a disabled one with an empty line
+        yield progress
+        return
+    with progress:
+        yield progress
 
 
 @contextlib.contextmanager
