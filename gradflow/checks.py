@@ -176,8 +176,8 @@ def widened(layers: tuple[int, ...]) -> tuple[Finding, ...]:
         Finding(
             "precision", "warning", layers,
             f"δ under- or overflows the model's own dtype in {_layers(layers)}; "
-            "the magnitudes here were measured again in float64",
-            "an nn.Sequential is measured without that at any depth",
+            "the magnitudes here were measured again where they are not lost",
+            "a wider dtype, or loss scaling",
         ),
     )  # fmt: skip
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from gradflow.conversion import converted
 from gradflow.errors import GradflowError
 from gradflow.recorder import QUANTITIES, Measurement, measure
+from gradflow.scaling import measure_scaled
 
 
 @dataclass(frozen=True)
@@ -74,12 +76,33 @@ def measure_module(
     wide = measured(
         copy.deepcopy(model).double(), [_widened(a) for a in arguments], _widened(targets)
     )
+    if lost_layers(wide) and criterion_is_cross_entropy(loss, targets):
+        wide = _scaled(model, arguments[0], targets, averaged) or wide
     still = lost_layers(wide)
     recovered = tuple(layer for layer in suspects if layer not in still)
     if not recovered:  # truly 0 or not finite: dead, or broken
         return Inspection(plain, examples, averaged)
     keep_counts(wide, plain)
     return Inspection(wide, examples, averaged, recovered)
+
+
+def criterion_is_cross_entropy(loss: Callable[..., Tensor] | None, targets: Any) -> bool:
+    """Return whether the loss is plain cross-entropy of class labels."""
+    plain = loss is None or (isinstance(loss, nn.CrossEntropyLoss) and loss.weight is None)
+    return plain and isinstance(targets, Tensor) and not targets.is_floating_point()
+
+
+def _scaled(model: nn.Module, inputs: Any, labels: Tensor, averaged: bool) -> Measurement | None:
+    """Measure by a forward pass that cannot overflow, where the model's layers are known."""
+    blocks = converted(model)
+    if blocks is None or not isinstance(inputs, Tensor) or inputs.dim() != 2:
+        return None
+    scale = 1 / len(labels) if averaged else 1.0
+    scaled = measure_scaled(
+        blocks[0], inputs.unsqueeze(0), labels, blocks[1], "cross-entropy", scale
+    )
+    names = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    return replace(scaled, names=names, kinds=["Linear"] * len(names))
 
 
 def lost_layers(measured: Measurement) -> tuple[int, ...]:

@@ -15,8 +15,10 @@ from torch.nn import functional as F  # noqa: N812
 
 from gradflow import NetworkConfig, diagnose
 from gradflow.datasets import batch, loss_function
+from gradflow.devices import dtype as dtype_of
 from gradflow.errors import GradflowError
 from gradflow.networks import build
+from gradflow.recorder import QUANTITIES
 from gradflow.results.diagnosis import DiagnosisResult
 from gradflow.summary import fit_rates, interval
 
@@ -103,8 +105,9 @@ def test_depth_1000_prints_logarithms_and_not_zero() -> None:
 
 def plain_rows(options: NetworkConfig) -> list[dict[str, float]]:
     """The contract's definitions by plain autograd, in float64, on the same weights."""
-    data = batch(options, torch.float32, CPU)
-    model = build(options, data.inputs.shape[-1], data.classes, torch.float32, CPU)
+    dtype = dtype_of(options.dtype)
+    data = batch(options, dtype, CPU)
+    model = build(options, data.inputs.shape[-1], data.classes, dtype, CPU)
     linears = [m for m in model.modules() if hasattr(m, "weight")]
     layers: list[nn.Module] = []
     for linear in linears:
@@ -143,13 +146,16 @@ def plain_rows(options: NetworkConfig) -> list[dict[str, float]]:
     ]
 
 
-def test_every_row_is_what_plain_autograd_gives_for_the_contracts_definitions() -> None:
-    options = config(act="tanh", depth=6, width=24, batch_size=17, init="lecun-normal")
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-4), ("float64", 1e-6)])
+def test_every_row_is_what_plain_autograd_gives_for_the_contracts_definitions(
+    dtype: str, tolerance: float
+) -> None:
+    options = config(act="tanh", depth=6, width=24, batch_size=17, init="lecun-normal", dtype=dtype)
     result = diagnose(options)
     for row, expected in zip(result.rows(), plain_rows(options), strict=True):
         for name, value in expected.items():
-            # float32 against float64 through seven layers; means near 0 get an absolute 1e-6.
-            assert row[name] == pytest.approx(value, rel=1e-4, abs=1e-6), name
+            # Against float64 through seven layers; means near 0 get an absolute tolerance.
+            assert row[name] == pytest.approx(value, rel=tolerance, abs=tolerance / 100), name
 
 
 def test_several_seeds_give_a_median_a_band_and_an_interval() -> None:
@@ -327,3 +333,40 @@ def test_a_dead_module_is_dead_and_not_imprecise() -> None:
     result = diagnose(Unboundaried(model), torch.randn(4, 8), torch.zeros(4, dtype=torch.long))
     assert result.verdict == "dead"
     assert "precision" not in {f.code for f in result.findings}
+
+
+def exploding(depth: int, act: nn.Module) -> nn.Sequential:
+    torch.manual_seed(2)
+    layers: list[nn.Module] = []
+    for _ in range(depth):
+        linear = nn.Linear(16, 16)
+        nn.init.normal_(linear.weight, 0, 10 / 4)  # σ_w = 10: five to seven times per layer
+        layers += [linear, copy.deepcopy(act)]
+    return nn.Sequential(*layers, nn.Linear(16, 10))
+
+
+@pytest.mark.parametrize("act", [nn.ReLU(), nn.LeakyReLU(0.01), nn.ELU()], ids=str)
+def test_a_users_sequential_does_not_overflow_at_any_depth(act: nn.Module) -> None:
+    inputs, labels = torch.randn(8, 16), torch.randint(10, (8,))
+    deep = diagnose(exploding(600, act), inputs, labels)
+    assert deep.verdict == "broken"  # in its own dtype
+    assert all(math.isfinite(row.delta_log10_rms) for row in deep.records)
+    assert all(math.isfinite(row.gradient_log10_norm) for row in deep.records)
+    assert deep.records[0].delta_log10_rms > 308  # beyond float64
+
+
+def test_the_converted_sequential_has_float64s_magnitudes() -> None:
+    from gradflow.conversion import converted
+    from gradflow.inspection import _scaled
+
+    model = exploding(40, nn.LeakyReLU(0.01))
+    inputs, labels = torch.randn(8, 16), torch.randint(10, (8,))
+    assert converted(model) is not None
+    assert converted(nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Dropout())) is None
+    scaled = _scaled(model, inputs, labels, True)
+    assert scaled is not None
+    plain = diagnose(model.double(), inputs.double(), labels)
+    at = {name: scaled.values[:, QUANTITIES.index(name), 0] for name in QUANTITIES}
+    log = at["delta_rms"].log10() + math.log10(2) * at["delta_exponent"] + math.log10(8)
+    for got, row in zip(log.tolist(), plain.records, strict=True):
+        assert got == pytest.approx(row.delta_log10_rms, abs=5e-5)  # float32 through 41 layers
