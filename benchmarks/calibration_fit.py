@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from gradflow import NetworkConfig, checks, diagnose
-from gradflow.report.style import style
+from gradflow.report.style import PALETTE, style
 
 HERE = Path(__file__).parent
 LEARNED = 0.5  # test accuracy after 400 steps: chance is 0.1, most that learn pass 0.85
@@ -80,12 +80,12 @@ def picture(halves: dict[str, tuple[Floats, Bools]], path: Path) -> None:
     with style():
         figure = Figure(figsize=(4.6, 4.2), layout="constrained")
         axes = figure.subplots()
-        for name, (score, learned) in halves.items():
+        for colour, (name, (score, learned)) in zip(PALETTE, halves.items(), strict=False):
             order = np.argsort(score, kind="stable")
             true = np.cumsum(learned[order]) / learned.sum()
             false = np.cumsum(~learned[order]) / (~learned).sum()
             label = f"{name}: AUC {auc(score, learned):.3f}"
-            axes.step(np.r_[0, false], np.r_[0, true], where="post", label=label)
+            axes.step(np.r_[0, false], np.r_[0, true], where="post", label=label, color=colour)
         axes.set(xlabel="does not learn, but passed", ylabel="learns, and passed")
         axes.set_title("What the initialisation says of learning", loc="left")
         axes.legend(frameon=False, loc="lower right")

@@ -73,8 +73,7 @@ def vanishing(result: DiagnosisResult) -> Finding | None:
     if lost is None or lost < DECADES:
         return None
     evidence = (
-        f"δ shrinks by {lost:.1f} decades over {result.hidden} hidden layers "
-        f"(a factor of {result.rate:.3g} per layer)"
+        f"δ shrinks by {lost:.1f} decades over {result.hidden} hidden layers ({_factor(result)})"
     )
     rows = [row for row in hidden_rows(result) if _on_plateaus(row) >= SATURATED]
     if rows:
@@ -118,7 +117,7 @@ def exploding(result: DiagnosisResult) -> Finding | None:
     return Finding(
         "exploding", "error", _far_layers(result),
         f"δ grows by {-lost:.1f} decades over {result.hidden} hidden layers "
-        f"(a factor of {result.rate:.3g} per layer)"
+        f"({_factor(result)})"
         + ("; the weight gradients look flat, since the activations are small where δ is large"
            if flat else ""),
         "smaller weights (--gain, he-normal for ReLU), normalisation, residual connections, "
@@ -229,6 +228,13 @@ def _signal(row: LayerRow) -> float:
 def _on_plateaus(row: LayerRow) -> float:
     """Share of the slopes that are near 0 on a plateau; an output of 0 is sparsity, not that."""
     return (row.saturated_fraction or 0.0) - (row.zero_fraction or 0.0)
+
+
+def _factor(result: DiagnosisResult) -> str:
+    said = f"a factor of {result.rate:.3g} per layer"
+    if result.rate_low is None or result.rate_high is None:
+        return said
+    return f"{said}, 95 % interval {result.rate_low:.3g} to {result.rate_high:.3g}"
 
 
 def _far_layers(result: DiagnosisResult) -> tuple[int, ...]:

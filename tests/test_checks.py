@@ -162,6 +162,13 @@ def test_the_fourth_moment_of_delta_is_hanin_and_nicas() -> None:
     assert ratio == pytest.approx((1 + 5 / n) ** depth, rel=0.18)
 
 
+def test_the_evidence_carries_the_interval_over_seeds() -> None:
+    result = diagnose(NetworkConfig(device="cpu", act="sigmoid", seeds=5))
+    assert f"95 % interval {result.rate_low:.3g} to {result.rate_high:.3g}" in (
+        result.findings[0].message
+    )
+
+
 def test_decades_are_infinite_where_nothing_gets_through() -> None:
     dead = diagnose(NetworkConfig(device="cpu", bias_mean=-10))
     assert checks.decades(dead) == math.inf
