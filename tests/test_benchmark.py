@@ -232,11 +232,13 @@ def test_ctrl_c_before_the_first_epoch_gives_an_empty_result(
 
 
 INTERRUPTED = """
-    import sys
+    import signal, sys
     from gradflow.benchmark import BenchmarkConfig, run
     def say(event):
         print("event", flush=True)
     if __name__ == "__main__":
+        # A background job of a shell, as CI may be, inherits Ctrl-C as ignored.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         config = BenchmarkConfig(act=("relu", "selu"), epochs=10000, data=sys.argv[1],
                                  device="cpu", workers=2)
         print("started", flush=True)
