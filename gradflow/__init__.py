@@ -16,7 +16,8 @@ from gradflow._version import __version__
 
 if TYPE_CHECKING:
     from gradflow.activations import activation
-    from gradflow.configs import BenchmarkConfig, ClipConfig, NetworkConfig, TheoryConfig
+    from gradflow.benchmark.config import BenchmarkConfig
+    from gradflow.configs import ClipConfig, NetworkConfig, TheoryConfig
     from gradflow.diagnosis import diagnose
     from gradflow.errors import GradflowError
 
@@ -32,7 +33,7 @@ __all__ = [
 ]
 
 _HOME = {
-    "BenchmarkConfig": "gradflow.configs",
+    "BenchmarkConfig": "gradflow.benchmark.config",
     "TheoryConfig": "gradflow.configs",
     "ClipConfig": "gradflow.configs",
     "GradflowError": "gradflow.errors",

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
-from typing import Any
 
-from gradflow.errors import GradflowError
 from gradflow.options import (
     at_least,
     check_variance,
@@ -16,12 +13,8 @@ from gradflow.options import (
     positive,
     validate,
 )
-from gradflow.results.base import plain
 
-_NET, _RUN, _TRAIN, _RUNS = "Network", "Measurement", "Training", "Run"
-_CLIP_VALUE = 0.5
-#: Fields of a benchmark that do not change a number.
-_CIRCUMSTANCES = ("workers", "output_dir", "resume")
+_NET, _RUN = "Network", "Measurement"
 
 
 @dataclass(frozen=True)
@@ -135,81 +128,3 @@ class TheoryConfig:
 
     def __post_init__(self) -> None:
         validate(self)
-
-
-@dataclass(frozen=True)
-class BenchmarkConfig:
-    """What to train, and for how long. The defaults are the article's.
-
-    Attributes
-    ----------
-    alpha
-        Goes to those of the activations that have one; refused where none does.
-    clip_value, clip_norm
-        Largest entry of a gradient (0: any), or instead the largest L2 norm of all together.
-    seeds, seed
-        Runs per activation: seed, seed + 1, …; a seed gives every activation the same order of
-        images, so that differences can be taken seed by seed.
-    train_size
-        The first so many training images; None: all.
-    data
-        ``mnist``, or a folder as in `gradflow.mnist.load`.
-    workers
-        Processes; None: as many as there are processors for (one for a GPU).
-
-    Raises
-    ------
-    GradflowError
-        If a value is out of range. Names are checked where they are looked up.
-    """
-
-    act: tuple[str, ...] = option(
-        ("sigmoid", "relu", "elu", "leaky-relu", "selu", "gelu"),
-        "Activation function. Repeatable; default: the article's six.",
-        complete="activation", panel=_TRAIN,
-    )  # fmt: skip
-    alpha: float | None = option(
-        None, "α of ELU and Leaky ReLU (0.2 unless given).", panel=_TRAIN, check=finite
-    )
-    epochs: int = option(3, "Passes over the training set.", panel=_TRAIN, check=at_least(1))
-    batch_size: int = option(128, "Images per step.", panel=_TRAIN, check=at_least(1))
-    lr: float = option(1e-3, "Learning rate.", panel=_TRAIN, check=positive)
-    optimizer: str = option(
-        "adam", "adam, sgd, … : any of torch.optim.", complete="optimizer", panel=_TRAIN
-    )
-    clip_value: float = option(
-        _CLIP_VALUE, "Clip gradient entries to ± this; 0: do not.", panel=_TRAIN, check=non_negative
-    )
-    clip_norm: float | None = option(
-        None, "Instead, scale the gradient to at most this L2 norm.", panel=_TRAIN, check=positive
-    )  # fmt: skip
-    seeds: int = option(1, "Training runs per activation.", panel=_RUNS, check=at_least(1))
-    seed: int = option(0, "First seed.", panel=_RUNS, check=at_least(0))
-    train_size: int | None = option(
-        None, "Train on the first so many images only.", panel=_TRAIN, check=at_least(1)
-    )
-    data: str = option("mnist", "mnist, or a folder of IDX files.", complete="data", panel=_TRAIN)
-    precision: str = option("fp32", "fp32, tf32 or bf16.", complete="precision", panel=_RUNS)
-    device: str = option("auto", "auto, cpu, cuda, cuda:N or mps.", complete="device", panel=_RUNS)
-    workers: int | None = option(
-        None, "Processes that train side by side.", panel=_RUNS, check=at_least(1)
-    )
-    output_dir: str | None = option(
-        None, "Write the config and every epoch to this folder as they come.", panel=_RUNS,
-        metavar="DIR",
-    )  # fmt: skip
-    resume: bool = option(False, "Continue the run in --output-dir.", "--resume", panel=_RUNS)
-
-    def __post_init__(self) -> None:
-        validate(self)
-        if not self.act:
-            raise GradflowError("no activation was given", "name one: --act relu")
-        if self.clip_norm is not None and self.clip_value not in (0, _CLIP_VALUE):
-            raise GradflowError("--clip-value and --clip-norm exclude each other", "drop one")
-        if self.resume and self.output_dir is None:
-            raise GradflowError("--resume needs --output-dir", "name the folder of the run")
-
-    def settings(self) -> dict[str, Any]:
-        """Return what the numbers depend on, as plain values."""
-        everything = plain(dataclasses.asdict(self))
-        return {k: v for k, v in everything.items() if k not in _CIRCUMSTANCES}

@@ -54,7 +54,7 @@ def article_network(
     )  # fmt: skip
     layers = [m for m in network if isinstance(m, nn.Conv2d | nn.Linear)]
     for layer in layers:
-        _initialize(layer, lecun=selu and layer is not layers[-1])
+        keras_initialize(layer, lecun=selu and layer is not layers[-1])
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network
 
@@ -73,7 +73,8 @@ def _act(activation: Activation) -> nn.Module:
     return activation.module(inplace=activation.monotonic)
 
 
-def _initialize(layer: nn.Conv2d | nn.Linear, lecun: bool) -> None:
+def keras_initialize(layer: nn.Conv2d | nn.Linear, lecun: bool) -> None:
+    """Draw the weights as Keras does by default, or LeCun-normal ones; biases are 0."""
     if lecun:  # Keras' lecun_normal: variance 1/fan-in after truncation at two deviations
         std = math.sqrt(1 / layer.weight[0].numel()) / _TRUNCATED_STD
         nn.init.trunc_normal_(layer.weight, 0.0, std, -2 * std, 2 * std)

@@ -138,23 +138,40 @@ def initialize(
     generators
         One per replica, on the CPU: the numbers are the same on every device.
     """
-    _, fan_out, fan_in = weight.shape
-    weight_std = math.sqrt(how.variance(fan_in, fan_out))
-    bias_std = math.sqrt(how.bias_variance(fan_in))
     for replica, generator in enumerate(generators):
-        _draw(weight[replica], how.distribution, weight_std, generator)
-        if bias is not None:
-            _draw(bias[replica], how.bias_distribution, bias_std, generator)
-            bias[replica] += how.bias_mean
+        initialize_layer(weight[replica], None if bias is None else bias[replica], how, generator)
 
 
-def _draw(tensor: Tensor, distribution: str, std: float, generator: Generator) -> None:
+def initialize_layer(
+    weight: Tensor, bias: Tensor | None, how: Initializer, generator: Generator | None = None
+) -> None:
+    """Draw the parameters of one dense or convolutional layer in place.
+
+    Parameters
+    ----------
+    weight
+        (outputs, inputs) or (channels out, channels in, height, width).
+    bias
+        (outputs,) or None.
+    generator
+        On the CPU; None: torch's default one.
+    """
+    field_size = weight[0, 0].numel()  # of a kernel; 1 where dense
+    fan_in, fan_out = weight.shape[1] * field_size, weight.shape[0] * field_size
+    _draw(weight, how.distribution, math.sqrt(how.variance(fan_in, fan_out)), generator)
+    if bias is not None:
+        _draw(bias, how.bias_distribution, math.sqrt(how.bias_variance(fan_in)), generator)
+        bias += how.bias_mean
+
+
+def _draw(tensor: Tensor, distribution: str, std: float, generator: Generator | None) -> None:
     """Fill `tensor` with entries of standard deviation `std`."""
     import torch
 
     if distribution == "orthogonal":
         # Rows or columns are orthonormal, so an entry's variance is 1/max(fan_in, fan_out).
-        torch.nn.init.orthogonal_(tensor, std * math.sqrt(max(tensor.shape)), generator)
+        sides = tensor.shape[0], tensor[0].numel()
+        torch.nn.init.orthogonal_(tensor, std * math.sqrt(max(sides)), generator)
     elif std == 0:
         tensor.zero_()
     elif distribution == "uniform":

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,7 @@ class OptionSpec:
     complete: str | None = None
     panel: str | None = None
     check: Check | None = None
+    several: type | None = None
 
 
 def option(
@@ -36,6 +37,7 @@ def option(
     complete: str | None = None,
     panel: str | None = None,
     check: Check | None = None,
+    several: type | None = None,
 ) -> Any:
     """Return a dataclass field that is also a command-line option.
 
@@ -51,8 +53,11 @@ def option(
         What its values are, for shell completion (a key of `gradflow.cli.options.NAMES`).
     check
         Called with the option's name and value; raises `GradflowError`.
+    several
+        Type of one value of a field that takes any number: the option can be repeated, and its
+        values can be written with commas between.
     """
-    spec = OptionSpec(help, flags, metavar, complete, panel, check)
+    spec = OptionSpec(help, flags, metavar, complete, panel, check, several)
     return field(default=default, metadata={"option": spec})
 
 
@@ -69,6 +74,21 @@ def validate(config: Any) -> None:
         value = getattr(config, f.name)
         if spec is not None and spec.check is not None and value is not None:
             spec.check(f"--{f.name.replace('_', '-')}", value)
+
+
+def several(value: Any) -> tuple[Any, ...]:
+    """Return the values of a field that takes one or several."""
+    return tuple(value) if isinstance(value, tuple | list) else (value,)
+
+
+def each(check: Check) -> Check:
+    """Return a check for every value of a field that takes one or several."""
+
+    def check_each(name: str, value: Any) -> None:
+        for one in several(value):
+            check(name, one)
+
+    return check_each
 
 
 def at_least(minimum: int) -> Check:
@@ -102,6 +122,14 @@ def finite(name: str, value: Any) -> None:
         raise GradflowError(f"{name} must be a finite number, got {value}")
 
 
+def share(name: str, value: Any) -> None:
+    """Refuse anything but a number above 0 and at most 1."""
+    if not _is_number(value) or not 0 < value <= 1:
+        raise GradflowError(
+            f"{name} must be above 0 and at most 1, got {value}", f"99 % is {name} 0.99"
+        )
+
+
 def check_variance(name: str, value: float) -> None:
     """Refuse what is no variance, and what is too far from 1 for double precision.
 
@@ -127,13 +155,26 @@ def float_list(name: str, text: str) -> tuple[float, ...]:
     GradflowError
         If an item is not a finite number.
     """
-    items = [item.strip() for item in text.split(",") if item.strip()]
-    try:
-        numbers = tuple(float(item) for item in items)
-    except ValueError:
-        raise GradflowError(
-            f"{name} must be numbers with commas between, got '{text}'", f"like {name} 0.2,0.1"
-        ) from None
+    numbers: tuple[float, ...] = value_list(name, [text], float)
     for number in numbers:
         finite(name, number)
     return numbers
+
+
+def value_list(name: str, texts: Iterable[str], kind: type) -> tuple[Any, ...]:
+    """Return the values of comma lists, each of the given type.
+
+    Raises
+    ------
+    GradflowError
+        If an item is not of that type.
+    """
+    items = [item.strip() for text in texts for item in text.split(",") if item.strip()]
+    try:
+        return tuple(kind(item) for item in items)
+    except ValueError:
+        word, like = ("whole numbers", "64,128") if kind is int else ("numbers", "0.2,0.1")
+        raise GradflowError(
+            f"{name} must be {word} with commas between, got '{','.join(items)}'",
+            f"like {name} {like}",
+        ) from None

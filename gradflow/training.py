@@ -11,7 +11,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -75,6 +75,14 @@ class Epoch:
     seconds: float
 
 
+class Observer(Protocol):
+    """Sees every step's gradients before they are clipped, and the parameters after the update."""
+
+    def before_update(self) -> None: ...  # noqa: D102
+
+    def after_update(self) -> None: ...  # noqa: D102
+
+
 class Trainer:
     """A model with its optimiser, and how its gradients are clipped.
 
@@ -86,7 +94,14 @@ class Trainer:
         Changes the ``.grad`` of the parameters in place.
     precision
         A key of `PRECISIONS`; see `arithmetic`.
+
+    Attributes
+    ----------
+    observer
+        Told of every step, if there is one.
     """
+
+    observer: Observer | None = None
 
     def __init__(
         self,
@@ -105,9 +120,13 @@ class Trainer:
         loss = F.cross_entropy(logits.to(self.parameters[0].dtype), labels)
         torch.autograd.backward(loss)
         norm = gradient_norm(self.parameters)
+        if self.observer is not None:
+            self.observer.before_update()
         if self.clip is not None:
             self.clip(self.parameters)
         self.optimizer.step()
+        if self.observer is not None:
+            self.observer.after_update()
         self.optimizer.zero_grad()
         correct = (logits.detach().argmax(1) == labels).sum()
         return torch.stack([loss.detach() * len(labels), correct, norm])

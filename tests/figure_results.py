@@ -26,7 +26,7 @@ from gradflow.results.activations import (
     PlotResult,
 )
 from gradflow.results.base import Finding, Result, RunMeta
-from gradflow.results.benchmark import BenchmarkResult, BenchmarkRow, HistoryRow
+from gradflow.results.benchmark import BenchmarkResult, BenchmarkRow, FlowRow, HistoryRow, Setting
 from gradflow.results.chain import ChainResult, FactorRow
 from gradflow.results.clipping import ClippedLayerRow, ClipResult, PolicyRow, StepRow
 from gradflow.results.diagnosis import DiagnosisResult, LayerRow
@@ -127,14 +127,41 @@ def trained(epochs: int, loss: float = 0.1, activations: int = 6) -> BenchmarkRe
     names = ACTIVATION_ORDER[:activations]
     history = [
         HistoryRow(
-            n, seed, e, loss, 0.9, loss, 0.1 if i == 0 else 0.97 + i / 1e3 + seed / 500, 1, 1
+            activation=n, seed=seed, epoch=e, train_loss=loss, train_accuracy=0.9, test_loss=loss,
+            test_accuracy=0.1 if i == 0 else 0.97 + i / 1e3 + seed / 500, gradient_norm=1,
+            seconds=1,
         )
         for i, n in enumerate(names)
         for seed in (0, 1)
         for e in range(1, epochs + 1)
-    ]
-    records = [BenchmarkRow(n, 2, 0.97, 0.001, loss, 1, 1.0, 1.0) for n in names]
+    ]  # fmt: skip
+    records = [
+        BenchmarkRow(
+            activation=n, seeds=2, test_accuracy=0.97, test_loss=loss, best_epoch=1, seconds=1.0,
+            images_per_second=1.0,
+        )
+        for n in names
+    ]  # fmt: skip
     return BenchmarkResult(records=tuple(records), history=tuple(history), test_size=10000)
+
+
+def flowing(epochs: int, *settings: Setting) -> BenchmarkResult:
+    """Return `trained` with the flow of four layers, the norm a tenth per layer backwards."""
+    rows = [
+        FlowRow(
+            **vars(setting), seed=seed, epoch=epoch, index=i, name=f"layer {i}",
+            gradient_norm=10.0 ** (i - 4 + seed), update_ratio=1e-3 * epoch,
+            activation_variance=None if i == 4 else 10.0**-i,
+            dead_fraction=None if i == 4 else 0.1 * i, saturated_fraction=None,
+        )
+        for setting in settings
+        for seed in (0, 1)
+        for epoch in range(1, epochs + 1)
+        for i in range(1, 5)
+    ]  # fmt: skip
+    history = [replace(trained(epochs).history[0], **vars(setting), epoch=epoch, test_accuracy=0.9)
+               for setting in settings for epoch in range(1, epochs + 1)]  # fmt: skip
+    return BenchmarkResult(history=tuple(history), flow=tuple(rows), test_size=10000)
 
 
 EXAMPLES: dict[str, Result] = {
@@ -155,6 +182,9 @@ EXAMPLES: dict[str, Result] = {
     "benchmark": trained(5),
     "benchmark crowded": trained(5, activations=20),
     "benchmark once": trained(1),
+    "benchmark flow": flowing(3, Setting(), Setting(activation="elu")),
+    "benchmark flow once": flowing(1, Setting()),
+    "benchmark grid": flowing(2, *(Setting(lr=10.0**-k, clip="norm 1") for k in range(8))),
 }
 AWKWARD: dict[str, Result] = {
     "plot beyond doubles": replace(

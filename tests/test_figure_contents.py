@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from figure_results import (
+    EXAMPLES,
     NAN,
     catalogue,
     chained,
@@ -15,6 +16,7 @@ from figure_results import (
     diagnosed,
     drawn,
     evaluated,
+    flowing,
     laid_out,
     layer,
     line,
@@ -26,6 +28,7 @@ from figure_results import (
     words,
 )
 
+from gradflow.report.figures import draw, flow
 from gradflow.report.figures.curves import split
 from gradflow.report.style import (
     ACTIVATION_ORDER,
@@ -34,7 +37,7 @@ from gradflow.report.style import (
     PALE,
     colour,
 )
-from gradflow.results.benchmark import BenchmarkResult
+from gradflow.results.benchmark import BenchmarkResult, Setting
 from gradflow.results.diagnosis import DiagnosisResult
 
 # plot
@@ -345,3 +348,22 @@ def test_benchmark_after_one_epoch_is_a_point_per_activation():
 def test_benchmark_says_where_nothing_was_trained_or_nothing_is_finite():
     assert "no epoch was finished" in words(panels(BenchmarkResult())[0])
     assert "no value is finite" in words(shown("benchmark diverged")[1])
+
+
+def test_benchmark_s_flow_is_a_heat_map_of_layer_by_epoch():
+    _, _, *maps = shown("benchmark flow")
+    images = [axes.get_images()[0] for axes in maps if axes.get_images()]
+    assert len(images) == 2 * len(flow.QUANTITIES)  # for each of the two settings
+    norms = images[0].get_array()
+    assert norms.shape == (4, 3)
+    assert norms[:, 0] == pytest.approx([0.0055, 0.055, 0.55, 5.5])  # means over two seeds
+    assert np.isnan(flow.table(flowing(1, Setting()).flow, "activation_variance")[3]).all()
+
+
+def test_a_benchmark_s_grid_is_named_by_what_varies_in_colours_of_its_own():
+    accuracy, *_ = shown("benchmark grid")
+    lines = [ln for ln in accuracy.get_lines() if ln.get_label().startswith("lr")]
+    assert [ln.get_label() for ln in lines[:2]] == ["lr 1", "lr 0.1"]
+    assert len({(ln.get_color(), ln.get_linestyle()) for ln in lines}) == 8
+    page = draw(EXAMPLES["benchmark grid"])
+    assert "2 more are not drawn" in page.subfigs[1].get_suptitle()

@@ -10,7 +10,7 @@ from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
 
-from gradflow.options import OptionSpec
+from gradflow.options import OptionSpec, several, value_list
 
 
 def expand_configs(command: Callable[..., None]) -> Callable[..., None]:
@@ -29,7 +29,7 @@ def expand_configs(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def wrapper(**values: Any) -> None:
         built = {
-            name: config(**{f.name: _hashable(values.pop(f.name)) for f in _fields(config)})
+            name: config(**{f.name: _parsed(f, values.pop(f.name)) for f in _fields(config)})
             for name, config in configs.items()
         }
         command(**values, **built)
@@ -70,6 +70,8 @@ NAMES: dict[str, Callable[[], Iterable[str]]] = {
     "dtype": lambda: ("float32", "float64", "float16", "bfloat16"),
     "loss": lambda: ("cross-entropy", "bce", "mse"),
     "data": lambda: ("gaussian", "mnist"),
+    "classifier": lambda: ("cnn", "mlp", "deep-mlp"),
+    "classifier-init": lambda: ("keras", *_initializer_names()),
     "precision": lambda: ("fp32", "tf32", "bf16"),
     "optimizer": lambda: ("adam", "adamw", "sgd", "rmsprop", "nadam", "adagrad"),
     "policy": lambda: ("none", "value", "norm"),
@@ -89,7 +91,11 @@ def _fields(config: type[Any]) -> Iterator[dataclasses.Field[Any]]:
     return (f for f in dataclasses.fields(config) if "option" in f.metadata)
 
 
-def _hashable(value: Any) -> Any:
+def _parsed(f: dataclasses.Field[Any], value: Any) -> Any:
+    """Return an option's value as its field has it: lists as tuples, commas taken apart."""
+    kind = f.metadata["option"].several
+    if kind is not None:
+        return value_list(f"--{f.name.replace('_', '-')}", value, kind)
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -97,7 +103,9 @@ def _parameters(config: type[Any]) -> Iterator[inspect.Parameter]:
     hints = get_type_hints(config)
     for f in _fields(config):
         default, annotation = f.default, hints[f.name]
-        if isinstance(default, tuple):  # repeatable
+        if f.metadata["option"].several is not None:
+            default, annotation = [str(value) for value in several(default)], list[str]
+        elif isinstance(default, tuple):  # repeatable
             default, annotation = list(default), list[get_args(annotation)[0]]  # type: ignore[misc]
         yield inspect.Parameter(
             f.name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -74,44 +75,58 @@ def training(total: int) -> Iterator[Callable[[str, int, int, float], None]]:
 
 
 @contextlib.contextmanager
-def training_runs(total_epochs: int) -> Iterator[Callable[[Any], None]]:
+def training_runs(runs: int, epochs: int) -> Iterator[Callable[[Any], None]]:
     """Give a function that takes what a benchmark emits.
 
     A terminal gets a line per running training, and a total with an ETA; anything else a line
     per finished epoch.
     """
     with bar(TextColumn("{task.fields[note]}")) as progress:
-        total = progress.add_task("epochs", total=total_epochs, note="")
-        yield _Epochs(progress, total)
+        yield _Runs(progress, runs, epochs)
 
 
-class _Epochs:
-    """Shows `Progress` and `HistoryRow` events as they come."""
+class _Runs:
+    """Shows `Progress` and `EpochDone` events as they come."""
 
-    def __init__(self, progress: Progress, total: TaskID) -> None:
-        self.progress, self.total = progress, total
-        self.running: dict[str, TaskID] = {}
+    def __init__(self, progress: Progress, runs: int, epochs: int) -> None:
+        self.progress, self.epochs = progress, runs * epochs
+        self.total = progress.add_task("all epochs", total=self.epochs, note="")
+        self.running: dict[Any, tuple[TaskID, float]] = {}  # and the share of the epoch
+        self.finished = 0
 
     def __call__(self, event: Any) -> None:
-        name = f"{event.activation}, seed {event.seed}"
         if hasattr(event, "step"):
-            self._step(name, event)
+            self._step((event.setting, event.seed), event)
         else:
-            self._epoch(name, event)
+            self._epoch((event.history.setting, event.history.seed), event)
+        parts = sum(share for _, share in self.running.values())
+        self.progress.update(self.total, completed=round(self.finished + parts, 2))
 
-    def _step(self, name: str, event: Any) -> None:
-        if name not in self.running:
-            self.running[name] = self.progress.add_task(name, total=event.steps, note="")
+    def _step(self, run: Any, event: Any) -> None:
+        task, _ = self.running.get(run) or (self.progress.add_task("", total=1, note=""), 0.0)
+        self.running[run] = task, event.step / event.steps
         note = f"loss {event.loss:.3f}, {event.accuracy:.1%}, {event.images_per_second:,.0f}/s"
         self.progress.update(
-            self.running[name], completed=event.step, total=event.steps, note=note,
-            description=f"{name}, epoch {event.epoch}/{event.epochs}",
+            task, completed=event.step, total=event.steps, note=note,
+            description=f"{_name(*run)}, epoch {event.epoch}/{event.epochs}",
         )  # fmt: skip
 
-    def _epoch(self, name: str, row: Any) -> None:
-        line = f"{name}, epoch {row.epoch}: test accuracy {row.test_accuracy:.2%}, "
-        line += f"loss {row.test_loss:.4f} ({row.seconds:.1f} s)"
+    def _epoch(self, run: Any, event: Any) -> None:
+        row = event.history
+        line = f"{_name(*run)}, epoch {row.epoch}: test accuracy {row.test_accuracy:.2%}, "
+        line += f"loss {row.test_loss:.4f} "
+        line += "(stored)" if event.restored else f"({row.seconds:.1f} s)"
         self.progress.console.print(line, highlight=False, style="dim", soft_wrap=True)
-        self.progress.advance(self.total)
-        if name in self.running:
-            self.progress.remove_task(self.running.pop(name))
+        self.finished += 1
+        if run in self.running:
+            self.progress.remove_task(self.running.pop(run)[0])
+
+
+def _name(setting: Any, seed: int) -> str:
+    """Name a run: its activation, what is not the article's, its seed."""
+    words = [setting.activation]
+    for f in dataclasses.fields(setting):
+        value = getattr(setting, f.name)
+        if f.name != "activation" and value != f.default:
+            words.append(f"{f.name.replace('_', ' ')} {value}")
+    return ", ".join([*words, f"seed {seed}"])

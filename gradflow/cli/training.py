@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 
+from gradflow.benchmark.config import BenchmarkConfig
 from gradflow.cli.options import expand_configs
 from gradflow.cli.output import Output
-from gradflow.configs import BenchmarkConfig
 from gradflow.errors import GradflowError
+from gradflow.options import several
 
 QUICK: dict[str, Any] = {"train_size": 10_000, "epochs": 3}
 
@@ -30,21 +32,83 @@ def benchmark(
         list[str] | None,
         typer.Option(metavar="ACT", help="Leave this activation out. Repeatable."),
     ] = None,
+    plan: Annotated[
+        bool,
+        typer.Option("--plan", help="Say what would be run and how long it would take; stop."),
+    ] = False,
+    source: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--from", metavar="DIR", help="Show and compare stored runs; train nothing. Repeatable."
+        ),
+    ] = None,
+    more: Annotated[
+        list[str] | None, typer.Argument(metavar="[DIR]...", help="Further folders for --from.")
+    ] = None,
 ) -> None:
-    """Train the article's CNN on MNIST once per activation, everything else held constant."""
-    from gradflow.cli.progress import training_runs
+    """Train the article's CNN on MNIST once per activation, everything else held constant.
 
-    config = dataclasses.replace(config, act=_without(config.act, skip or []))
+    Options of the training panel take several values, as --lr 1e-3,1e-4: every combination is run.
+    """
+    config = dataclasses.replace(config, act=_without(several(config.act), skip or []))
     if quick:
         config = dataclasses.replace(config, **QUICK)
-    from gradflow.benchmark import activations, run
+    if more and not source:
+        raise GradflowError(f"unexpected argument '{more[0]}'", f"--from {more[0]} reads a run")
+    if source:
+        from gradflow.benchmark.stored import read
+
+        output.emit(read([*source, *(more or [])], config.target))
+    elif plan:
+        _plan(config, output)
+    else:
+        _train(config, output)
+
+
+def _plan(config: BenchmarkConfig, output: Output) -> None:
+    from gradflow.cli.progress import counting
+
+    with counting("measuring") as progress:
+        from gradflow.benchmark.plan import plan
+
+        result = plan(config, progress)
+    output.emit(result)
+
+
+def _train(config: BenchmarkConfig, output: Output) -> None:
+    from gradflow.benchmark.runs import planned, run
+    from gradflow.cli.progress import training_runs
     from gradflow.executors import keep_freed_memory
 
     keep_freed_memory()
-    runs = len(activations(config)) * config.seeds
-    with training_runs(runs * config.epochs) as on_event:
-        result = run(config, on_event)
+    with training_runs(len(planned(config)), config.epochs) as show:
+        result = run(config, _keeping(config, show))
+    if config.output_dir is not None:
+        _keep(result, config.output_dir)
     output.emit(result)
+
+
+def _keeping(config: BenchmarkConfig, show: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Return what takes events: shows them, and after every run keeps figure and table so far."""
+
+    def take(event: Any) -> None:
+        show(event)
+        history = getattr(event, "history", None)
+        last = history is not None and history.epoch == config.epochs and not event.restored
+        if last and config.output_dir is not None:
+            from gradflow.benchmark.stored import read
+
+            _keep(read([config.output_dir], config.target), config.output_dir)
+
+    return take
+
+
+def _keep(result: Any, folder: str) -> None:
+    """Write a run's result, table and figure into its folder."""
+    from gradflow import report
+
+    for name in ("result.json", "table.md", "figure.png"):
+        report.save(result, f"{folder}/{name}")
 
 
 def _without(acts: tuple[str, ...], skipped: list[str]) -> tuple[str, ...]:

@@ -94,6 +94,7 @@ def _used_columns(row_type: type[Row], records: Iterable[Any]) -> dict[str, Colu
         if column.priority is not None
         and any(getattr(record, name) not in (None, (), {}) for record in records)
         and not (column.logarithm and any(_overflows(getattr(r, name)) for r in records))
+        and not (column.varied and len({getattr(r, name) for r in records}) == 1)
     }
 
 

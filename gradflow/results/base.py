@@ -38,12 +38,15 @@ class Column:
         0 never goes, ``None`` is not for the console (it is in every file).
     logarithm
         Whether another column holds its logarithm, which stands alone where this one overflows.
+    varied
+        Whether the console shows the column only where its values differ.
     """
 
     label: str
     format: str = ""
     priority: int | None = 0
     logarithm: bool = False
+    varied: bool = False
 
 
 def column(
@@ -52,10 +55,11 @@ def column(
     priority: int | None = 0,
     *,
     logarithm: bool = False,
+    varied: bool = False,
     default: Any = dataclasses.MISSING,
 ) -> Any:
     """Return a dataclass field that carries its `Column`."""
-    shown = Column(label, format, priority, logarithm)
+    shown = Column(label, format, priority, logarithm, varied)
     return field(default=default, metadata={"column": shown})
 
 

@@ -1,75 +1,123 @@
-"""Result of ``benchmark``."""
+"""Results of ``benchmark``: what was trained, epoch by epoch, and what came of it."""
 
 from __future__ import annotations
 
-import math
-import statistics
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+import dataclasses
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from gradflow.results.base import Finding, Result, Row, column, rows_of
+from gradflow.results.base import Result, Row, column, rows_of
 
-_BEHIND = 0.02  # of accuracy: what is further from the best is worth a finding
+DEFAULT_DROPOUT, DEFAULT_CLIP = "0.25/0.5", "value 0.5"
 
 
-@dataclass(frozen=True)
-class BenchmarkRow(Row):
-    """One activation: means over the seeds that went furthest.
+@dataclass(frozen=True, kw_only=True)
+class Setting(Row):
+    """What one training run is made with; all else is the same for all runs of a benchmark.
 
     Attributes
     ----------
-    test_accuracy, test_accuracy_std
-        At the last epoch: mean, and sample standard deviation over seeds (None for one seed).
-    test_loss
-        Mean cross-entropy at the last epoch.
+    source
+        The folder of a stored run that was read back; empty for a run of now.
+    dropout
+        ``P/Q``: the share of units dropped after the last but one and after the last hidden layer.
+    clip
+        ``value X``, ``norm X`` or ``none``.
+    """
+
+    source: str = column("run", varied=True, default="")
+    activation: str = column("activation", default="relu")
+    arch: str = column("arch", varied=True, default="cnn")
+    init: str = column("init", varied=True, default="keras")
+    optimizer: str = column("optimizer", varied=True, default="adam")
+    lr: float = column("lr", ".4g", varied=True, default=1e-3)
+    batch_size: int = column("batch", "d", varied=True, default=128)
+    dropout: str = column("dropout", varied=True, default=DEFAULT_DROPOUT)
+    clip: str = column("clip", varied=True, default=DEFAULT_CLIP)
+
+    @property
+    def setting(self) -> Setting:
+        """The setting alone, of whatever row this is."""
+        return Setting(**{f.name: getattr(self, f.name) for f in dataclasses.fields(Setting)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkRow(Setting):
+    """One setting: means over the seeds that went furthest, with 95 % intervals (Student's t).
+
+    Attributes
+    ----------
+    seeds
+        Runs that the row is of.
+    test_accuracy, test_loss
+        Means at `best_epoch`.
+    test_accuracy_std
+        Sample standard deviation over seeds; None for one seed, as are the margins and `p_value`.
+    test_accuracy_margin
+        Half the width of the 95 % interval of the mean over seeds.
+    difference, difference_margin
+        Of the test accuracy to the reference's, seed by seed: mean, and half its 95 % interval.
+    p_value
+        Of the paired t-test of that difference, corrected for the number of comparisons (Holm
+        1979).
+    comparison
+        ``reference``, ``better``, ``worse`` (p below 0.05) or ``within noise``. With one seed:
+        against 1.96 standard errors of two proportions of the test images.
+    validation_accuracy
+        At `best_epoch`; None where nothing was held out.
     best_epoch
-        The epoch of the lowest mean test loss. Nothing was selected by it: stopping there would
-        be choosing on the test set.
+        The epoch of the highest mean validation accuracy, the earliest of equals; without a
+        validation set, the last one.
     seconds
         Training time of all its seeds and epochs, evaluation left out.
     images_per_second
         Training images by `seconds`.
+    seconds_to_target
+        Median over seeds of the training time to the end of the first epoch whose test accuracy
+        reaches the target; None where most seeds never do.
     """
 
-    activation: str = column("activation")
     seeds: int = column("seeds", "d", priority=3)
-    test_accuracy: float = column("test accuracy", ".2%")
-    test_accuracy_std: float | None = column("±", ".2%", priority=1)
-    test_loss: float = column("test loss", ".4f")
-    best_epoch: int = column("best epoch", "d", priority=2)
-    seconds: float = column("seconds", ".1f", priority=4)
-    images_per_second: float = column("images/s", ",.0f", priority=1)
+    test_accuracy: float = column("test acc.", ".2%")
+    test_accuracy_margin: float | None = column("± 95 %", ".2%", priority=1, default=None)
+    test_accuracy_std: float | None = column("std", ".2%", priority=6, default=None)
+    difference: float | None = column("Δ ref.", "+.2%", priority=2, default=None)
+    difference_margin: float | None = column("± 95 %", ".2%", priority=5, default=None)
+    p_value: float | None = column("p", ".2g", priority=2, default=None)
+    comparison: str = column("verdict", default="")
+    validation_accuracy: float | None = column("valid. acc.", ".2%", priority=7, default=None)
+    test_loss: float = column("test loss", ".4f", priority=3)
+    best_epoch: int = column("best epoch", "d", priority=4)
+    seconds: float = column("seconds", ".1f", priority=6)
+    images_per_second: float = column("images/s", ",.0f", priority=3)
+    seconds_to_target: float | None = column("s to target", ".1f", priority=1, default=None)
 
-    def standard_error(self, test_size: int) -> float:
-        """Return that of `test_accuracy`: the spread over seeds, or a fair coin's over images."""
-        p = self.test_accuracy
-        variance = max((self.test_accuracy_std or 0.0) ** 2, p * (1 - p) / max(test_size, 1))
-        return math.sqrt(variance / self.seeds)
 
-
-@dataclass(frozen=True)
-class HistoryRow(Row):
+@dataclass(frozen=True, kw_only=True)
+class HistoryRow(Setting):
     """One epoch of one training run.
 
     Attributes
     ----------
     train_loss, train_accuracy
         Means over the epoch of what each batch had before its update, with dropout.
+    validation_loss, validation_accuracy
+        After the epoch, on the images held out of the training set; None where there are none.
     test_loss, test_accuracy
-        After the epoch, on the whole test set, without dropout.
+        After the epoch, on the whole test set, without dropout. Nothing is chosen by them.
     gradient_norm
         L2 norm of the whole gradient before clipping, mean over steps.
     seconds
         Training time, evaluation left out.
     """
 
-    activation: str = column("activation")
     seed: int = column("seed", "d")
     epoch: int = column("epoch", "d")
     train_loss: float = column("train loss", ".4f")
     train_accuracy: float = column("train accuracy", ".2%")
+    validation_loss: float | None = column("valid. loss", ".4f", default=None)
+    validation_accuracy: float | None = column("valid. accuracy", ".2%", default=None)
     test_loss: float = column("test loss", ".4f")
     test_accuracy: float = column("test accuracy", ".2%")
     gradient_norm: float = column("‖g‖", ".3g")
@@ -77,18 +125,54 @@ class HistoryRow(Row):
 
 
 @dataclass(frozen=True, kw_only=True)
+class FlowRow(Setting):
+    """One layer in one epoch of one training run.
+
+    Attributes
+    ----------
+    gradient_norm
+        L2 norm of the gradient of weight and bias, before clipping: mean over the recorded steps.
+    update_ratio
+        ‖Δw‖/‖w‖ of what the optimiser did: mean over the recorded steps.
+    activation_mean, activation_variance
+        Of the layer's activations after the epoch, over some images that were not trained on.
+    dead_fraction
+        Units (channels of a convolution) whose slope was 0 for every one of these images.
+    saturated_fraction
+        Entries whose slope was below 1 % of the activation's largest.
+    """
+
+    seed: int = column("seed", "d")
+    epoch: int = column("epoch", "d")
+    index: int = column("#", "d")
+    name: str = column("layer")
+    gradient_norm: float = column("‖g‖", ".3g")
+    update_ratio: float = column("‖Δw‖/‖w‖", ".2e")
+    activation_mean: float | None = column("mean", ".3f", default=None)
+    activation_variance: float | None = column("variance", ".3f", default=None)
+    dead_fraction: float | None = column("dead", ".0%", default=None)
+    saturated_fraction: float | None = column("satur.", ".0%", default=None)
+
+
+@dataclass(frozen=True, kw_only=True)
 class BenchmarkResult(Result):
-    """Activations compared on the article's network.
+    """Settings compared by training the same network with each.
 
     Attributes
     ----------
     aggregate_images_per_second
         Training images of all workers together by the wall clock, start-up and evaluation left
         out: by the training time of the worker that had most. None where nothing was trained.
-    train_size, test_size
+    train_size, validation_size, test_size
         Numbers of images.
     epochs
         As many as were asked for; `history` holds those that were finished.
+    target
+        The test accuracy that `BenchmarkRow.seconds_to_target` is for.
+    reference
+        Label of the setting that the others are compared to.
+    ties
+        Labels of the settings whose difference to the best one is within noise.
     """
 
     command: ClassVar[str] = "benchmark"
@@ -96,110 +180,116 @@ class BenchmarkResult(Result):
 
     aggregate_images_per_second: float | None = None
     train_size: int = 0
+    validation_size: int = 0
     test_size: int = 0
     epochs: int = 0
+    target: float | None = None
+    reference: str | None = None
+    ties: tuple[str, ...] = ()
     history: tuple[HistoryRow, ...] = rows_of(HistoryRow)
+    flow: tuple[FlowRow, ...] = rows_of(FlowRow)
 
     @property
     def title(self) -> str:
-        """Say which activation is best, which cannot be told from it, and which is last."""
+        """Say which setting is best, which cannot be told from it, and which is last."""
         if not self.records:
             return "No epoch was finished"
-        ranked = ranking(self.records)
+        names = labels(self.records)
+        ranked = sorted(self.records, key=lambda row: -row.test_accuracy)
         best, last = ranked[0], ranked[-1]
-        answer = f"{best.activation} best: {_percent(best)} test accuracy {self._after()}"
-        tied = [row for row in ranked[1:] if self.within_noise(best, row)]
-        if tied:
-            names = ", ".join(row.activation for row in tied)
-            answer += f", {names} within noise"
-        if last is not best and last not in tied:
-            answer += f"; {last.activation} last, {_percent(last)}"
+        answer = f"{names[best.setting]} best: {percent(best)} test accuracy {self._after()}"
+        if self.ties:
+            answer += f", {', '.join(self.ties)} within noise"
+        if last is not best and names[last.setting] not in self.ties:
+            answer += f"; {names[last.setting]} last, {percent(last)}"
         return answer
 
     def _after(self) -> str:
         done = max(row.epoch for row in self.history)
         return f"after {done} epoch{'s' if done > 1 else ''}"
 
-    def within_noise(self, a: BenchmarkRow, b: BenchmarkRow) -> bool:
-        """Whether two accuracies differ by less than 1.96 standard errors of the difference."""
-        error = math.hypot(a.standard_error(self.test_size), b.standard_error(self.test_size))
-        return abs(a.test_accuracy - b.test_accuracy) < 1.96 * error
 
+@dataclass(frozen=True, kw_only=True)
+class PlanRow(Setting):
+    """One setting of a benchmark that was not started.
 
-def summarize(
-    history: Iterable[HistoryRow], activations: Iterable[str], train_size: int
-) -> tuple[BenchmarkRow, ...]:
-    """Return a row for each of the activations that has a finished epoch, in their order."""
-    runs: dict[str, list[HistoryRow]] = {name: [] for name in activations}
-    for row in history:
-        runs[row.activation].append(row)
-    return tuple(_summary(name, rows, train_size) for name, rows in runs.items() if rows)
-
-
-def _summary(name: str, rows: list[HistoryRow], train_size: int) -> BenchmarkRow:
-    by_epoch: dict[int, list[HistoryRow]] = defaultdict(list)
-    for row in rows:
-        by_epoch[row.epoch].append(row)
-    last = by_epoch[max(by_epoch)]
-    losses = {epoch: _mean(r.test_loss for r in by_epoch[epoch]) for epoch in sorted(by_epoch)}
-    accuracies = [row.test_accuracy for row in last]
-    seconds = math.fsum(row.seconds for row in rows)
-    return BenchmarkRow(
-        activation=name,
-        seeds=len(last),
-        test_accuracy=_mean(accuracies),
-        test_accuracy_std=statistics.stdev(accuracies) if len(last) > 1 else None,
-        test_loss=losses[max(losses)],
-        best_epoch=min(losses, key=lambda e: math.inf if math.isnan(losses[e]) else losses[e]),
-        seconds=seconds,
-        images_per_second=train_size * len(rows) / seconds,
-    )
-
-
-def findings(
-    records: tuple[BenchmarkRow, ...],
-    history: Sequence[HistoryRow],
-    wanted: int | None,
-) -> Iterator[Finding]:
-    """Yield what a reader of the table should know.
-
-    Parameters
+    Attributes
     ----------
-    wanted
-        Number of epochs that were to be trained, where Ctrl-C came first; else None.
+    runs
+        One for each seed, stored ones left out.
+    steps
+        Of one epoch.
+    seconds_per_step
+        Measured: the median of a few training steps, with as many others beside it as there will
+        be workers.
+    seconds
+        Estimate for all its runs, evaluation included, by one worker.
     """
-    if wanted is not None:
-        yield Finding(
-            "interrupted", "warning", (),
-            f"stopped by Ctrl-C; {len(history)} of {wanted} epochs were finished",
-            "with --output-dir, --resume trains what is missing",
-        )  # fmt: skip
-    for name in {row.activation: 0 for row in history if not math.isfinite(row.train_loss)}:
-        yield Finding(
-            "diverged", "error", (), f"{name}: the training loss is not finite",
-            "a lower --lr, or a lower --clip-value",
-        )  # fmt: skip
-    ranked = ranking(records)
-    for row in ranked[1:]:
-        behind = ranked[0].test_accuracy - row.test_accuracy
-        if behind > _BEHIND:
-            yield Finding(
-                "below-expected", "warning", (),
-                f"{row.activation} reaches {_percent(row)}, "
-                f"{100 * behind:.1f} points below {ranked[0].activation}",
-                f"more --epochs; gradflow diagnose --act {row.activation} shows its gradients",
-            )  # fmt: skip
+
+    runs: int = column("runs", "d")
+    epochs: int = column("epochs", "d")
+    steps: int = column("steps/epoch", ",d", priority=1)
+    seconds_per_step: float = column("s/step", ".3g", priority=1)
+    images_per_second: float = column("images/s", ",.0f", priority=2)
+    seconds: float = column("seconds", ",.0f")
 
 
-def _percent(row: BenchmarkRow) -> str:
+@dataclass(frozen=True, kw_only=True)
+class PlanResult(Result):
+    """What a benchmark would run, and how long it would take.
+
+    Attributes
+    ----------
+    runs, workers
+        Trainings, and how many go on side by side.
+    seconds
+        Estimate of the whole by the wall clock.
+    """
+
+    command: ClassVar[str] = "benchmark-plan"
+    row_type: ClassVar[type[Row]] = PlanRow
+
+    runs: int = 0
+    workers: int = 1
+    seconds: float = 0.0
+
+    @property
+    def title(self) -> str:
+        """Say how much there is to do, and how long it will take."""
+        return (
+            f"{self.runs} run{'s' if self.runs != 1 else ''} on {self.workers} "
+            f"worker{'s' if self.workers != 1 else ''}: about {duration(self.seconds)}"
+        )
+
+
+def labels(rows: Iterable[Setting]) -> Mapping[Setting, str]:
+    """Return for each setting among the rows the words that tell it from the others.
+
+    That is the activation, or what else varies: ``relu``, ``relu, lr 0.01``.
+    """
+    settings = list(dict.fromkeys(row.setting for row in rows))
+    columns = Setting.columns()
+    varied = [n for n in columns if len({getattr(s, n) for s in settings}) > 1]
+    shown = varied or ["activation"]
+    return {
+        s: ", ".join(_word(columns[n].label, n, getattr(s, n)) for n in shown) for s in settings
+    }
+
+
+def _word(label: str, name: str, value: Any) -> str:
+    if name in ("source", "activation", "arch", "optimizer"):
+        return str(value)
+    return f"{label} {value:g}" if isinstance(value, float) else f"{label} {value}"
+
+
+def percent(row: BenchmarkRow) -> str:
+    """Return the row's test accuracy in words."""
     return f"{100 * row.test_accuracy:.1f} %"
 
 
-def _mean(values: Iterable[float]) -> float:
-    values = list(values)
-    return sum(values) / len(values)  # fsum and statistics refuse infinities of both signs
-
-
-def ranking(records: tuple[BenchmarkRow, ...]) -> list[BenchmarkRow]:
-    """Return the rows from the highest test accuracy to the lowest."""
-    return sorted(records, key=lambda row: -row.test_accuracy)
+def duration(seconds: float) -> str:
+    """Return a time in words: ``45 s``, ``12 min``, ``3 h 05 min``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"

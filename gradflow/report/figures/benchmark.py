@@ -1,4 +1,4 @@
-"""Figure of ``benchmark``: test accuracy and loss over the epochs, with the range over seeds."""
+"""Figure of ``benchmark``: accuracy and loss over the epochs, and the gradient flow beneath."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
-from gradflow.report.figures import parts, scales
+from gradflow.report.figures import flow, parts, scales
 from gradflow.report.figures.ends import End, ended, label_ends
 from gradflow.report.figures.parts import Floats
-from gradflow.report.style import colour, dashes, ink
+from gradflow.report.style import DASHES, PALETTE, colour, dashes, ink
+from gradflow.results.benchmark import labels
 
 if TYPE_CHECKING:
     from gradflow.results.benchmark import BenchmarkResult
@@ -50,13 +51,28 @@ class Course(NamedTuple):
 
 
 def figure(result: BenchmarkResult) -> Figure:
-    """Return test accuracy above (its errors on a log axis) and test loss below."""
-    groups = parts.by(result.history, "activation")
-    page = parts.page(result.title, max(5.4, 2.0 + 0.3 * len(groups)))
+    """Return test accuracy (its errors on a log axis) and loss, above the flow by layer."""
+    names = labels(result.history)
+    groups = parts.by_key(result.history, lambda row: names[row.setting])
+    tall = max(5.4, 2.0 + 0.3 * len(groups))
+    page = parts.page(result.title, tall + flow.height(result.flow))
     if not groups:
         parts.note(page.subplots(), "no epoch was finished")
         return page
-    panels: Sequence[Axes] = page.subplots(2, 1, sharex=True)
+    if not result.flow:
+        _trained(page, page, result, groups)
+        return page
+    above, below = page.subfigures(2, 1, height_ratios=[tall, flow.height(result.flow)])
+    flow.draw(below, result.flow, labels(result.flow))
+    _trained(page, above, result, groups)
+    return page
+
+
+def _trained(
+    page: Figure, part: FigureBase, result: BenchmarkResult, groups: dict[str, list[Any]]
+) -> None:
+    """Draw both quantities over the epochs, one above the other."""
+    panels: Sequence[Axes] = part.subplots(2, 1, sharex=True)
     draw = _courses if len({row.epoch for row in result.history}) > 1 else _points
     seeds = {row.seed for row in result.history}
     if len(seeds) > 1:
@@ -68,12 +84,19 @@ def figure(result: BenchmarkResult) -> Figure:
         if not np.isfinite(axes.dataLim.intervaly).all():
             parts.note(axes, "× no value is finite")
     label_ends(page, zip(panels, ends, strict=True))
-    page.align_ylabels()
-    return page
+    part.align_ylabels()
+
+
+def tint_of(place: int, rows: Sequence[Any], groups: dict[str, list[Any]]) -> tuple[str, Any]:
+    """Return colour and dashes: the activation's, or the next where one activation is varied."""
+    names = [group[0].activation for group in groups.values()]
+    if len(set(names)) == len(names):
+        return colour(rows[0].activation), dashes(rows[0].activation)
+    return PALETTE[place % len(PALETTE)], DASHES[place // len(PALETTE) % len(DASHES)]
 
 
 def course(rows: Sequence[Any], name: str) -> Course:
-    """Return a column of one activation's history as a course over the epochs."""
+    """Return a column of one setting's history as a course over the epochs."""
     epochs = parts.by(rows, "epoch")
     table = []
     for epoch in sorted(epochs):
@@ -87,19 +110,19 @@ def course(rows: Sequence[Any], name: str) -> Course:
 
 
 def _courses(axes: Axes, groups: dict[str, list[Any]], quantity: Quantity) -> list[End]:
-    """Draw every activation over the epochs; return its name and last value for the line's end."""
+    """Draw every setting over the epochs; return its name and last value for the line's end."""
     axes.set_ylabel(quantity.label)
     ends: list[End] = []
-    for activation, rows in groups.items():
+    for place, (name, rows) in enumerate(groups.items()):
         epoch, mean, low, high = course(rows, quantity.name)
-        tint = colour(activation)
+        tint, dash = tint_of(place, rows, groups)
         axes.fill_between(epoch, low, high, color=tint, alpha=0.15, linewidth=0)
         axes.plot(
-            epoch, mean, color=tint, linestyle=dashes(activation), label=activation,
+            epoch, mean, color=tint, linestyle=dash, label=name,
             marker=parts.markers(epoch.size), markersize=3,
         )  # fmt: skip
-        for end in ended(axes, activation, epoch, mean, tint):
-            value = "" if end.text != activation else f" {quantity.form(end.y)}"
+        for end in ended(axes, parts.balanced(name, 18), epoch, mean, tint):
+            value = "" if end.text.endswith("×") else f" {quantity.form(end.y)}"
             ends.append(end._replace(text=end.text + value))
     _epoch_axis(axes, [row for rows in groups.values() for row in rows])
     return ends
@@ -117,11 +140,11 @@ def _epoch_axis(axes: Axes, history: Sequence[Any]) -> None:
 def _points(axes: Axes, groups: dict[str, list[Any]], quantity: Quantity) -> list[End]:
     """Draw the one epoch that there is: a point per activation, with its value beside it."""
     axes.set_ylabel(quantity.label)
-    for place, (activation, rows) in enumerate(groups.items()):
+    for place, (name, rows) in enumerate(groups.items()):
         epoch, mean, low, high = course(rows, quantity.name)
-        tint = colour(activation)
+        tint, _ = tint_of(place, rows, groups)
         axes.vlines(place, low, high, color=tint, linewidth=1)
-        axes.plot([place], mean, "o", color=tint, label=activation)
+        axes.plot([place], mean, "o", color=tint, label=name)
         finite = np.isfinite(mean[0])
         axes.annotate(
             quantity.form(mean[0]) if finite else "×", (place, mean[0] if finite else 0.06), (5, 0),
@@ -130,7 +153,7 @@ def _points(axes: Axes, groups: dict[str, list[Any]], quantity: Quantity) -> lis
         )  # fmt: skip
     axes.set_xticks(range(len(groups)), list(groups), rotation=0 if len(groups) <= 7 else 90)
     axes.set_xlim(-0.4, len(groups) - 0.2)
-    axes.set_xlabel(f"activation, after epoch {epoch[0]:.0f}")
+    axes.set_xlabel(f"after epoch {epoch[0]:.0f}")
     axes.label_outer()
     return []
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import groupby
 from typing import Any
 
@@ -110,9 +110,14 @@ def markers(count: int) -> str:
 
 def by(records: Iterable[Any], name: str) -> dict[str, list[Any]]:
     """Return the rows grouped by a field, in the order of first appearance."""
-    groups: dict[str, list[Any]] = {}
+    return by_key(records, lambda record: getattr(record, name))
+
+
+def by_key(records: Iterable[Any], key: Callable[[Any], Any]) -> dict[Any, list[Any]]:
+    """Return the rows grouped by what `key` gives for them, in the order of first appearance."""
+    groups: dict[Any, list[Any]] = {}
     for record in records:
-        groups.setdefault(getattr(record, name), []).append(record)
+        groups.setdefault(key(record), []).append(record)
     return groups
 
 

@@ -1,0 +1,110 @@
+"""The images of a benchmark, split in three, and held once however many workers there are."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from gradflow.benchmark.config import BenchmarkConfig
+from gradflow.errors import GradflowError
+from gradflow.mnist import Bytes, Dataset, load
+
+Part = Literal["train", "validation", "test"]
+_SHARE, _MOST = 6, 10_000  # a sixth of the training set is held out, at most this many images
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which images are trained on, held out and tested on.
+
+    Sent to workers in place of the images: each maps the same files, so that the system holds them
+    once.
+
+    Attributes
+    ----------
+    folder
+        Holds ``train_images.npy`` and the like, as in `gradflow.mnist.Dataset`.
+    sizes
+        Numbers of images by part.
+    available
+        Images in the training set, of which the last ones are held out.
+    """
+
+    folder: str
+    name: str
+    sizes: tuple[tuple[Part, int], ...]
+    available: int
+    input_shape: tuple[int, int]
+    classes: int
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The names of the parts."""
+        return tuple(part for part, _ in self.sizes)
+
+    def size(self, part: Part) -> int:
+        """Return the number of images in a part."""
+        return dict(self.sizes)[part]
+
+    def arrays(self, part: Part) -> tuple[Bytes, Bytes]:
+        """Return the images (N, H, W) and labels (N,) of a part."""
+        rows = {
+            "train": slice(self.size("train")),
+            "validation": slice(self.available - self.size("validation"), self.available),
+            "test": slice(None),
+        }[part]
+        source = "test" if part == "test" else "train"
+        return self._mapped(f"{source}_images")[rows], self._mapped(f"{source}_labels")[rows]
+
+    def _mapped(self, name: str) -> Bytes:
+        # "c": torch wants to be able to write; what nobody writes stays shared.
+        array: Bytes = np.load(Path(self.folder) / f"{name}.npy", mmap_mode="c")
+        return array
+
+
+@contextlib.contextmanager
+def splitting(config: BenchmarkConfig) -> Iterator[Split]:
+    """Give the split that `config` asks for, in a temporary folder that lives as long as the block.
+
+    Raises
+    ------
+    GradflowError
+        If the data is unusable, or has fewer images than were asked for.
+    """
+    data = load(None if config.data == "mnist" else config.data)
+    sizes = _sizes(config, data)
+    with tempfile.TemporaryDirectory(prefix="gradflow-") as folder:
+        for name in ("train_images", "train_labels", "test_images", "test_labels"):
+            np.save(Path(folder) / f"{name}.npy", getattr(data, name))
+        split = Split(
+            folder, data.name, sizes, len(data.train_images), data.input_shape, data.classes
+        )
+        del data  # from now on it is in the files alone
+        yield split
+
+
+def _sizes(config: BenchmarkConfig, data: Dataset) -> tuple[tuple[Part, int], ...]:
+    available = len(data.train_images)
+    validation = config.validation_size
+    if validation is None:
+        validation = min(available // _SHARE, _MOST)
+        if config.train_size is not None:  # as many as are left, rather than none to train on
+            validation = max(0, min(validation, available - config.train_size))
+    train = config.train_size or available - validation
+    if train > available:
+        raise GradflowError(
+            f"--train-size {train} is more than the {available:,} images of {data.name}"
+        )
+    if train < 1 or train + validation > available:
+        raise GradflowError(
+            f"--train-size {max(train, 1)} and --validation-size {validation} are more than the "
+            f"{available:,} training images of {data.name}",
+            f"--validation-size {max(available - max(train, 1), 0)}",
+        )
+    return ("train", train), ("validation", validation), ("test", len(data.test_images))

@@ -1,0 +1,133 @@
+"""What a benchmark would run, and how long it would take, measured by a few steps."""
+
+from __future__ import annotations
+
+import heapq
+import statistics
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from gradflow import executors
+from gradflow.benchmark.config import BenchmarkConfig
+from gradflow.benchmark.data import splitting
+from gradflow.benchmark.journal import Run, finished
+from gradflow.benchmark.rundir import RunDirectory
+from gradflow.benchmark.runs import check_sizes, checked, planned, spread
+from gradflow.benchmark.worker import Task, examples, trainer
+from gradflow.results.base import Finding, RunMeta
+from gradflow.results.benchmark import PlanResult, PlanRow, Setting
+
+_WARM_UP, _STEPS = 2, 5
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one setting: seconds per training step, and per image that is evaluated."""
+
+    setting: Setting
+    step: float
+    evaluation: float
+
+
+def plan(
+    config: BenchmarkConfig, on_progress: Callable[[int, int], None] | None = None
+) -> PlanResult:
+    """Time a few steps of every setting, side by side as they would run; return the estimate.
+
+    Nothing is trained and nothing is written.
+
+    Parameters
+    ----------
+    on_progress
+        Called with (settings measured, settings).
+
+    Raises
+    ------
+    GradflowError
+        As `gradflow.benchmark.runs.run`.
+    """
+    device = checked(config)
+    runs = _missing(config, planned(config))
+    costs: dict[Setting, Cost] = {}
+    with splitting(config) as split:
+        check_sizes(config, split)
+        side = spread(config, len(planned(config)), device)
+        tasks = [Task(setting, config.seed, config, split) for setting in dict(runs)]
+
+        def on_event(_: int, cost: Cost) -> None:
+            costs[cost.setting] = cost
+            if on_progress is not None:
+                on_progress(len(costs), len(tasks))
+
+        complete = executors.run(
+            measure, tasks, workers=side.workers, threads=side.threads, on_event=on_event
+        )
+    sizes = dict(split.sizes)
+    rows = [_row(cost, runs, config.epochs, sizes["train"], sizes["validation"] + sizes["test"])
+            for setting in dict(runs) if (cost := costs.get(setting)) is not None]  # fmt: skip
+    return PlanResult(
+        records=tuple(rows),
+        findings=() if complete else (_interrupted(),),
+        meta=RunMeta(device=str(device), dtype=config.precision, threads=side.threads),
+        runs=len(runs),
+        workers=side.workers,
+        seconds=wall_seconds({row.setting: row.seconds / row.runs for row in rows}, runs,
+                             side.workers),
+    )  # fmt: skip
+
+
+def measure(task: Task, emit: Callable[[Cost], None]) -> None:
+    """Emit what the task's setting costs."""
+    from gradflow.devices import select
+    from gradflow.training import Examples, arithmetic, evaluate, seeded
+
+    device = select(task.config.device)
+    with arithmetic(task.config.precision, device), seeded(task.seed, device):
+        parts, training = examples(task.split, device), trainer(task, device)
+        batch = parts["train"].take(slice(task.setting.batch_size))
+        steps = [_seconds(lambda: training.step(*batch).tolist())
+                 for _ in range(_WARM_UP + _STEPS)]  # fmt: skip
+        test = parts["test"]
+        some = Examples(test.images[:500], test.labels[:500])
+        looks = [_seconds(lambda: evaluate(training.model, some)) for _ in range(2)]
+    emit(Cost(task.setting, statistics.median(steps[_WARM_UP:]), looks[-1] / len(some)))
+
+
+def _seconds(function: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def _missing(config: BenchmarkConfig, runs: list[Run]) -> list[Run]:
+    if not config.resume or config.output_dir is None:
+        return runs
+    done = finished(RunDirectory(Path(config.output_dir)).history(), config.epochs)
+    return [run for run in runs if run not in done]
+
+
+def _row(cost: Cost, runs: Iterable[Run], epochs: int, trained: int, evaluated: int) -> PlanRow:
+    setting = cost.setting
+    count = sum(own == setting for own, _ in runs)
+    steps = -(-trained // setting.batch_size)
+    return PlanRow(
+        **vars(setting), runs=count, epochs=epochs, steps=steps, seconds_per_step=cost.step,
+        images_per_second=min(setting.batch_size, trained) / cost.step,
+        seconds=count * epochs * (steps * cost.step + evaluated * cost.evaluation),
+    )  # fmt: skip
+
+
+def wall_seconds(each: dict[Setting, float], runs: Iterable[Run], workers: int) -> float:
+    """Return when the last of the runs ends, each given to the worker that is free first."""
+    free = [0.0] * workers
+    for setting, _ in runs:
+        heapq.heapreplace(free, free[0] + each.get(setting, 0.0))
+    return max(free)
+
+
+def _interrupted() -> Finding:
+    return Finding(
+        "interrupted", "warning", (), "stopped by Ctrl-C; not every setting was measured", ""
+    )

@@ -1,0 +1,162 @@
+"""One training run: a setting, a seed, all its epochs, and what it says of them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from gradflow.benchmark.config import BenchmarkConfig
+from gradflow.benchmark.data import Part, Split
+from gradflow.benchmark.events import EpochDone, Event, Progress
+from gradflow.benchmark.grid import activations
+from gradflow.results.benchmark import FlowRow, HistoryRow, Setting
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from gradflow.benchmark.checkpoints import Checkpoint
+    from gradflow.flow import FlowRecorder
+    from gradflow.training import Clip, Epoch, Examples, Trainer
+
+Emit = Callable[[Event], None]
+_PROBE = 1000  # images that activations are looked at with, after each epoch
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run, as it is sent to a worker; `checkpoint` is the file that it is continued from."""
+
+    setting: Setting
+    seed: int
+    config: BenchmarkConfig
+    split: Split
+    checkpoint: str | None = None
+
+
+def train(task: Task, emit: Emit) -> None:
+    """Train one setting with one seed; emit a `Progress` now and then, an `EpochDone` per epoch."""
+    from gradflow.training import arithmetic, seeded
+
+    device = _device(task)
+    with arithmetic(task.config.precision, device), seeded(task.seed, device) as generator:
+        run = _Run(task, device, generator, emit)
+        run.restore()
+        while run.epoch < task.config.epochs:
+            run.next_epoch()
+
+
+class _Run:
+    """A training run between two epochs."""
+
+    def __init__(
+        self, task: Task, device: torch.device, generator: torch.Generator, emit: Emit
+    ) -> None:
+        from gradflow.flow import FlowRecorder
+
+        self.task, self.emit, self.device, self.generator = task, emit, device, generator
+        self.parts = examples(task.split, device)
+        self.trainer = trainer(task, device)
+        self.flow: FlowRecorder = FlowRecorder(self.trainer.model)
+        self.trainer.observer = self.flow
+        self.epoch = 0
+        self.done: list[EpochDone] = []
+
+    def next_epoch(self) -> None:
+        """Train one epoch, evaluate, keep a checkpoint, and say so."""
+        self.epoch += 1
+        task, trained = self.task, self.parts["train"]
+        batch_size = task.setting.batch_size
+        self.flow.start(-(-len(trained) // batch_size))
+        epoch = self.trainer.epoch(trained, batch_size, self.generator, self._on_step)
+        self.done.append(EpochDone(self._history(epoch), self._flow()))
+        if task.checkpoint is not None:
+            self._checkpoint().save(task.checkpoint)
+        self.emit(self.done[-1])
+
+    def restore(self) -> None:
+        """Go on from the checkpoint, if there is one, and say again what had been said."""
+        from gradflow.benchmark.checkpoints import load
+
+        stored = load(self.task.checkpoint) if self.task.checkpoint else None
+        if stored is not None:
+            self.done = stored.restore(self.trainer, self.generator)
+            self.epoch = len(self.done)
+            for event in self.done:
+                self.emit(event)
+
+    def _on_step(self, *numbers: Any) -> None:
+        task = self.task
+        self.emit(Progress(task.setting, task.seed, self.epoch, task.config.epochs, *numbers))
+
+    def _history(self, epoch: Epoch) -> HistoryRow:
+        from gradflow.training import evaluate
+
+        model, precision = self.trainer.model, self.task.config.precision
+        validation = self.parts["validation"]
+        held_out = evaluate(model, validation, precision) if len(validation) else (None, None)
+        test_loss, test_accuracy = evaluate(model, self.parts["test"], precision)
+        return HistoryRow(
+            **vars(self.task.setting), seed=self.task.seed, epoch=self.epoch,
+            train_loss=epoch.loss, train_accuracy=epoch.accuracy,
+            validation_loss=held_out[0], validation_accuracy=held_out[1],
+            test_loss=test_loss, test_accuracy=test_accuracy,
+            gradient_norm=epoch.gradient_norm, seconds=epoch.seconds,
+        )  # fmt: skip
+
+    def _flow(self) -> tuple[FlowRow, ...]:
+        probe = self.parts["validation"] if len(self.parts["validation"]) else self.parts["test"]
+        images, _ = probe.take(slice(_PROBE))
+        return tuple(
+            FlowRow(**vars(self.task.setting), seed=self.task.seed, epoch=self.epoch, **layer)
+            for layer in self.flow.layers(images, self.task.config.precision)
+        )
+
+    def _checkpoint(self) -> Checkpoint:
+        from gradflow.benchmark.checkpoints import Checkpoint
+
+        return Checkpoint.of(self.trainer, self.generator, self.done)
+
+
+def trainer(task: Task, device: torch.device) -> Trainer:
+    """Return the network of a task on its device, with its optimiser and clipping."""
+    from gradflow.classifiers import build
+    from gradflow.optimizers import optimizer
+    from gradflow.training import Trainer
+
+    setting, config = task.setting, task.config
+    act = activations(config)[setting.activation]
+    model: nn.Module = build(
+        setting.arch, act, task.split.input_shape, task.split.classes,
+        dropout=setting.dropout, init=setting.init,
+    ).to(device)  # fmt: skip
+    update = optimizer(setting.optimizer, model.parameters(), setting.lr)
+    return Trainer(model, update, clipping(setting.clip), config.precision)
+
+
+def clipping(words: str) -> Clip | None:
+    """Return what clips gradients as `Setting.clip` says."""
+    from torch.nn.utils import clip_grad_norm_, clip_grad_value_
+
+    kind, _, threshold = words.partition(" ")
+    if kind == "none":
+        return None
+    if kind == "norm":
+        return functools.partial(clip_grad_norm_, max_norm=float(threshold))
+    return functools.partial(clip_grad_value_, clip_value=float(threshold))
+
+
+@functools.lru_cache(maxsize=1)  # for the next task of this process
+def examples(split: Split, device: torch.device) -> dict[Part, Examples]:
+    """Return the parts of the data on the device."""
+    from gradflow.training import Examples
+
+    return {part: Examples.upload(*split.arrays(part), device) for part in split.parts}
+
+
+def _device(task: Task) -> torch.device:
+    from gradflow.devices import select
+
+    return select(task.config.device)

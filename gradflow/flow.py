@@ -1,0 +1,139 @@
+"""Gradient flow while a classifier trains: per layer and epoch, without a host sync on the way.
+
+A few steps of every epoch are recorded, each at the cost of one fused norm over the gradients and
+one over the updates; activations are looked at once, after the epoch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gradflow.classifiers import layers
+from gradflow.elementwise import is_activation, max_slope, slope
+from gradflow.recorder import SATURATION
+from gradflow.stats import accumulator
+from gradflow.training import autocast
+
+STEPS = 20  # recorded in every epoch, evenly spread over it
+_MEANS = ("gradient_norm", "update_ratio")
+_LOOKS = ("activation_mean", "activation_variance", "dead_fraction", "saturated_fraction")
+_KINDS = {nn.Conv2d: "conv", nn.Linear: "dense"}
+
+
+class FlowRecorder:
+    """Watches a `Trainer`'s updates; an observer of its steps.
+
+    Parameters
+    ----------
+    model
+        Convolutional and dense layers, each followed by its activation but the last.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.weights: list[Tensor] = [layer.weight for layer in layers(model)]
+        self.biases: list[Tensor] = [
+            layer.bias for layer in layers(model) if layer.bias is not None
+        ]
+        self.start(1)
+
+    def start(self, steps: int) -> None:
+        """Begin an epoch of so many steps."""
+        count = min(STEPS, steps)
+        self._chosen = {1 + round(i * (steps - 1) / max(count - 1, 1)) for i in range(count)}
+        self._step = 0
+        self._before: list[Tensor] = []
+        device = self.weights[0].device
+        self._sums = torch.zeros(2, len(self.weights), dtype=accumulator(device), device=device)
+
+    def before_update(self) -> None:
+        """Take the gradients' norms; called when they are there and nothing has clipped them."""
+        self._step += 1
+        if self._step in self._chosen:
+            of_weights, of_biases = self._norms(self.weights), self._norms(self.biases)
+            self._sums[0] += torch.hypot(of_weights, of_biases)
+            self._before = [weight.detach().clone() for weight in self.weights]
+
+    def after_update(self) -> None:
+        """Take the norms of what the optimiser changed."""
+        if self._before:
+            changes = torch._foreach_sub([w.detach() for w in self.weights], self._before)
+            self._sums[1] += norms(list(changes)) / norms(self._before)
+            self._before = []
+
+    def _norms(self, parameters: list[Tensor]) -> Tensor:
+        return norms([p.grad for p in parameters if p.grad is not None])
+
+    def layers(self, images: Tensor, precision: str = "fp32") -> list[dict[str, Any]]:
+        """Return the epoch's means, and the activations of `images`, by layer.
+
+        The keys are fields of `gradflow.results.benchmark.FlowRow`.
+        """
+        means = self._sums / len(self._chosen)
+        with _looking(self.model) as seen, torch.no_grad(), autocast(precision, images.device):
+            self.model(images)
+        nothing = torch.full((len(_LOOKS),), torch.nan, dtype=means.dtype, device=means.device)
+        looks = torch.stack([seen.get(index, nothing) for index in range(len(self.weights))])
+        table = torch.cat([means.T, looks], dim=1).tolist()  # the one sync
+        return [
+            {"index": index + 1, "name": name, **dict(zip(_MEANS, row[:2], strict=True))}
+            | (dict(zip(_LOOKS, row[2:], strict=True)) if index in seen else {})
+            for index, (name, row) in enumerate(zip(layer_names(self.model), table, strict=True))
+        ]
+
+
+def norms(tensors: list[Tensor]) -> Tensor:
+    """Return the L2 norm of each tensor, summed in float64: 0.25⁵⁰ squared is 0 in float32."""
+    return torch.stack(torch._foreach_norm(tensors, 2, accumulator(tensors[0].device)))
+
+
+def layer_names(model: nn.Module) -> list[str]:
+    """Return ``conv 1``, ``conv 2``, ``dense 1``, … for the layers of a classifier."""
+    counts: dict[str, int] = {}
+    names = []
+    for layer in layers(model):
+        kind = _KINDS[type(layer)]
+        counts[kind] = counts.get(kind, 0) + 1
+        names.append(f"{kind} {counts[kind]}")
+    return names
+
+
+@contextlib.contextmanager
+def _looking(model: nn.Module) -> Iterator[dict[int, Tensor]]:
+    """Give what will be seen of each layer's activation: a (4,) tensor by the layer's number."""
+    seen: dict[int, Tensor] = {}
+    number, handles = -1, []
+    for module in model.modules():
+        if isinstance(module, tuple(_KINDS)):
+            number += 1
+        elif is_activation(module) and number >= 0:
+            handles.append(module.register_forward_pre_hook(_look(seen, number)))
+    training = model.training
+    model.eval()
+    try:
+        yield seen
+    finally:
+        model.train(training)
+        for handle in handles:
+            handle.remove()
+
+
+def _look(seen: dict[int, Tensor], number: int) -> Any:
+    def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        (x,) = inputs
+        slopes = slope(module, x).abs()
+        examples, units = slopes.shape[:2]  # a channel is one unit
+        dead = (slopes.view(examples, units, -1) == 0).all(dim=2).all(dim=0)
+        saturated = slopes < SATURATION * max_slope(module, slopes)
+        values = module.forward(x.detach().clone())  # the module may work in place
+        wide = accumulator(x.device)
+        variance, mean = torch.var_mean(values.to(wide))
+        shares = dead.to(wide).mean(), saturated.to(wide).mean()
+        seen[number] = torch.stack([mean, variance, *shares])
+
+    return hook
