@@ -10,15 +10,14 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
+from torch import nn
 
 from gradflow.activations import Activation
 from gradflow.errors import GradflowError
+from gradflow.layers import AlphaDropout, ChannelsLastFlatten, Dropout, MaxPool, TanhGELU
 
 _SMALLEST = 6  # pixels: two valid 3×3 convolutions and a 2×2 pool leave one
 
-_SELU_FLOOR = -1.7580993408473766  # −λα, what SELU tends to and a dropped unit is set to
 _TRUNCATED_STD = 0.87962566103423978  # of N(0, 1) cut off at ±2
 
 
@@ -41,7 +40,7 @@ def article_network(
     check_size(input_shape)
     selu = activation.name == "selu"
     drop = AlphaDropout if selu else Dropout
-    second: list[nn.Module] = [_act(activation), nn.MaxPool2d(2)]
+    second: list[nn.Module] = [_act(activation), MaxPool()]
     if activation.monotonic:
         second.reverse()
     features = 64 * math.prod((pixels - 4) // 2 for pixels in input_shape)
@@ -69,6 +68,8 @@ def check_size(input_shape: tuple[int, int]) -> None:
 
 
 def _act(activation: Activation) -> nn.Module:
+    if activation.name == "gelu":
+        return TanhGELU()
     # In place where the backward pass needs the result alone, which only monotone ones allow.
     return activation.module(inplace=activation.monotonic)
 
@@ -82,54 +83,3 @@ def keras_initialize(layer: nn.Conv2d | nn.Linear, lecun: bool) -> None:
         nn.init.xavier_uniform_(layer.weight)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
-
-
-class ChannelsLastFlatten(nn.Module):
-    """Flattens (N, C, H, W) in the order H, W, C: without a copy, since memory has that order."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return (N, H·W·C)."""
-        return x.permute(0, 2, 3, 1).flatten(1)
-
-
-class Dropout(nn.Dropout):
-    """Dropout whose masks on a CPU come from random bytes: a tenth of ``bernoulli_``'s time."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return x with a share p of its entries set to 0, the others divided by 1 − p."""
-        if not _cheap(self, x):
-            return F.dropout(x, self.p, self.training)
-        return x * _kept(x, self.p).div_(1 - self.p)
-
-
-class AlphaDropout(nn.AlphaDropout):
-    """Alpha dropout (Klambauer et al. 2017, arXiv:1706.02515) with the masks of `Dropout`."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return a·(x where kept, −λα elsewhere) + b, of mean 0 and variance 1 where x is."""
-        if not _cheap(self, x):
-            return F.alpha_dropout(x, self.p, self.training)
-        q, floor = 1 - self.p, _SELU_FLOOR
-        a = (q + floor**2 * q * (1 - q)) ** -0.5
-        b = -a * (1 - q) * floor
-        kept = _kept(x, self.p)
-        rest = kept.mul(-a * floor).add_(a * floor + b)  # b where kept, a·floor + b elsewhere
-        return torch.addcmul(rest, x, kept.mul_(a))
-
-
-def _cheap(dropout: nn.Dropout | nn.AlphaDropout, x: Tensor) -> bool:
-    """Whether `_kept` is the faster way: other devices have a fused kernel."""
-    return dropout.training and 0 < dropout.p < 1 and x.device.type == "cpu"
-
-
-def _kept(x: Tensor, p: float) -> Tensor:
-    """Return a mask like `x` that is 1 with probability 1 − p (to 2⁻³²), else 0.
-
-    One random byte per entry where 256·p is a whole number, four elsewhere.
-    """
-    whole = (256 * p).is_integer()
-    size, threshold = (1, int(256 * p)) if whole else (4, min(round(2**32 * p), 2**32 - 1) - 2**31)
-    words = torch.empty(math.ceil(x.numel() * size / 8), dtype=torch.int64)
-    numbers = words.random_(-(2**63), None).view(torch.uint8 if whole else torch.int32)
-    ones = numbers[: x.numel()].ge_(threshold)  # in place: making booleans takes ten times as long
-    return ones.view(x.shape).to(x.dtype)

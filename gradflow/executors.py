@@ -108,7 +108,7 @@ def _start(function: Function, threads: int) -> tuple[Connection, BaseProcess]:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(theirs, function, threads), daemon=True)
-    with _interrupts_held_back():
+    with _interrupts_held_back(), _huge_pages():
         process.start()
     theirs.close()  # so that the worker's death is the end of the connection
     return ours, process
@@ -126,6 +126,26 @@ def _interrupts_held_back() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _huge_pages() -> Iterator[None]:
+    """Children started within have heaps of 2 MiB pages, where glibc (2.35) and kernel can.
+
+    A page of 4 KiB costs a fault each time that the heap grows, and an entry of the TLB.
+    """
+    before = os.environ.get("GLIBC_TUNABLES")
+    if "glibc.malloc.hugetlb" in (before or ""):
+        yield
+        return
+    os.environ["GLIBC_TUNABLES"] = ":".join(filter(None, [before, "glibc.malloc.hugetlb=1"]))
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["GLIBC_TUNABLES"]
+        else:
+            os.environ["GLIBC_TUNABLES"] = before
 
 
 def _give_next(connection: Connection, waiting: Iterator[Any]) -> bool:

@@ -57,6 +57,30 @@ def test_a_worker_s_death_is_said() -> None:
         executors.run(_die, [0], workers=2, threads=1, on_event=lambda *_: None)
 
 
+def _tunables(task: int, emit: Callable[[Any], None]) -> None:
+    emit(os.environ.get("GLIBC_TUNABLES"))
+
+
+@pytest.mark.parametrize(
+    ("before", "within"),
+    [
+        (None, "glibc.malloc.hugetlb=1"),
+        ("glibc.malloc.check=0", "glibc.malloc.check=0:glibc.malloc.hugetlb=1"),
+        ("glibc.malloc.hugetlb=0", "glibc.malloc.hugetlb=0"),
+    ],
+)
+def test_workers_get_huge_pages_unless_the_user_says_otherwise(
+    before: str | None, within: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    if before is not None:
+        monkeypatch.setenv("GLIBC_TUNABLES", before)
+    seen: list[tuple[int, Any]] = []
+    executors.run(_tunables, [0], workers=2, threads=1, on_event=lambda *e: seen.append(e))
+    assert seen == [(0, within)]
+    assert os.environ.get("GLIBC_TUNABLES") == before
+
+
 def test_no_tasks_are_finished_at_once() -> None:
     assert executors.run(_square, [], workers=2, threads=1, on_event=lambda *_: None)
 
