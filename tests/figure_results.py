@@ -26,7 +26,15 @@ from gradflow.results.activations import (
     PlotResult,
 )
 from gradflow.results.base import Finding, Result, RunMeta
-from gradflow.results.benchmark import BenchmarkResult, BenchmarkRow, FlowRow, HistoryRow, Setting
+from gradflow.results.benchmark import (
+    BenchmarkResult,
+    BenchmarkRow,
+    FlowRow,
+    HistoryRow,
+    PlanResult,
+    PlanRow,
+    Setting,
+)
 from gradflow.results.chain import ChainResult, FactorRow
 from gradflow.results.clipping import ClippedLayerRow, ClipResult, PolicyRow, StepRow
 from gradflow.results.diagnosis import DiagnosisResult, LayerRow
@@ -164,6 +172,16 @@ def flowing(epochs: int, *settings: Setting) -> BenchmarkResult:
     return BenchmarkResult(history=tuple(history), flow=tuple(rows), test_size=10000)
 
 
+def planned() -> tuple[PlanRow, ...]:
+    return tuple(
+        PlanRow(
+            activation=name, runs=2, epochs=3, steps=100, seconds_per_step=0.1,
+            images_per_second=1280, seconds=200.0 + 100 * i,
+        )
+        for i, name in enumerate(("relu", "elu"))
+    )  # fmt: skip
+
+
 EXAMPLES: dict[str, Result] = {
     "plot": plot("relu"),
     "plot overlaid": plot("relu", "tanh", "gelu"),
@@ -184,6 +202,7 @@ EXAMPLES: dict[str, Result] = {
     "benchmark once": trained(1),
     "benchmark flow": flowing(3, Setting(), Setting(activation="elu")),
     "benchmark flow once": flowing(1, Setting()),
+    "plan": PlanResult(records=planned(), runs=4, workers=2, seconds=250.0),
     "benchmark grid": flowing(2, *(Setting(lr=10.0**-k, clip="norm 1") for k in range(8))),
 }
 AWKWARD: dict[str, Result] = {
@@ -216,6 +235,7 @@ AWKWARD: dict[str, Result] = {
     "theory far": theorized(-1e11, 0, edge=False),
     "theory empty": theorized(),
     "benchmark empty": BenchmarkResult(),
+    "plan empty": PlanResult(),
     "benchmark diverged": trained(3, loss=NAN),
     "benchmark diverged at once": trained(1, loss=NAN),
 }  # fmt: skip

@@ -356,7 +356,7 @@ def test_benchmark_s_flow_is_a_heat_map_of_layer_by_epoch():
     assert len(images) == 2 * len(flow.QUANTITIES)  # for each of the two settings
     norms = images[0].get_array()
     assert norms.shape == (4, 3)
-    assert norms[:, 0] == pytest.approx([0.0055, 0.055, 0.55, 5.5])  # means over two seeds
+    assert list(norms[:, 0]) == pytest.approx([0.0055, 0.055, 0.55, 5.5])  # means over two seeds
     assert np.isnan(flow.table(flowing(1, Setting()).flow, "activation_variance")[3]).all()
 
 

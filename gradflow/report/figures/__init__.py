@@ -13,7 +13,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from gradflow.errors import GradflowError
-from gradflow.report.figures import benchmark, chain, clip, curves, diagnose, points, theory
+from gradflow.report.figures import benchmark, chain, clip, curves, diagnose, plan, points, theory
 from gradflow.report.files import SOFTWARE
 from gradflow.report.style import style
 from gradflow.results.base import Result
@@ -24,6 +24,7 @@ __all__ = ["FIGURES", "draw", "write"]
 FIGURES: dict[str, Callable[[Any], Figure]] = {
     "activations": points.activations,
     "benchmark": benchmark.figure,
+    "benchmark-plan": plan.figure,
     "chain": chain.figure,
     "clip": clip.figure,
     "diagnose": diagnose.figure,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure, FigureBase
+from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from gradflow.report.figures import flow, parts, scales
@@ -60,19 +60,22 @@ def figure(result: BenchmarkResult) -> Figure:
         parts.note(page.subplots(), "no epoch was finished")
         return page
     if not result.flow:
-        _trained(page, page, result, groups)
+        _trained(page, page.subplots(2, 1, sharex=True), result, groups)
+        page.align_ylabels()
         return page
-    above, below = page.subfigures(2, 1, height_ratios=[tall, flow.height(result.flow)])
+    parted: Any = page.subfigures(2, 1, height_ratios=[tall, flow.height(result.flow)])
+    above, below = parted
+    panels = above.subplots(2, 1, sharex=True)
     flow.draw(below, result.flow, labels(result.flow))
-    _trained(page, above, result, groups)
+    _trained(page, panels, result, groups)
+    above.align_ylabels()
     return page
 
 
 def _trained(
-    page: Figure, part: FigureBase, result: BenchmarkResult, groups: dict[str, list[Any]]
+    page: Figure, panels: Sequence[Axes], result: BenchmarkResult, groups: dict[str, list[Any]]
 ) -> None:
     """Draw both quantities over the epochs, one above the other."""
-    panels: Sequence[Axes] = part.subplots(2, 1, sharex=True)
     draw = _courses if len({row.epoch for row in result.history}) > 1 else _points
     seeds = {row.seed for row in result.history}
     if len(seeds) > 1:
@@ -84,7 +87,6 @@ def _trained(
         if not np.isfinite(axes.dataLim.intervaly).all():
             parts.note(axes, "× no value is finite")
     label_ends(page, zip(panels, ends, strict=True))
-    part.align_ylabels()
 
 
 def tint_of(place: int, rows: Sequence[Any], groups: dict[str, list[Any]]) -> tuple[str, Any]:

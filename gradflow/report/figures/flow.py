@@ -70,7 +70,8 @@ def draw(page: SubFigure, flow: Sequence[Any], names: Mapping[Any, str]) -> None
         axes.set_title(parts.balanced(name, _TITLE_CHARACTERS), loc="center", parse_math=False)
     for axes in panels[-1]:
         parts.whole_numbers(axes.xaxis)
-        axes.set_xlabel("epoch" if axes is panels[-1][0] else "")
+        axes.set_xlabel("epoch")
+    page.align_ylabels(panels[:, 0])
     missing = len(groups) - len(shown)
     more = f"; {missing} more are not drawn" if missing else ""
     page.suptitle(
@@ -103,12 +104,12 @@ def _row(page: SubFigure, panels: Sequence[Axes], groups: list[Any], quantity: Q
         list(layers.values()) if few else ["first", "last"], size=6, parse_math=False
     )
     bar = page.colorbar(image, ax=list(panels), pad=0.01, aspect=9, fraction=0.05)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=6, length=2)
     bar.ax.yaxis.set_minor_locator(NullLocator())
     if isinstance(norm, LogNorm):
         bar.ax.yaxis.set_major_locator(LogLocator(numticks=4))
-    bar.set_label(quantity.label, size=7)
+    axes.set_ylabel(quantity.label, size=7)
 
 
 def table(rows: Sequence[Any], name: str) -> Floats:
