@@ -119,7 +119,7 @@ def _typer_option(spec: OptionSpec) -> Any:
     return typer.Option(
         *spec.flags,
         help=spec.help,
-        metavar=spec.metavar,
+        metavar=spec.metavar or ("X,…" if spec.several else None),
         rich_help_panel=spec.panel,
         autocompletion=completer(spec.complete) if spec.complete else None,
     )

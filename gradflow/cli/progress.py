@@ -20,14 +20,14 @@ from rich.progress import (
 
 
 @contextlib.contextmanager
-def bar(*columns: TextColumn) -> Iterator[Progress]:
+def bar(*columns: TextColumn, width: int = 24, elapsed: bool = True) -> Iterator[Progress]:
     """Give a progress bar with an ETA; it disappears when it is done."""
     console = Console(stderr=True)
     progress = Progress(
         TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
+        BarColumn(bar_width=width),
         MofNCompleteColumn(),
-        TimeElapsedColumn(),
+        *([TimeElapsedColumn()] if elapsed else []),
         TextColumn("left"),
         TimeRemainingColumn(),
         *columns,
@@ -81,7 +81,7 @@ def training_runs(runs: int, epochs: int) -> Iterator[Callable[[Any], None]]:
     A terminal gets a line per running training, and a total with an ETA; anything else a line
     per finished epoch.
     """
-    with bar(TextColumn("{task.fields[note]}")) as progress:
+    with bar(TextColumn("{task.fields[note]}"), width=8, elapsed=False) as progress:
         yield _Runs(progress, runs, epochs)
 
 
@@ -100,7 +100,7 @@ class _Runs:
         else:
             self._epoch((event.history.setting, event.history.seed), event)
         parts = sum(share for _, share in self.running.values())
-        self.progress.update(self.total, completed=round(self.finished + parts, 2))
+        self.progress.update(self.total, completed=round(self.finished + parts, 1))
 
     def _step(self, run: Any, event: Any) -> None:
         task, _ = self.running.get(run) or (self.progress.add_task("", total=1, note=""), 0.0)
