@@ -30,7 +30,7 @@ from peers.machine import machine
 from peers.protocol import Child
 from scipy import stats
 
-from gradflow.configs import BenchmarkConfig
+from gradflow.benchmark.config import BenchmarkConfig
 
 ACTS = ["sigmoid", "relu", "elu", "leaky-relu", "selu", "gelu"]
 STORE = Path(__file__).parent / "results" / "parity-keras.jsonl"
