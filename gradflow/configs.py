@@ -14,7 +14,7 @@ from gradflow.options import (
     validate,
 )
 
-_NET, _RUN = "Network", "Measurement"
+_NET, _RUN, _CLIP = "Network", "Measurement", "Clipping"
 
 
 @dataclass(frozen=True)
@@ -82,23 +82,58 @@ class NetworkConfig:
 
 @dataclass(frozen=True)
 class ClipConfig:
-    """What to clip, how, and for how many steps to train under it.
+    """What to clip, how, and what to train under it.
 
     The network comes from a `NetworkConfig`; every policy starts from the same weights and
     sees the same batches.
+
+    Attributes
+    ----------
+    task
+        A key of `gradflow.tasks.TASKS`; None: the network as it stands.
+    steps, sequence_length, spectral_radius
+        None: the task's own.
     """
 
+    task: str | None = option(
+        None,
+        "What to train: mlp (the network of the options below), deep-mlp (with too large weights), "
+        "adding, copy or mnist-rows (sequences, with --arch rnn, lstm or gru). "
+        "Default: deep-mlp, but mlp where a network option is given.",
+        complete="task", panel=_CLIP,
+    )  # fmt: skip
     threshold: float = option(
-        0.5, "Largest entry (value) or L2 norm (norm) of a gradient.", panel="Clipping",
-        check=positive,
-    )  # fmt: skip
+        0.5, "Largest entry (value) or L2 norm (norm) of a gradient.", panel=_CLIP, check=positive
+    )
     policy: tuple[str, ...] = option(
-        ("none", "value", "norm"), "none, value or norm. Repeatable.", complete="policy",
-        panel="Clipping",
+        ("none", "value", "norm"),
+        "none, value, norm, layer-norm, parameter-norm, agc or autoclip; NAME:LIMIT for a limit of "
+        "its own, as in norm:5. Repeatable.",
+        complete="policy", panel=_CLIP,
     )  # fmt: skip
-    steps: int = option(
-        100, "Training steps under each policy; 0 only measures.", panel="Clipping",
-        check=at_least(0),
+    steps: int | None = option(
+        None, "Training steps under each policy (100; sequences: 300); 0 only measures.",
+        panel=_CLIP, check=at_least(0),
+    )  # fmt: skip
+    optimizer: str = option(
+        "sgd", "sgd, adam, … : of torch.optim, with its defaults.", complete="optimizer",
+        panel=_CLIP,
+    )  # fmt: skip
+    nonfinite: str = option(
+        "refuse",
+        "A gradient with a NaN or an infinity ends the training (refuse) or is set to 0 (zero).",
+        complete="nonfinite", panel=_CLIP,
+    )  # fmt: skip
+    sequence_length: int | None = option(
+        None, "Steps of the sequences of adding and copy.", panel=_CLIP, check=at_least(1)
+    )
+    spectral_radius: float | None = option(
+        None, "Largest |eigenvalue| of the recurrent weights of a sequence task; of each gate's.",
+        panel=_CLIP, check=positive,
+    )  # fmt: skip
+    suggest: bool = option(
+        False, "Train unclipped, propose thresholds from the norms met, and try them.",
+        "--suggest", panel=_CLIP,
     )  # fmt: skip
 
     def __post_init__(self) -> None:

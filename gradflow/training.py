@@ -22,6 +22,7 @@ from torch.nn import functional as F  # noqa: N812
 from gradflow.errors import GradflowError, unknown_name
 
 Clip = Callable[[list[nn.Parameter]], object]
+Loss = Callable[[Tensor, Tensor], Tensor]
 #: Called with (step, steps, mean loss, accuracy, images per second), all of the epoch so far.
 OnStep = Callable[[int, int, float, float, float], None]
 
@@ -94,6 +95,8 @@ class Trainer:
         Changes the ``.grad`` of the parameters in place.
     precision
         A key of `PRECISIONS`; see `arithmetic`.
+    loss
+        (logits, labels) -> what is minimised.
 
     Attributes
     ----------
@@ -109,15 +112,17 @@ class Trainer:
         optimizer: torch.optim.Optimizer,
         clip: Clip | None = None,
         precision: str = "fp32",
+        loss: Loss = F.cross_entropy,
     ) -> None:
         self.model, self.optimizer, self.clip, self.precision = model, optimizer, clip, precision
+        self.loss = loss
         self.parameters = [p for p in model.parameters() if p.requires_grad]
 
     def step(self, images: Tensor, labels: Tensor) -> Tensor:
         """Take one step; return (summed loss, correct, gradient norm) without waiting for it."""
         with autocast(self.precision, images.device):
             logits = self.model(images)
-        loss = F.cross_entropy(logits.to(self.parameters[0].dtype), labels)
+        loss = self.loss(logits.to(self.parameters[0].dtype), labels)
         torch.autograd.backward(loss)
         norm = gradient_norm(self.parameters)
         if self.observer is not None:

@@ -266,18 +266,18 @@ def test_broken_data_is_refused(command: list[str], refused: Run, idx_folder: Pa
 def test_ctrl_c_keeps_what_was_done_and_exits_130(
     run: Run, idx_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gradflow.results.clipping import StepRow
+    from gradflow import tasks
 
-    calls = []
-
-    def interrupts(*values: Any) -> StepRow:
+    def interrupts(*values: Any) -> Any:
         calls.append(values)
-        if len(calls) == 5:
+        if len(calls) == 5:  # chance twice, the first gradient, step 1
             raise KeyboardInterrupt
-        return StepRow(*values)
+        return original(*values)
 
-    monkeypatch.setattr("gradflow.clipping.StepRow", interrupts)
+    calls: list[Any] = []
+    original = tasks.loss_function("cross-entropy")
+    monkeypatch.setattr("gradflow.tasks.loss_function", lambda name: interrupts)
     result = run("clip", "--depth", "2", "--width", "8", "--steps", "3", "-o", "kept.json")
     assert result.exit_code == 130, result.output
-    assert "stopped by Ctrl-C" in result.stdout
-    assert len(json.loads(Path("kept.json").read_text(encoding="utf-8"))["history"]) == 4
+    assert "stopped by Ctrl-C; 1 of 3 steps" in " ".join(result.stdout.split())
+    assert len(json.loads(Path("kept.json").read_text(encoding="utf-8"))["history"]) == 3

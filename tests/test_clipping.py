@@ -1,86 +1,26 @@
-"""Policies on one gradient, as laws; and what they do to training."""
+"""`clip`: the first gradient under every policy, and training under all of them at once."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from torch import nn
 
-from gradflow.clipping import POLICIES, changed_fraction, clip, cosine, flat
+from gradflow.clip_training import Course, Training
+from gradflow.clipping import clip
 from gradflow.configs import ClipConfig, NetworkConfig
 from gradflow.errors import GradflowError
+from gradflow.policies import POLICIES, clipping
+from gradflow.replicas import layers_of
 from gradflow.results.clipping import ClipResult
+from gradflow.tasks import TASKS, network_for, task
 
-gradients = st.lists(
-    st.lists(st.floats(-1e4, 1e4, width=32), min_size=1, max_size=8), min_size=1, max_size=4
-)
-thresholds = st.floats(1e-3, 1e3)
-
-
-def clipped(policy: str, rows: list[list[float]], threshold: float) -> tuple[Any, Any]:
-    parameters = [torch.nn.Parameter(torch.zeros(len(row), dtype=torch.float64)) for row in rows]
-    for p, row in zip(parameters, rows, strict=True):
-        p.grad = torch.tensor(row, dtype=torch.float64)
-    before = flat(p.grad.clone() for p in parameters if p.grad is not None)
-    POLICIES[policy](parameters, threshold)
-    return before, flat(p.grad for p in parameters if p.grad is not None)
-
-
-@given(gradients, thresholds)
-def test_norm_scaling_keeps_the_direction_and_ends_at_the_threshold(
-    rows: list[list[float]], threshold: float
-) -> None:
-    before, after = clipped("norm", rows, threshold)
-    assert after.norm() <= threshold * (1 + 1e-12)
-    if before.norm() > 0:
-        assert cosine(before, after) == pytest.approx(1, abs=1e-12)
-
-
-@given(gradients, thresholds)
-def test_clipping_by_value_bounds_every_entry_and_once_is_enough(
-    rows: list[list[float]], threshold: float
-) -> None:
-    before, after = clipped("value", rows, threshold)
-    assert after.abs().max() <= threshold
-    small = before.abs() <= threshold
-    assert torch.equal(after[small], before[small])
-    _, twice = clipped("value", [after.tolist()], threshold)
-    assert torch.equal(twice, after)
-
-
-@given(gradients)
-@pytest.mark.parametrize("policy", POLICIES)
-def test_a_gradient_below_the_threshold_is_left_alone_to_the_bit(
-    policy: str, rows: list[list[float]]
-) -> None:
-    before, after = clipped(policy, rows, 1e6)
-    assert torch.equal(before, after)
-    assert changed_fraction(before, after) == 0
-
-
-def test_value_clipping_turns_a_gradient_and_norm_scaling_does_not() -> None:
-    rows = [[3.0, 0.4]]
-    before, by_value = clipped("value", rows, 0.5)
-    _, by_norm = clipped("norm", rows, 0.5)
-    # cos between (3, 0.4) and (0.5, 0.4), by hand: (1.5 + 0.16)/(√9.16 · √0.41)
-    assert cosine(before, by_value) == pytest.approx(1.66 / math.sqrt(9.16 * 0.41), rel=1e-12)
-    assert cosine(before, by_norm) == pytest.approx(1, abs=1e-12)
-    assert changed_fraction(before, by_value) == 0.5
-
-
-def test_a_cosine_with_nothing_is_none() -> None:
-    zero, one = torch.zeros(3), torch.ones(3)
-    assert cosine(zero, one) is None
-    assert cosine(one, torch.tensor([1.0, torch.nan, 0.0])) is None
-
-
-def test_a_cosine_of_tiny_gradients_does_not_underflow() -> None:
-    tiny = torch.tensor([1e-200, 2e-200], dtype=torch.float64)
-    assert cosine(tiny, 3 * tiny) == pytest.approx(1, abs=1e-12)
+ALL = tuple(POLICIES)
+SMALL: dict[str, Any] = {"device": "cpu", "width": 8, "batch_size": 4, "seeds": 2}
 
 
 def run(
@@ -90,6 +30,16 @@ def run(
         **{"device": "cpu", "depth": 4, "width": 16, "init": "he-normal", **net}
     )
     return clip(network, ClipConfig(steps=steps, policy=policy))
+
+
+def on(name: str, network: dict[str, Any] | None = None, **config: Any) -> ClipResult:
+    """Run a sequence task in little."""
+    own = {**SMALL, **(network or {})}
+    made = network_for(name, NetworkConfig(**own), own)
+    return clip(made, ClipConfig(**{"task": name, "steps": 3, **config}))
+
+
+# One gradient
 
 
 def test_every_policy_sees_the_same_first_gradient() -> None:
@@ -103,21 +53,79 @@ def test_every_policy_sees_the_same_first_gradient() -> None:
     assert norm.cosine == pytest.approx(1, abs=1e-6)
     assert value.cosine < norm.cosine
     assert 0 < value.clipped_fraction < norm.clipped_fraction  # scaling touches all but zeros
+    assert (none.layers_touched, norm.layers_touched) == (0, 1)
 
 
-def test_layer_shares_add_up_to_the_whole() -> None:
-    result = run(gain=2)
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_layer_shares_add_up_to_the_whole(seeds: int) -> None:
+    result = run(gain=2, policy=ALL, steps=0, seeds=seeds)
     for policy in POLICIES:
         rows = [row for row in result.layers if row.policy == policy]
         assert [row.index for row in rows] == [1, 2, 3, 4, 5]
         assert sum(row.share for row in rows) == pytest.approx(1)
-        total = math.sqrt(sum(row.norm**2 for row in rows))
-        summary = next(row for row in result.records if row.policy == policy)
-        assert total == pytest.approx(summary.norm_after)
+        assert sum(row.share_before for row in rows) == pytest.approx(1)
+        if seeds == 1:
+            total = math.sqrt(sum(row.norm**2 for row in rows))
+            summary = next(row for row in result.records if row.policy == policy)
+            assert total == pytest.approx(summary.norm_after)
+
+
+def test_scaling_layer_by_layer_moves_shares_and_scaling_the_whole_does_not() -> None:
+    result = run(gain=2, policy=("norm", "layer-norm:0.5"), steps=0)
+    whole, own = ([r for r in result.layers if r.policy == p] for p in ("norm", "layer-norm:0.5"))
+    assert [r.share for r in whole] == pytest.approx([r.share_before for r in whole])
+    assert [r.share for r in own] == pytest.approx([1 / 5] * 5, rel=1e-4)  # all at the threshold
+    assert all(r.cosine == pytest.approx(1) for r in own)
+    row = result.records[1]
+    assert row.cosine is not None
+    assert row.cosine < 0.99
+
+
+def test_no_steps_measure_only() -> None:
+    result = run(steps=0)
+    assert result.history == ()
+    assert all(row.final_loss is None and row.diverged is None for row in result.records)
+
+
+# Training
+
+
+def test_it_trains_as_a_plain_loop_of_torch_does() -> None:
+    """The same weights and batches through `nn.LSTM`, autograd and torch's clipping."""
+    name, network = "adding", {**SMALL, "arch": "lstm", "seeds": 1, "lr": 0.1, "dtype": "float64"}
+    config = ClipConfig(task=name, steps=6, policy=("norm", "value"), threshold=0.05)
+    made = network_for(name, NetworkConfig(**network), network)
+    result = clip(made, config)
+    for policy in config.policy:
+        assert [r.loss for r in result.history if r.policy == policy] == pytest.approx(
+            plain_losses(made, config, policy),
+            rel=1e-5,  # torch's own adds 1e-6 to the norm
+        )
+
+
+def plain_losses(network: NetworkConfig, config: ClipConfig, policy: str) -> list[float]:
+    problem = task("adding").make(network, config)
+    lstm = nn.LSTM(2, network.width, batch_first=True, dtype=torch.float64)
+    output = nn.Linear(network.width, 1, dtype=torch.float64)
+    modules = nn.ModuleList([lstm, output])
+    with torch.no_grad():
+        for own, whole in zip(modules.parameters(), problem.model.parameters(), strict=True):
+            own.copy_(whole[0])
+    update, losses = torch.optim.SGD(modules.parameters(), network.lr), []
+    for step in range(config.steps or 0):
+        inputs, targets = problem.batch(step)
+        loss = nn.functional.mse_loss(output(lstm(inputs[0])[0][:, -1])[:, 0], targets[0])
+        update.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        how = nn.utils.clip_grad_norm_ if policy == "norm" else nn.utils.clip_grad_value_
+        how(modules.parameters(), config.threshold)
+        update.step()
+        losses.append(loss.item())
+    return losses
 
 
 def test_norm_scaling_below_its_threshold_trains_exactly_as_no_clipping() -> None:
-    network = NetworkConfig(device="cpu", depth=3, width=16)
+    network = NetworkConfig(device="cpu", depth=3, width=16, seeds=2)
     result = clip(network, ClipConfig(threshold=1e9, steps=8, policy=("none", "norm")))
     losses = {
         policy: [row.loss for row in result.history if row.policy == policy]
@@ -127,40 +135,159 @@ def test_norm_scaling_below_its_threshold_trains_exactly_as_no_clipping() -> Non
     assert losses["none"][-1] < losses["none"][0]
 
 
-def test_divergence_is_found_and_clipping_by_norm_prevents_it() -> None:
+@pytest.mark.parametrize("arch", ["rnn", "lstm", "gru"])
+def test_a_seed_trains_the_same_alone_and_in_company(arch: str) -> None:
+    together = on("copy", {"arch": arch, "seeds": 3, "dtype": "float64"}, policy=("norm",))
+    alone = on("copy", {"arch": arch, "seeds": 1, "seed": 2, "dtype": "float64"}, policy=("norm",))
+    low, high = together.history[-1].loss_low, together.history[-1].loss_high
+    others = [
+        on("copy", {"arch": arch, "seeds": 1, "seed": s, "dtype": "float64"}, policy=("norm",))
+        for s in (0, 1)
+    ]
+    each = sorted(result.history[-1].loss for result in (alone, *others))
+    assert [low, together.history[-1].loss, high] == pytest.approx(each, rel=1e-9)
+
+
+def test_divergence_is_found_with_its_step_and_clipping_by_norm_prevents_it() -> None:
     result = run(steps=30, gain=3, lr=1.0, act="leaky-relu")
     rows = {row.policy: row for row in result.records}
     assert rows["none"].diverged
+    assert rows["none"].final_loss == math.inf
+    assert rows["none"].outcome == "diverges"
     assert not rows["norm"].diverged
-    assert "diverged" in {finding.code for finding in result.findings}
+    ended = max(row.step for row in result.history if row.policy == "none")
+    assert rows["none"].diverged_step == ended < 30
+    (finding,) = [f for f in result.findings if f.code == "diverged" and "'none'" in f.message]
+    assert f"at step {ended}" in finding.message
 
 
-def test_no_steps_measure_only() -> None:
-    result = run(steps=0)
-    assert result.history == ()
-    assert all(row.final_loss is None and row.diverged is None for row in result.records)
+def test_zeroed_gradients_skip_the_step_and_leave_the_other_seeds_alone() -> None:
+    fields = {"steps": 12, "policy": ("none",), "nonfinite": "zero"}
+    network = NetworkConfig(device="cpu", depth=4, width=16, gain=3, lr=1.0, act="leaky-relu",
+                            init="he-normal", seeds=2)  # fmt: skip
+    result = clip(network, ClipConfig(**fields))  # type: ignore[arg-type]
+    assert [row.step for row in result.history] == list(range(1, 13))  # nothing was refused
+    assert result.records[0].diverged  # the weights had blown up before
+
+
+def course(*losses: float, stopped: int = 0) -> Course:
+    column = np.array(losses)[:, None]
+    return Course(clipping("norm", 1), column, column, column, np.array([stopped]))
+
+
+def test_divergence_needs_no_infinity() -> None:
+    assert course(1.0, 50, 0.5, 11, 12, 13).diverged_at(0.1) == [4]
+    assert course(1.0, 50, 60, 70, 9).diverged_at(0.1) == [None]
+    assert course(1.0, 50, 60).diverged_at(10.0) == [None]  # ten times chance is allowed
+    assert course(1.0, math.nan, stopped=2).diverged_at(0.1) == [2]
+    assert course(1.0, 50, 60).outcomes(0.1) == ["diverges"]
+
+
+def test_stalled_is_what_ends_no_better_than_blind() -> None:
+    assert course(3.0, 1.0, 0.95).outcomes(1.0) == ["stalls"]
+    assert course(3.0, 1.0, 0.85).outcomes(1.0) == ["trains"]
+
+
+def test_engagement_is_the_share_of_updates_that_were_clipped() -> None:
+    result = run(steps=10, policy=("none", "norm:1e9", "norm:1e-3"))
+    assert [row.engaged_fraction for row in result.records] == [0, 0, 1]
+    assert "overclipped" in {f.code for f in result.findings}
+    for row in result.history:
+        assert row.norm_after <= row.norm_before
 
 
 def test_an_interruption_keeps_what_was_done() -> None:
-    def stop(policy: str, step: int, steps: int, loss: float) -> None:
-        if (policy, step) == ("value", 2):
+    def stop(what: str, step: int, steps: int, loss: float) -> None:
+        if step == 2:
             raise KeyboardInterrupt
 
     network = NetworkConfig(device="cpu", depth=2, width=8)
     result = clip(network, ClipConfig(steps=4), stop)
-    assert len([r for r in result.history if r.policy == "none"]) == 4
-    assert len([r for r in result.history if r.policy == "value"]) == 2
+    for policy in ("none", "value", "norm"):
+        assert len([r for r in result.history if r.policy == policy]) == 2
     assert result.findings[0].code == "interrupted"
-    assert "none" in result.findings[0].message
+    assert "2 of 4 steps" in result.findings[0].message
+    assert all(row.final_loss is not None for row in result.records)
 
 
-def test_several_seeds_and_unknown_policies_are_refused() -> None:
-    with pytest.raises(GradflowError, match="one seed"):
-        run(seeds=2)
-    with pytest.raises(GradflowError, match="unknown policy 'nrom'"):
-        run(policy=("nrom",))
+@pytest.mark.parametrize("name", ["rmsprop", "adam"])
+def test_other_optimizers_keep_the_seeds_apart(name: str) -> None:
+    both = on("adding", {"seeds": 2, "dtype": "float64"}, optimizer=name, policy=("none",))
+    one = on("adding", {"seeds": 1, "dtype": "float64"}, optimizer=name, policy=("none",))
+    assert one.history[-1].loss in (
+        pytest.approx(both.history[-1].loss_low, rel=1e-9),
+        pytest.approx(both.history[-1].loss_high, rel=1e-9),
+    )
 
 
-def test_a_result_survives_its_document() -> None:
-    result = run()
+# Tasks
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_trains_under_every_policy(name: str) -> None:
+    given = {"width": 8, "batch_size": 4, "device": "cpu"}
+    network = network_for(name, NetworkConfig(**given), given)  # type: ignore[arg-type]
+    result = clip(network, ClipConfig(task=name, steps=2, policy=ALL))
+    assert [row.policy for row in result.records] == list(ALL)
+    assert len(result.history) == 2 * len(ALL)
+    assert all(math.isfinite(row.loss) for row in result.history)
+    assert len({row.loss for row in result.history if row.step == 1}) == 1
+    assert bool(result.flow) == (name in ("adding", "copy", "mnist-rows"))
     assert ClipResult.from_dict(result.to_dict()) == result
+
+
+def test_vanishing_gradients_are_not_cured_and_it_says_so() -> None:
+    result = run(steps=0, depth=12, act="sigmoid", policy=("none", "norm:1e-3", "value:1e-4"))
+    (finding,) = [f for f in result.findings if f.code == "vanishing"]
+    assert "does not cure vanishing gradients" in finding.message
+    assert "10^" in finding.message
+    first, last = result.layers[0], result.layers[12]
+    scaled = [row for row in result.layers if row.policy == "norm:1e-3"]
+    assert scaled[0].norm / scaled[12].norm == pytest.approx(first.norm / last.norm, rel=1e-4)
+
+
+def test_the_gradient_fades_over_the_steps_of_a_sequence() -> None:
+    result = on("adding", {"arch": "rnn", "width": 16}, spectral_radius=0.3, sequence_length=40)
+    logs = [row.gradient_log10 for row in result.flow]
+    assert len(logs) == 40
+    # The state's Jacobian is W′diag(φ′): its spectral radius is at most 0.3 for small states.
+    assert (logs[-1] - logs[5]) / 34 > -math.log10(0.3) - 0.1
+    assert any(f.code == "vanishing" for f in result.findings)
+
+
+BAD: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    "task": ({}, {"task": "addition"}, "unknown task 'addition'"),
+    "policy": ({}, {"policy": ("nrom",)}, "unknown policy 'nrom'"),
+    "optimizer": ({}, {"optimizer": "sdg"}, "unknown optimizer 'sdg'"),
+    "mixing optimizer": ({}, {"optimizer": "adafactor"}, "mixes entries"),
+    "nonfinite": ({}, {"nonfinite": "ignore"}, "unknown treatment"),
+    "arch": ({}, {"task": "adding"}, "unknown architecture of a sequence task 'mlp'"),
+    "length": ({"arch": "rnn"}, {"task": "copy", "sequence_length": 10}, "at least 11"),
+    "length of mlp": ({}, {"sequence_length": 10}, "does not apply to task 'mlp'"),
+    "radius of mlp": ({}, {"spectral_radius": 1.0}, "does not apply to task 'mlp'"),
+    "rows": ({"arch": "rnn"}, {"task": "mnist-rows", "sequence_length": 9}, "does not apply"),
+    "few steps": ({}, {"suggest": True, "steps": 5}, "needs at least 10 --steps"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_what_cannot_be_done_is_refused(case: str) -> None:
+    network, config, says = BAD[case]
+    with pytest.raises(GradflowError, match=says):
+        clip(NetworkConfig(**network), ClipConfig(**config))
+
+
+def test_an_option_that_means_nothing_to_a_task_is_refused() -> None:
+    with pytest.raises(GradflowError, match="--residual does not apply to task 'adding'"):
+        network_for("adding", NetworkConfig(residual=True), {"residual"})
+
+
+def test_parameters_are_grouped_by_their_module() -> None:
+    model = nn.Sequential(nn.Linear(2, 3), nn.LayerNorm(3), nn.Linear(3, 1))
+    assert {name: len(p) for name, p in layers_of(model).items()} == {"0": 2, "1": 2, "2": 2}
+
+
+def test_a_model_without_replicas_is_refused() -> None:
+    problem = task("mlp").make(NetworkConfig(device="cpu", width=4, depth=1), ClipConfig())
+    with pytest.raises(GradflowError, match="no replicas"):
+        Training(problem, [clipping("none", 1)], 3, 0.1)

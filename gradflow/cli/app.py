@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from gradflow._version import __version__
-from gradflow.cli import functions, networks, training
+from gradflow.cli import clipping, functions, networks, training
 from gradflow.cli.group import Group
 
 app = typer.Typer(
@@ -39,7 +39,7 @@ def root(
         typer.echo(context.get_help())
 
 
-for module in (functions, networks, training):
+for module in (functions, networks, clipping, training):
     module.register(app)
 
 

@@ -10,7 +10,7 @@ import typer
 from gradflow.cli.functions import ActivationName
 from gradflow.cli.options import expand_configs
 from gradflow.cli.output import Output, parse_fail_on
-from gradflow.configs import ClipConfig, NetworkConfig, TheoryConfig
+from gradflow.configs import NetworkConfig, TheoryConfig
 
 FailOn = Annotated[
     str,
@@ -24,7 +24,7 @@ FailOn = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
-    for command in (theory, diagnose, clip):
+    for command in (theory, diagnose):
         app.command()(expand_configs(command))
 
 
@@ -56,16 +56,4 @@ def diagnose(
         from gradflow.diagnosis import diagnose as measure
 
         result = measure(network, remedies=remedies)
-    output.emit(result, codes)
-
-
-def clip(network: NetworkConfig, config: ClipConfig, output: Output, fail_on: FailOn = "") -> None:
-    """Compare clipping by value with scaling by norm: on one gradient, then in training."""
-    from gradflow.cli.progress import training, working
-
-    codes = parse_fail_on(fail_on)
-    with working("loading torch"):
-        from gradflow.clipping import clip as compare
-    with training(len(config.policy) * config.steps) as progress:
-        result = compare(network, config, progress)
     output.emit(result, codes)

@@ -74,7 +74,9 @@ NAMES: dict[str, Callable[[], Iterable[str]]] = {
     "classifier-init": lambda: ("keras", *_initializer_names()),
     "precision": lambda: ("fp32", "tf32", "bf16"),
     "optimizer": lambda: ("adam", "adamw", "sgd", "rmsprop", "nadam", "adagrad"),
-    "policy": lambda: ("none", "value", "norm"),
+    "policy": lambda: ("none", "value", "norm", "layer-norm", "parameter-norm", "agc", "autoclip"),
+    "nonfinite": lambda: ("refuse", "zero"),
+    "task": lambda: ("mlp", "deep-mlp", "adding", "copy", "mnist-rows"),
 }
 
 

@@ -62,14 +62,15 @@ def counting(what: str) -> Iterator[Callable[[int, int], None]]:
 
 
 @contextlib.contextmanager
-def training(total: int) -> Iterator[Callable[[str, int, int, float], None]]:
-    """Give a function that takes (label, step, steps, loss) and counts one step of `total`."""
+def stages() -> Iterator[Callable[[str, int, int, float], None]]:
+    """Give a function that takes (stage, step, steps, loss); a line for each stage."""
     with bar(TextColumn("{task.fields[loss]}")) as progress:
-        task = progress.add_task("training", total=total, loss="")
+        tasks: dict[str, TaskID] = {}
 
-        def advance(label: str, step: int, steps: int, loss: float) -> None:
-            description = f"{label} {step}/{steps}"
-            progress.update(task, advance=1, description=description, loss=f"loss {loss:.4g}")
+        def advance(stage: str, step: int, steps: int, loss: float) -> None:
+            if stage not in tasks:
+                tasks[stage] = progress.add_task(stage, total=steps, loss="")
+            progress.update(tasks[stage], completed=step, loss=f"loss {loss:.4g}")
 
         yield advance
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,24 +13,54 @@ from gradflow.results.base import Result, Row, column, rows_of
 
 @dataclass(frozen=True)
 class PolicyRow(Row):
-    """What one policy does to the first gradient, and to training."""
+    """What one policy does to the first gradient, and to training; medians over the seeds.
+
+    Attributes
+    ----------
+    threshold
+        λ of ``agc``, the percentile of ``autoclip``; None for ``none``.
+    proposal
+        With ``--suggest``: where the threshold comes from.
+    norm_before, norm_after, cosine
+        Of the first gradient.
+    clipped_fraction, layers_touched
+        Shares of its entries and of its layers that were changed.
+    final_loss
+        Mean over the last tenth of the steps; ∞ where it diverged. ``_low``, ``_high``: smallest
+        and largest over the seeds.
+    diverged
+        Whether any seed did; `diverged_seeds`: how many, `diverged_step`: the first to, when.
+    outcome
+        Seeds that train, stall (end no better than an answer that ignores the input) or diverge.
+    engaged_fraction
+        Share of the updates that were clipped.
+    """
 
     policy: str = column("policy")
-    threshold: float | None = column("threshold", ".3g", priority=3)
-    norm_before: float = column("‖g‖", ".4g")
-    norm_after: float = column("clipped", ".4g")
-    cosine: float | None = column("cosine", ".6f")
-    clipped_fraction: float = column("entries cut", ".2%")
+    threshold: float | None = column("threshold", ".3g", priority=4)
+    norm_before: float = column("‖g‖", ".4g", priority=3)
+    norm_after: float = column("clipped", ".4g", priority=3)
+    cosine: float | None = column("cosine", ".4f", priority=2)
+    clipped_fraction: float = column("entries cut", ".1%", priority=2)
     final_loss: float | None = column("final loss", ".4g", default=None)
-    diverged: bool | None = column("diverged", priority=1, default=None)
-    engaged_fraction: float | None = column("steps cut", ".0%", priority=2, default=None)
+    diverged: bool | None = column("diverged", priority=None, default=None)
+    engaged_fraction: float | None = column("steps cut", ".0%", default=None)
+    outcome: str = column("outcome", default="")
+    diverged_step: int | None = column("from step", "d", priority=1, default=None)
+    layers_touched: float | None = column("layers cut", ".0%", priority=5, default=None)
+    proposal: str | None = column("where from", priority=0, default=None)
+    final_loss_low: float | None = column("lowest", ".4g", priority=None, default=None)
+    final_loss_high: float | None = column("highest", ".4g", priority=None, default=None)
+    diverged_seeds: int | None = column("seeds diverged", "d", priority=None, default=None)
+    seeds: int = column("seeds", "d", priority=None, default=1)
 
 
 @dataclass(frozen=True)
 class ClippedLayerRow(Row):
     """One layer's share of the gradient under one policy.
 
-    ``share`` is the layer's part of the squared global norm.
+    ``share`` is the layer's part of the squared global norm, ``share_before`` that of the raw
+    gradient. Over several seeds shares are means, norms and cosines medians.
     """
 
     policy: str = column("policy")
@@ -38,35 +70,143 @@ class ClippedLayerRow(Row):
     share: float = column("share", ".1%")
     cosine: float | None = column("cosine", ".6f")
     clipped_fraction: float = column("cut", ".1%")
+    share_before: float = column("share before", ".1%", default=math.nan)
+    norm_before: float = column("norm before", ".3e", default=math.nan)
 
 
 @dataclass(frozen=True)
 class StepRow(Row):
-    """One training step under one policy; norms are of the global gradient."""
+    """One training step under one policy; norms are of the whole gradient.
+
+    Medians over the seeds, in which a seed that has stopped counts as ∞; ``_low`` and ``_high``
+    are the smallest and largest of those that still train, of which there are `seeds`.
+    """
 
     policy: str = column("policy")
     step: int = column("step")
     loss: float = column("loss", ".4g")
     norm_before: float = column("‖g‖", ".4g")
     norm_after: float = column("clipped", ".4g")
+    loss_low: float | None = column("lowest loss", ".4g", default=None)
+    loss_high: float | None = column("highest loss", ".4g", default=None)
+    norm_low: float | None = column("lowest ‖g‖", ".4g", default=None)
+    norm_high: float | None = column("highest ‖g‖", ".4g", default=None)
+    seeds: int = column("seeds", "d", default=1)
+
+
+@dataclass(frozen=True)
+class FlowRow(Row):
+    """The first raw gradient with respect to the inputs of one step of a sequence, as log₁₀."""
+
+    step: int = column("step")
+    gradient_log10: float = column("log₁₀ ‖∂C/∂x‖", "bar")
+
+
+@dataclass(frozen=True)
+class NormsRow(Row):
+    """One class of the histogram of the norms that unclipped training met, from `low` to `high`."""
+
+    low: float = column("from", ".3g")
+    high: float = column("to", ".3g")
+    count: int = column("updates", "d")
+
+
+@dataclass(frozen=True)
+class DistributionRow(Row):
+    """The norms that unclipped training met.
+
+    Attributes
+    ----------
+    tail_index
+        Hill's estimate from the largest tenth: P(‖g‖ > x) falls like x^−index. None for fewer
+        than 100 norms.
+    heavy_tail
+        Whether that index is below 2, so that the norms have no variance.
+    """
+
+    updates: int = column("updates", "d")
+    mean: float = column("mean", ".3g")
+    median: float = column("median", ".3g")
+    percentile_90: float = column("90 %", ".3g")
+    percentile_99: float = column("99 %", ".3g")
+    largest: float = column("largest", ".3g")
+    tail_index: float | None = column("tail index", ".2f", default=None)
+    heavy_tail: bool | None = column("heavy tail", default=None)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClipResult(Result):
-    """Clipping policies compared on one gradient and on training."""
+    """Clipping policies compared on one gradient and on training.
+
+    Attributes
+    ----------
+    task, steps
+        What was trained, and for how many steps.
+    chance
+        Loss of the best answer that ignores its input.
+    suggested
+        With ``--suggest``: the threshold under which training ended best.
+    """
 
     command: ClassVar[str] = "clip"
     row_type: ClassVar[type[Row]] = PolicyRow
 
     layers: tuple[ClippedLayerRow, ...] = rows_of(ClippedLayerRow)
     history: tuple[StepRow, ...] = rows_of(StepRow)
+    flow: tuple[FlowRow, ...] = rows_of(FlowRow)
+    norms: tuple[NormsRow, ...] = rows_of(NormsRow)
+    distribution: tuple[DistributionRow, ...] = rows_of(DistributionRow)
     threshold: float = 0.5
+    suggested: float | None = None
+    task: str = "mlp"
+    steps: int = 0
+    chance: float | None = None
 
     @property
     def title(self) -> str:
-        """Say what each policy does to the gradient's direction."""
+        """Say what each policy does to the gradient's direction, and which trained best."""
+        if self.distribution:
+            return self._suggestion()
         kept = [_direction(row) for row in self.records if row.policy != "none"]
-        return f"Threshold {self.threshold:g}: " + ("; ".join(kept) or "nothing is clipped")
+        parts = [f"Threshold {self.threshold:g}: {'; '.join(kept) or 'nothing is clipped'}"]
+        lost = [row for row in self.records if row.diverged]
+        if lost:
+            parts.append(f"{', '.join(row.policy for row in lost)} diverged")
+        best = best_of(self.records)
+        if best is not None and len(self.records) > 1:
+            parts.append(f"lowest loss after {self.steps} steps: {best.policy}, {_loss(best)}")
+        return ". ".join(part[0].upper() + part[1:] for part in parts)
+
+    def _suggestion(self) -> str:
+        best = best_of(self.records)
+        raw = next((row for row in self.records if row.policy == "none"), None)
+        if best is None or raw is None:
+            return "No threshold was tried to the end"
+        if best.threshold is None:
+            return f"Clipping does not help here: {_loss(best)} unclipped is the lowest final loss"
+        without = "which diverges" if raw.diverged else _loss(raw)
+        return (
+            f"Clip the norm at {best.threshold:.3g} ({best.proposal}): final loss {_loss(best)}, "
+            f"unclipped {without}"
+        )
+
+
+def best_of(records: Sequence[PolicyRow]) -> PolicyRow | None:
+    """Return the row of the lowest finite final loss, if there is one."""
+    trained = [r for r in records if r.final_loss is not None and math.isfinite(r.final_loss)]
+    return min(trained, key=lambda row: row.final_loss or 0.0, default=None)
+
+
+def tally(outcomes: Sequence[str]) -> str:
+    """Return one seed's outcome, or how many seeds have which: ``trains 3, stalls 2``."""
+    counts = Counter(outcomes)
+    if len(counts) <= 1:
+        return "".join(counts)
+    return ", ".join(f"{outcome} {count}" for outcome, count in counts.most_common())
+
+
+def _loss(row: PolicyRow) -> str:
+    return f"{row.final_loss:.3g}"
 
 
 def _direction(row: PolicyRow) -> str:
