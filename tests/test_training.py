@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from gradflow.activations import ACTIVATIONS, activation
-from gradflow.configs import BenchmarkConfig
+from gradflow.benchmark.config import BenchmarkConfig
 from gradflow.convnet import article_network
 from gradflow.errors import GradflowError
 from gradflow.layers import AlphaDropout, Dropout, MaxPool, TanhGELU
