@@ -181,6 +181,50 @@ def widened(layers: tuple[int, ...]) -> tuple[Finding, ...]:
     )  # fmt: skip
 
 
+def compiled() -> Finding:
+    """Say that a compiled model was measured as it was written."""
+    return Finding(
+        "compiled", "info", (),
+        "the model goes through torch.compile; it was measured through the original module",
+        "",
+    )  # fmt: skip
+
+
+def lazy() -> Finding:
+    """Say that a model without shapes was measured on a copy."""
+    return Finding(
+        "lazy", "info", (),
+        "the model has lazy parameters; a copy of it was initialised and measured", "",
+    )  # fmt: skip
+
+
+def unreached(rows: tuple[int, ...]) -> list[Finding]:
+    """Say which trainable layers no gradient reaches."""
+    if not rows:
+        return []
+    return [
+        Finding(
+            "unreached", "warning", rows,
+            f"no gradient reaches {_layers(rows)}, which could be trained",
+            "is there a no_grad(), a detach() or a reentrant checkpoint (use_reentrant=False)?",
+        )
+    ]  # fmt: skip
+
+
+def shared(groups: Sequence[tuple[int, ...]]) -> list[Finding]:
+    """Say which rows have one and the same weight."""
+    return [
+        Finding(
+            "shared",
+            "info",
+            rows,
+            f"{_layers(rows)} share a weight: each shows its gradient over all of them",
+            "",
+        )
+        for rows in groups
+    ]
+
+
 def noisy(result: DiagnosisResult, width: int) -> Finding | None:
     """One seed says little where depth/width is large: for He-Gaussian ReLU nets
     E‖δ‖⁴/(E‖δ‖²)² = (1 + 5/n)^d (Hanin & Nica 2020).

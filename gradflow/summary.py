@@ -46,6 +46,19 @@ def layer_fields(
     ]
 
 
+def stacked_fields(networks: Sequence[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Return the fields of networks measured one by one as those of as many replicas."""
+    return [
+        {
+            name: None if any(layer[name] is None for layer in same) else np.concatenate(
+                [layer[name] for layer in same]
+            )
+            for name in same[0]
+        }
+        for same in zip(*networks, strict=True)
+    ]  # fmt: skip
+
+
 def _layer_fields(
     q: dict[str, Floats | None], root_size: float, lr: float, to_mean: float, to_own: float
 ) -> dict[str, Any]:
