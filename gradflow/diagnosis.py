@@ -237,7 +237,9 @@ def _result(
     named = zip(measured.names, measured.kinds, fields, predicted, strict=True)
     rows = tuple(layer_row(index, *parts) for index, parts in enumerate(named, start=1))
     hidden = len(rows) - 1
-    rate, low, high = interval(fit_rates([f["delta_log10_rms"] for f in fields[:hidden]]))
+    rate, low, high = interval(
+        fit_rates([f["delta_log10_rms"] for f in fields[:hidden]], measured.names[:hidden])
+    )
     return DiagnosisResult(
         records=rows, meta=meta, hidden=hidden, rate=rate, rate_low=low, rate_high=high,
         predicted_rate=None if prediction is None else prediction.rate(), **known,
