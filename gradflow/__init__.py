@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gradflow.configs import BenchmarkConfig, ClipConfig, NetworkConfig, TheoryConfig
     from gradflow.diagnosis import diagnose
     from gradflow.errors import GradflowError
+    from gradflow.watching import watch
 
 __all__ = [
     "BenchmarkConfig",
@@ -29,6 +30,7 @@ __all__ = [
     "__version__",
     "activation",
     "diagnose",
+    "watch",
 ]
 
 _HOME = {
@@ -39,6 +41,7 @@ _HOME = {
     "NetworkConfig": "gradflow.configs",
     "activation": "gradflow.activations",
     "diagnose": "gradflow.diagnosis",
+    "watch": "gradflow.watching",
 }
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from gradflow import checks
+from gradflow import notes as say
 from gradflow.conversion import converted
 from gradflow.errors import GradflowError
 from gradflow.failures import failure, out_of_memory
@@ -120,17 +120,17 @@ def measure_module(model: nn.Module, task: Task) -> Inspection:
         If there is no loss to be had from what was given, no layer with weights, or an exception
         in the model.
     """
-    notes = [checks.compiled()] if is_compiled(model) else []
+    notes = [say.compiled()] if is_compiled(model) else []
     model = original(model)
     if is_lazy_module(model):
-        notes.append(checks.lazy())
+        notes.append(say.lazy())
         model = _materialized(model, task)
     _refuse_sharded(model)
     plain = measured(model, task)
-    notes += checks.unreached(plain.unreached())
-    notes += checks.shared(_shared_rows(model, plain))
+    notes += say.unreached(plain.unreached())
+    notes += say.shared(_shared_rows(model, plain))
     found, recovered = _recovered(model, task, plain)
-    notes += checks.widened(recovered)
+    notes += say.widened(recovered)
     return Inspection(found, task.examples(), task.averaged(), tuple(notes))
 
 
