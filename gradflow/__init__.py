@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gradflow.configs import ClipConfig, NetworkConfig, TheoryConfig
     from gradflow.diagnosis import diagnose
     from gradflow.errors import GradflowError
+    from gradflow.watching import watch
 
 __all__ = [
     "BenchmarkConfig",
@@ -30,6 +31,7 @@ __all__ = [
     "__version__",
     "activation",
     "diagnose",
+    "watch",
 ]
 
 _HOME = {
@@ -40,6 +42,7 @@ _HOME = {
     "NetworkConfig": "gradflow.configs",
     "activation": "gradflow.activations",
     "diagnose": "gradflow.diagnosis",
+    "watch": "gradflow.watching",
 }
 
 

@@ -61,7 +61,7 @@ def dead(result: DiagnosisResult) -> Finding | None:
     worst = max(row.dead_fraction or 0 for row in rows)
     return Finding(
         "dead", "error", tuple(row.index for row in rows),
-        f"in {_layers(rows)} up to {worst:.0%} of the units have slope 0 for every example, "
+        f"in {named_layers(rows)} up to {worst:.0%} of the units have slope 0 for every example, "
         "so no gradient passes them",
         "biases nearer to 0, He initialisation, a smaller learning rate, or Leaky ReLU",
     )  # fmt: skip
@@ -79,7 +79,8 @@ def vanishing(result: DiagnosisResult) -> Finding | None:
     if rows:
         return Finding(
             "saturated", "error", tuple(row.index for row in rows),
-            f"{evidence}, because {_layers(rows)} {'are' if len(rows) > 1 else 'is'} saturated",
+            f"{evidence}, because {named_layers(rows)} "
+            f"{'are' if len(rows) > 1 else 'is'} saturated",
             "smaller weights or biases, a normalisation layer, or an activation without plateaus",
         )  # fmt: skip
     return Finding(
@@ -98,7 +99,7 @@ def collapsing(result: DiagnosisResult) -> Finding | None:
     return Finding(
         "vanishing", "error", tuple(row.index for row in rows),
         f"the difference between examples shrinks by {lost:.1f} decades on its way forwards: "
-        f"in {_layers(rows)} every example is nearly the same point",
+        f"in {named_layers(rows)} every example is nearly the same point",
         "smaller biases, weights at the critical variance, or normalisation over the batch",
     )  # fmt: skip
 
@@ -144,8 +145,8 @@ def self_normalising(result: DiagnosisResult) -> Finding | None:
         )  # fmt: skip
     return Finding(
         "self-normalising", "info", tuple(row.index for row in off),
-        f"self-normalisation is broken in {_layers(off)}: mean beyond ±0.1 or variance outside "
-        "0.8 to 1.5",
+        f"self-normalisation is broken in {named_layers(off)}: mean beyond ±0.1 or variance "
+        "outside 0.8 to 1.5",
         "lecun-normal weights, zero biases, inputs of mean 0 and variance 1",
     )  # fmt: skip
 
@@ -165,20 +166,6 @@ def judged(
     if noise is not None:
         notes = (*notes, noise)
     return dataclasses.replace(result, verdict=verdict, findings=(*findings, *notes))
-
-
-def widened(layers: tuple[int, ...]) -> tuple[Finding, ...]:
-    """Say that δ left the model's own dtype, and that float64 was measured instead."""
-    if not layers:
-        return ()
-    return (
-        Finding(
-            "precision", "warning", layers,
-            f"δ under- or overflows the model's own dtype in {_layers(layers)}; "
-            "the magnitudes here were measured again where they are not lost",
-            "a wider dtype, or loss scaling",
-        ),
-    )  # fmt: skip
 
 
 def noisy(result: DiagnosisResult, width: int) -> Finding | None:
@@ -250,7 +237,8 @@ def _far_layers(result: DiagnosisResult) -> tuple[int, ...]:
     )
 
 
-def _layers(rows: Sequence[LayerRow | int]) -> str:
+def named_layers(rows: Sequence[LayerRow | int]) -> str:
+    """Return the layers in words: one, a range, or a list."""
     indices = [row if isinstance(row, int) else row.index for row in rows]
     if len(indices) == 1:
         return f"layer {indices[0]}"

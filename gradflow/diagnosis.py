@@ -14,14 +14,16 @@ from gradflow.configs import NetworkConfig
 from gradflow.datasets import Batch, batch, loss_function
 from gradflow.devices import dtype as dtype_of
 from gradflow.devices import select
-from gradflow.inspection import keep_counts, measure_module
+from gradflow.errors import GradflowError
+from gradflow.inspection import Task, keep_counts, measure_module
 from gradflow.networks import build, network_activation
 from gradflow.prediction import DeltaPrediction, predict_deltas
-from gradflow.recorder import QUANTITIES, Measurement, measure
+from gradflow.quantities import QUANTITIES, Measurement
+from gradflow.recorder import measure
 from gradflow.results.base import RunMeta
 from gradflow.results.diagnosis import DiagnosisResult
 from gradflow.scaling import measure_scaled
-from gradflow.summary import fit_rates, interval, layer_fields, layer_row
+from gradflow.summary import fit_rates, interval, layer_fields, layer_row, stacked_fields
 
 
 @overload
@@ -31,7 +33,6 @@ def diagnose(
     model: nn.Module,
     inputs: Any,
     targets: Any = None,
-    /,
     *,
     loss: Callable[..., Tensor] | None = None,
     lr: float = 0.01,
@@ -40,7 +41,6 @@ def diagnose(
     model: NetworkConfig | nn.Module,
     inputs: Any = None,
     targets: Any = None,
-    /,
     *,
     loss: Callable[..., Tensor] | None = None,
     lr: float = 0.01,
@@ -52,12 +52,14 @@ def diagnose(
     ----------
     model
         A config, of which `seeds` networks are built and measured at once; or any module, which
-        is left as it was (parameters, buffers, ``.grad``, mode, random state).
+        is left as it was (parameters, buffers, ``.grad``, mode, hooks, random state). Compiled
+        and data-parallel modules are measured through the module inside.
     inputs, targets
-        For a module: what it is called with, and what the loss is called with after its output.
+        For a module: what it is called with (a tensor; a tuple or list of arguments; a dictionary
+        of keyword arguments), and what the loss is called with after its output.
     loss
         ``loss(output, targets)``, or ``loss(output)`` without targets; its mean or sum over the
-        examples. Cross-entropy by default.
+        examples. Cross-entropy by default; without targets, the output's own ``loss``.
     lr
         Learning rate that the update ratio is for.
     remedies
@@ -67,6 +69,12 @@ def diagnose(
     -------
     DiagnosisResult
         One row per layer with weights, in the order of the forward pass.
+
+    Raises
+    ------
+    GradflowError
+        If the model raises (with the layer that it reached and the exception's line), trains no
+        parameter, or gives nothing to take a loss of.
     """
     if isinstance(model, NetworkConfig):
         result = _diagnose_config(model)
@@ -75,7 +83,12 @@ def diagnose(
         from gradflow.remedies import tried
 
         return dataclasses.replace(result, remedies=tried(model, result, _diagnose_config))
-    seen = measure_module(model, inputs, targets, loss)
+    return diagnose_module(model, Task(inputs, targets, loss), lr)
+
+
+def diagnose_module(model: nn.Module, task: Task, lr: float) -> DiagnosisResult:
+    """Measure a module that was not built here, on one task."""
+    seen = measure_module(model, task)
     measured = seen.measurement
     fields = _fields(measured, seen.examples, lr, summed=not seen.averaged)
     meta = RunMeta(
@@ -85,7 +98,66 @@ def diagnose(
         threads=torch.get_num_threads(),
     )
     result = _result(measured, fields, meta, loss=measured.loss.double().mean().item())
-    return checks.judged(result, notes=checks.widened(seen.lost))
+    return checks.judged(result, notes=seen.notes)
+
+
+def diagnose_file(
+    reference: str, config: NetworkConfig, input_shape: str | None = None
+) -> DiagnosisResult:
+    """Measure the module that ``file.py:name`` names, once per seed of `config`.
+
+    Parameters
+    ----------
+    config
+        Of which batch size, loss, learning rate, seeds, dtype and device apply.
+    input_shape
+        Of one example, ``"3,32,32"``; where the file gives inputs of its own, it may be left out.
+
+    Raises
+    ------
+    GradflowError
+        If the file, its model or the options are unusable.
+    """
+    from gradflow.modelfiles import built, task_for
+
+    _refuse_network_options(config)
+    seen, layers = None, []
+    for seed in range(config.seed, config.seed + config.seeds):
+        found = built(reference, seed, several=config.seeds > 1)
+        model = found.model.to(select(config.device), dtype_of(config.dtype))
+        task = task_for(found, config, input_shape)
+        seen = measure_module(model, task)
+        measured = seen.measurement
+        layers.append(_fields(measured, seen.examples, config.lr, summed=not seen.averaged))
+    assert seen is not None
+    measured = seen.measurement
+    meta = RunMeta(
+        torch=torch.__version__, device=str(measured.loss.device), dtype=config.dtype,
+        seeds=tuple(range(config.seed, config.seed + config.seeds)),
+        threads=torch.get_num_threads(),
+        config={"model": reference, "input_shape": input_shape, **_applying(config)},
+    )  # fmt: skip
+    loss = measured.loss.double().mean().item()
+    result = _result(measured, stacked_fields(layers), meta, loss=loss)
+    return checks.judged(result, notes=seen.notes)
+
+
+#: What a config says of a user's model; everything else describes a built-in network.
+_APPLYING = ("batch_size", "loss", "loss_scale", "lr", "seed", "seeds", "dtype", "device")
+
+
+def _applying(config: NetworkConfig) -> dict[str, Any]:
+    return {name: getattr(config, name) for name in _APPLYING}
+
+
+def _refuse_network_options(config: NetworkConfig) -> None:
+    defaults = NetworkConfig()
+    for f in dataclasses.fields(config):
+        if f.name not in _APPLYING and getattr(config, f.name) != getattr(defaults, f.name):
+            raise GradflowError(
+                f"--{f.name.replace('_', '-')} describes a built-in network, not --model",
+                "drop it, or build it into the model",
+            )
 
 
 def _diagnose_config(config: NetworkConfig) -> DiagnosisResult:
@@ -165,7 +237,9 @@ def _result(
     named = zip(measured.names, measured.kinds, fields, predicted, strict=True)
     rows = tuple(layer_row(index, *parts) for index, parts in enumerate(named, start=1))
     hidden = len(rows) - 1
-    rate, low, high = interval(fit_rates([f["delta_log10_rms"] for f in fields[:hidden]]))
+    rate, low, high = interval(
+        fit_rates([f["delta_log10_rms"] for f in fields[:hidden]], measured.names[:hidden])
+    )
     return DiagnosisResult(
         records=rows, meta=meta, hidden=hidden, rate=rate, rate_low=low, rate_high=high,
         predicted_rate=None if prediction is None else prediction.rate(), **known,

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from gradflow.classifiers import layers
 from gradflow.elementwise import is_activation, max_slope, slope
+from gradflow.norms import copies, differences, norms
 from gradflow.recorder import SATURATION
 from gradflow.stats import accumulator
 from gradflow.training import autocast
@@ -55,19 +56,18 @@ class FlowRecorder:
         """Take the gradients' norms; called when they are there and nothing has clipped them."""
         self._step += 1
         if self._step in self._chosen:
-            of_weights, of_biases = self._norms(self.weights), self._norms(self.biases)
+            of_weights, of_biases = (
+                norms([p.grad for p in ps]) for ps in (self.weights, self.biases)
+            )
             self._sums[0] += torch.hypot(of_weights, of_biases)
-            self._before = [weight.detach().clone() for weight in self.weights]
+            self._before = copies(self.weights)
 
     def after_update(self) -> None:
         """Take the norms of what the optimiser changed."""
         if self._before:
-            changes = torch._foreach_sub([w.detach() for w in self.weights], self._before)
-            self._sums[1] += norms(list(changes)) / norms(self._before)
+            changes = differences(self.weights, self._before)
+            self._sums[1] += norms(changes) / norms(self._before)
             self._before = []
-
-    def _norms(self, parameters: list[Tensor]) -> Tensor:
-        return norms([p.grad for p in parameters if p.grad is not None])
 
     def layers(self, images: Tensor, precision: str = "fp32") -> list[dict[str, Any]]:
         """Return the epoch's means, and the activations of `images`, by layer.
@@ -85,11 +85,6 @@ class FlowRecorder:
             | (dict(zip(_LOOKS, row[2:], strict=True)) if index in seen else {})
             for index, (name, row) in enumerate(zip(layer_names(self.model), table, strict=True))
         ]
-
-
-def norms(tensors: list[Tensor]) -> Tensor:
-    """Return the L2 norm of each tensor, summed in float64: 0.25⁵⁰ squared is 0 in float32."""
-    return torch.stack(torch._foreach_norm(tensors, 2, accumulator(tensors[0].device)))
 
 
 def layer_names(model: nn.Module) -> list[str]:

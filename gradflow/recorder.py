@@ -10,42 +10,40 @@ overflow, whatever the depth. Nothing here waits for the device.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
-from gradflow.elementwise import is_activation, is_layer, max_slope, slope
-from gradflow.stats import TensorStats, accumulator, example_spread, l2_norm, tensor_stats
+from gradflow.elementwise import (
+    FUNCTIONS,
+    Function,
+    bound,
+    dead_units,
+    is_activation,
+    is_layer,
+    max_slope,
+    slope,
+)
+from gradflow.errors import GradflowError
+from gradflow.quantities import (
+    QUANTITIES,
+    LayerGradients,
+    LayerRecord,
+    Measurement,
+    layer_gradients,
+    measurement,
+)
+from gradflow.stats import accumulator, example_spread, tensor_stats
+
+__all__ = ["QUANTITIES", "LayerRecord", "Measurement", "Recorder", "measure", "normalized"]
 
 #: Saturated: a slope below this share of the activation's largest one.
 SATURATION = 0.01
-
-
-@dataclass
-class LayerRecord:
-    """One call of a module with weights; every tensor is (replicas,), on the model's device.
-
-    An exponent is that of a power of two: true magnitudes are the recorded ones times
-    2**exponent. ``weight_exponent`` is what δ is to be multiplied by where the weight's gradient
-    is made of it; the weight's gradient has that of the layer's input as well.
-    """
-
-    index: int
-    name: str
-    kind: str
-    module: nn.Module
-    delta: TensorStats | None = None
-    delta_exponent: Tensor | None = None
-    weight_exponent: Tensor | None = None
-    activation: TensorStats | None = None
-    activation_exponent: Tensor | None = None
-    input_exponent: Tensor | None = None
-    example_spread: Tensor | None = None
-    dead_fraction: Tensor | None = None
-    saturated_fraction: Tensor | None = None
 
 
 @dataclass
@@ -58,15 +56,20 @@ class Recorder:
         Any module; measured where it is, left as it was.
     replicated
         Whether parameters and activations carry a leading axis of independent replicas.
+    rescaled
+        Whether gradients are kept in range at the children of an `nn.Sequential`.
     exponent
         (replicas,): what gradients at the current point of the backward pass lack.
     """
 
     model: nn.Module
     replicated: bool = False
+    rescaled: bool = True
     records: list[LayerRecord] = field(default_factory=list)
     exponent: Tensor | None = None
     _pending: LayerRecord | None = None
+    _open: LayerRecord | None = None
+    _closed: bool = False
 
     @contextlib.contextmanager
     def attached(self) -> Iterator[Recorder]:
@@ -77,36 +80,46 @@ class Recorder:
                 if is_layer(module):
                     handles.append(module.register_forward_hook(self._layer_hook(name)))
                 elif is_activation(module):
-                    handles.append(module.register_forward_pre_hook(self._before_activation))
-                    handles.append(module.register_forward_hook(self._after_activation))
+                    handles.append(module.register_forward_pre_hook(self._before_module))
+                    handles.append(module.register_forward_hook(self._after_module))
             handles += [m.register_forward_hook(self._boundary) for m in self._boundaries()]
             yield self
         finally:
             for handle in handles:
                 handle.remove()
 
-    def backward(self, loss: Tensor) -> list[tuple[Tensor | None, Tensor | None]]:
-        """Backpropagate `loss`; return every record's weight gradient and bias gradient."""
-        pairs = [(_weight(r.module), getattr(r.module, "bias", None)) for r in self.records]
-        unique = {id(p): p for pair in pairs for p in pair if p is not None and p.requires_grad}
-        grads = torch.autograd.grad(loss, list(unique.values()), allow_unused=True)
-        by_id = dict(zip(unique, grads, strict=True))
-        return [(by_id.get(id(weight)), by_id.get(id(bias))) for weight, bias in pairs]
+    def functions(self) -> TorchFunctionMode:
+        """Return the context in which activation functions called without a module are seen."""
+        return _Functions(self)
+
+    def backward(self, loss: Tensor) -> list[LayerGradients]:
+        """Backpropagate `loss`; return the gradients of every record's matrices and biases."""
+        self._closed = True  # a checkpointed model runs forward again from here on
+        if not self.records:
+            raise GradflowError("the model has no layer with weights that it calls")
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        grads = torch.autograd.grad(loss, trained, allow_unused=True)
+        return layer_gradients(self.records, dict(zip(map(id, trained), grads, strict=True)))
 
     def lift(self, tensor: Tensor) -> Tensor:
         """Return `tensor` with its leading axis of replicas."""
         return tensor if self.replicated else tensor.unsqueeze(0)
 
     def _boundaries(self) -> list[nn.Module]:
-        return list(self.model.children()) if isinstance(self.model, nn.Sequential) else []
+        chain = self.rescaled and isinstance(self.model, nn.Sequential)
+        return list(self.model.children()) if chain else []
 
     def _layer_hook(self, name: str) -> Any:
-        def hook(module: nn.Module, _: Any, output: Any) -> None:
-            if not isinstance(output, Tensor) or not output.requires_grad:
+        def hook(module: nn.Module, _: Any, outputs: Any) -> None:
+            output = first_tensor(outputs)
+            if output is None or self._closed:
                 return
             record = LayerRecord(len(self.records) + 1, name, type(module).__name__, module)
+            record.dtype = output.dtype
             self.records.append(record)
             self._pending = record
+            if not self.replicated:  # a user's layer need not have an activation after it
+                record.output_nonfinite = (~output.detach().isfinite()).sum().view(1)
 
             def on_gradient(gradient: Tensor) -> None:
                 record.delta = tensor_stats(self.lift(gradient))
@@ -116,24 +129,41 @@ class Recorder:
 
         return hook
 
-    def _before_activation(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        record = self._pending
-        if record is None or not isinstance(inputs[0], Tensor):
-            return
-        slopes = self.lift(slope(module, inputs[0])).abs()
-        dead = (slopes == 0).all(dim=1).flatten(1)
-        record.dead_fraction = dead.to(accumulator(dead.device)).mean(1)
-        saturated = slopes < SATURATION * max_slope(module, slopes)
-        record.saturated_fraction = saturated.flatten(1).to(accumulator(dead.device)).mean(1)
+    def _before_module(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        if inputs and isinstance(inputs[0], Tensor):
+            self._open = self.activating(module.forward, inputs[0])
 
-    def _after_activation(self, _: nn.Module, __: Any, output: Any) -> None:
+    def _after_module(self, _: nn.Module, __: Any, output: Any) -> None:
+        record, self._open = self._open, None
+        if isinstance(output, Tensor):
+            self.activated(record, output)
+
+    def activating(self, function: Function, inputs: Tensor) -> LayerRecord | None:
+        """Note the slopes of the first activation after a layer; return the layer's record."""
         record, self._pending = self._pending, None
-        if record is not None and isinstance(output, Tensor):
-            record.activation = tensor_stats(self.lift(output))
-            record.example_spread = example_spread(self.lift(output))
+        if record is None or self._closed:
+            return None
+        slopes = self.lift(slope(function, inputs)).abs()
+        wide = accumulator(slopes.device)
+        record.dead_fraction = dead_units(slopes, record.module).to(wide).mean(1)
+        saturated = slopes < SATURATION * max_slope(function, slopes)
+        record.saturated_fraction = saturated.flatten(1).to(wide).mean(1)
+        return record
+
+    def activated(self, record: LayerRecord | None, output: Tensor) -> None:
+        """Note the output of that activation."""
+        if record is not None:
+            values = self.lift(output)
+            record.activation = tensor_stats(values)
+            record.example_spread = example_spread(values) if values.dim() > 2 else None
+
+    @property
+    def inside_activation(self) -> bool:
+        """Whether a module that is an activation is running."""
+        return self._open is not None
 
     def _boundary(self, module: nn.Module, _: Any, output: Any) -> None:
-        if not isinstance(output, Tensor) or not output.requires_grad:
+        if not isinstance(output, Tensor):
             return
         last = self.records[-1] if self.records else None
         self.mark(output, last if last is not None and last.module is module else None)
@@ -162,6 +192,42 @@ class Recorder:
         return self.exponent
 
 
+class _Functions(TorchFunctionMode):
+    """Sees a model's own calls of activation functions."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        super().__init__()
+        self.recorder = recorder
+
+    def __torch_function__(
+        self, function: Any, _: Any, arguments: Any = (), keywords: dict[str, Any] | None = None
+    ) -> Any:
+        keywords = keywords or {}
+        if (
+            function not in FUNCTIONS
+            or self.recorder.inside_activation
+            or not (arguments and isinstance(arguments[0], Tensor))
+        ):
+            return function(*arguments, **keywords)
+        alone = bound(function, arguments[1:], keywords)
+        record = self.recorder.activating(alone, arguments[0])
+        output = function(*arguments, **keywords)
+        if record is not None:
+            self.recorder.activated(record, output)
+        return output
+
+
+def first_tensor(outputs: Any) -> Tensor | None:
+    """Return the first tensor of real numbers in `outputs`: what a layer passes on."""
+    if isinstance(outputs, Tensor):
+        return outputs if outputs.is_floating_point() else None
+    if isinstance(outputs, dict):
+        outputs = tuple(outputs.values())
+    if isinstance(outputs, tuple | list):
+        return next((t for t in map(first_tensor, outputs) if t is not None), None)
+    return None
+
+
 def normalized(gradient: Tensor) -> tuple[Tensor, Tensor]:
     """Return a (replicas, …) gradient scaled to a largest magnitude in [½, 1), and exponents.
 
@@ -169,117 +235,32 @@ def normalized(gradient: Tensor) -> tuple[Tensor, Tensor]:
     """
     largest = torch.linalg.vector_norm(gradient.flatten(1), torch.inf, 1)
     exponent = torch.frexp(largest).exponent
-    limit = 126 if gradient.dtype != torch.float64 else 1022  # 2**-e must be a normal number
+    limit = -int(math.log2(torch.finfo(gradient.dtype).tiny))  # 2**-e must be a normal number
     exponent = exponent.where(largest.isfinite() & (largest > 0), 0).clamp(-limit, limit)
     shape = (-1,) + (1,) * (gradient.dim() - 1)
     return torch.ldexp(gradient, -exponent.view(shape)), exponent.to(accumulator(gradient.device))
 
 
 def _on_gradient(tensor: Tensor, hook: Callable[[Tensor], Tensor | None]) -> None:
-    tensor.register_hook(hook)  # type: ignore[no-untyped-call]
-
-
-def _weight(module: nn.Module) -> Tensor:
-    weight = module.weight
-    assert isinstance(weight, Tensor)
-    return weight
-
-
-#: Per-layer quantities in the order in which they are stacked.
-QUANTITIES = (
-    "weight_norm", "gradient_norm", "gradient_mean_abs", "gradient_max_abs", "bias_gradient_norm",
-    "weight_exponent", "input_exponent", "delta_rms", "delta_exponent", "backward_nonfinite",
-    "activation_exponent", "activation_mean", "activation_variance", "zero_fraction",
-    "forward_nonfinite", "example_spread", "dead_fraction", "saturated_fraction",
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """What one pass gave.
-
-    Attributes
-    ----------
-    names, kinds
-        Of every layer call, in the order of the forward pass.
-    weight_sizes
-        Entries of each layer's weight, per replica.
-    loss
-        (replicas,) or 0-d, as the closure gave it.
-    values
-        (layers, quantities, replicas), in the order of `QUANTITIES`; NaN where not measured.
-    measured
-        Per layer, the quantities that were measured.
-    """
-
-    names: list[str]
-    kinds: list[str]
-    weight_sizes: list[int]
-    loss: Tensor
-    values: Tensor
-    measured: list[frozenset[str]]
+    if tensor.requires_grad:
+        tensor.register_hook(hook)  # type: ignore[no-untyped-call]
 
 
 def measure(
-    model: nn.Module, losses: Callable[[], Tensor], *, replicated: bool = False
+    model: nn.Module,
+    losses: Callable[[], Tensor],
+    *,
+    replicated: bool = False,
+    rescaled: bool = True,
 ) -> Measurement:
     """Run `losses` (a closure around the forward pass) and backpropagate the sum of what it gives.
 
     Nothing is synchronised with the host; parameters and their ``.grad`` are left alone.
     """
-    recorder = Recorder(model, replicated)
+    recorder = Recorder(model, replicated, rescaled)
+    seen = contextlib.nullcontext() if replicated else recorder.functions()
     with recorder.attached(), torch.enable_grad():
-        loss = losses()
+        with seen:
+            loss = losses()
         gradients = recorder.backward(loss.sum())
-    return measurement(recorder, loss, gradients)
-
-
-def measurement(
-    recorder: Recorder, loss: Tensor, gradients: list[tuple[Tensor | None, Tensor | None]]
-) -> Measurement:
-    """Return what `recorder` saw, with the weights' and biases' gradients."""
-    quantities = [
-        _quantities(recorder, record, weight, bias)
-        for record, (weight, bias) in zip(recorder.records, gradients, strict=True)
-    ]
-    weights = [recorder.lift(_weight(record.module)) for record in recorder.records]
-    return Measurement(
-        names=[record.name for record in recorder.records],
-        kinds=[record.kind for record in recorder.records],
-        weight_sizes=[weight[0].numel() for weight in weights],
-        loss=loss.detach(),
-        values=torch.stack([_stacked(q, w) for q, w in zip(quantities, weights, strict=True)]),
-        measured=[frozenset(k for k, v in q.items() if v is not None) for q in quantities],
-    )
-
-
-def _stacked(quantities: dict[str, Tensor | None], weight: Tensor) -> Tensor:
-    missing = torch.full((weight.shape[0],), torch.nan, device=weight.device)
-    dtype = accumulator(weight.device)
-    return torch.stack([(missing if v is None else v).to(dtype) for v in quantities.values()])
-
-
-def _quantities(
-    recorder: Recorder, record: LayerRecord, weight: Tensor | None, bias: Tensor | None
-) -> dict[str, Tensor | None]:
-    values: dict[str, Tensor | None] = dict.fromkeys(QUANTITIES)
-    values["weight_norm"] = l2_norm(recorder.lift(_weight(record.module)))
-    if weight is not None:
-        g = tensor_stats(recorder.lift(weight))
-        values |= {"gradient_norm": g.norm, "gradient_mean_abs": g.mean_abs}
-        values["gradient_max_abs"] = g.abs_max
-    if bias is not None:
-        values["bias_gradient_norm"] = l2_norm(recorder.lift(bias))
-    if (delta := record.delta) is not None:
-        values |= {"delta_rms": delta.rms, "delta_exponent": record.delta_exponent}
-        values["backward_nonfinite"] = delta.nonfinite_count
-    if (a := record.activation) is not None:
-        values |= {"activation_mean": a.mean, "activation_variance": a.variance}
-        values |= {"zero_fraction": a.zero_fraction, "forward_nonfinite": a.nonfinite_count}
-    values["weight_exponent"] = record.weight_exponent
-    values["input_exponent"] = record.input_exponent
-    values["activation_exponent"] = record.activation_exponent
-    values["example_spread"] = record.example_spread
-    values["dead_fraction"] = record.dead_fraction
-    values["saturated_fraction"] = record.saturated_fraction
-    return values
+    return measurement(recorder.records, loss, gradients, replicated=replicated)

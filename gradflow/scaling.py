@@ -18,7 +18,8 @@ from torch.nn import functional as F  # noqa: N812
 from gradflow.activations import Activation
 from gradflow.datasets import loss_function
 from gradflow.networks import Block, ReplicatedLinear
-from gradflow.recorder import Measurement, Recorder, measurement
+from gradflow.quantities import Measurement, measurement
+from gradflow.recorder import Recorder
 from gradflow.stats import TensorStats, example_spread, tensor_stats
 
 #: Stored values are brought back to about 1 when their largest leaves 2**±_COMFORT.
@@ -92,7 +93,7 @@ def measure_scaled(
     for record, a, exponent, spread in zip(recorder.records, *outputs, strict=False):
         record.activation, record.activation_exponent = a, exponent.flatten()
         record.example_spread = spread
-    return measurement(recorder, total, gradients)
+    return measurement(recorder.records, total, gradients, replicated=True)
 
 
 @dataclass

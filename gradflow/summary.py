@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -44,6 +45,19 @@ def layer_fields(
         _layer_fields(layer, math.sqrt(size), lr, to_mean, to_own)
         for layer, size in zip(layers, weight_sizes, strict=True)
     ]
+
+
+def stacked_fields(networks: Sequence[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Return the fields of networks measured one by one as those of as many replicas."""
+    return [
+        {
+            name: None if any(layer[name] is None for layer in same) else np.concatenate(
+                [layer[name] for layer in same]
+            )
+            for name in same[0]
+        }
+        for same in zip(*networks, strict=True)
+    ]  # fmt: skip
 
 
 def _layer_fields(
@@ -140,20 +154,35 @@ def _quantile(values: Floats, share: float) -> Any:
     return np.quantile(values, share, method="lower")
 
 
-def fit_rates(deltas: list[Floats | None]) -> Floats | None:
+def fit_rates(deltas: list[Floats | None], names: Sequence[str] = ()) -> Floats | None:
     """Return each replica's factor per layer going backwards: 10**−slope of log₁₀ δ over depth.
+
+    Like is compared with like: layers whose names differ in numbers alone have one level of δ
+    (queries and values, encoder and decoder differ in theirs), and all have one slope.
 
     None for fewer than two layers, or where a δ is 0 or not finite.
     """
-    known = [d for d in deltas if d is not None]
+    known = [index for index, d in enumerate(deltas) if d is not None]
     if len(known) < 2:
         return None
-    table = np.stack(known)
+    table = np.stack([d for d in deltas if d is not None])
     finite = np.isfinite(table).all(axis=0)
     if not finite.any():
         return None
-    slopes = np.polyfit(np.arange(len(known)), table[:, finite], 1)[0]
-    return np.asarray(10.0**-slopes)
+    roles = _roles([names[index] for index in known] if names else [""] * len(known))
+    x, y = np.array(known, dtype=np.float64), table[:, finite].copy()
+    for role in set(roles):
+        same = np.array([r == role for r in roles])
+        x[same] -= x[same].mean()
+        y[same] -= y[same].mean(axis=0)
+    return np.asarray(10.0 ** -((x @ y) / (x @ x)))
+
+
+def _roles(names: Sequence[str]) -> list[str]:
+    """Names without their numbers; all the same where too few are alike to compare."""
+    roles = [re.sub(r"\d+", "*", name) for name in names]
+    alike = sum(roles.count(role) > 1 for role in roles)
+    return roles if alike > len(roles) / 2 else [""] * len(roles)
 
 
 def interval(rates: Floats | None) -> tuple[float | None, float | None, float | None]:

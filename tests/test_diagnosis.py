@@ -357,13 +357,13 @@ def test_a_users_sequential_does_not_overflow_at_any_depth(act: nn.Module) -> No
 
 def test_the_converted_sequential_has_float64s_magnitudes() -> None:
     from gradflow.conversion import converted
-    from gradflow.inspection import _scaled
+    from gradflow.inspection import Task, _scaled
 
     model = exploding(40, nn.LeakyReLU(0.01))
     inputs, labels = torch.randn(8, 16), torch.randint(10, (8,))
     assert converted(model) is not None
     assert converted(nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Dropout())) is None
-    scaled = _scaled(model, inputs, labels, True)
+    scaled = _scaled(model, Task(inputs, labels))
     assert scaled is not None
     plain = diagnose(model.double(), inputs.double(), labels)
     at = {name: scaled.values[:, QUANTITIES.index(name), 0] for name in QUANTITIES}

@@ -11,6 +11,7 @@ from gradflow.cli.functions import ActivationName
 from gradflow.cli.options import expand_configs
 from gradflow.cli.output import Output, parse_fail_on
 from gradflow.configs import NetworkConfig, TheoryConfig
+from gradflow.errors import GradflowError
 
 FailOn = Annotated[
     str,
@@ -18,6 +19,26 @@ FailOn = Annotated[
         metavar="CODE,…",
         help="Exit with 1 if such a finding is made: vanishing, exploding, dead, …",
         rich_help_panel="Output",
+    ),
+]
+
+
+_MODEL = "Your own model"
+Model = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE.py:NAME",
+        help="Measure your own module: file.py:name or package.module:name, a torch.nn.Module, a "
+        "function that returns one, or either with (model, inputs[, targets[, loss]]).",
+        rich_help_panel=_MODEL,
+    ),
+]
+InputShape = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N,…",
+        help="Shape of one Gaussian input of --model, without the batch: 3,32,32.",
+        rich_help_panel=_MODEL,
     ),
 ]
 
@@ -38,6 +59,8 @@ def theory(act: ActivationName, config: TheoryConfig, output: Output) -> None:
 def diagnose(
     network: NetworkConfig,
     output: Output,
+    model: Model = None,
+    input_shape: InputShape = None,
     fail_on: FailOn = "",
     remedies: Annotated[
         bool,
@@ -52,8 +75,13 @@ def diagnose(
     from gradflow.cli.progress import working
 
     codes = parse_fail_on(fail_on)
+    if model is None and input_shape is not None:
+        raise GradflowError("--input-shape goes with --model", "--width sets the built-in inputs")
     with working("measuring"):
-        from gradflow.diagnosis import diagnose as measure
+        from gradflow import diagnosis
 
-        result = measure(network, remedies=remedies)
+        if model is None:
+            result = diagnosis.diagnose(network, remedies=remedies)
+        else:
+            result = diagnosis.diagnose_file(model, network, input_shape)
     output.emit(result, codes)

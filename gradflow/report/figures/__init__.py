@@ -13,7 +13,17 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from gradflow.errors import GradflowError
-from gradflow.report.figures import benchmark, chain, clip, curves, diagnose, plan, points, theory
+from gradflow.report.figures import (
+    benchmark,
+    chain,
+    clip,
+    curves,
+    diagnose,
+    plan,
+    points,
+    theory,
+    watching,
+)
 from gradflow.report.files import SOFTWARE
 from gradflow.report.style import style
 from gradflow.results.base import Result
@@ -31,6 +41,7 @@ FIGURES: dict[str, Callable[[Any], Figure]] = {
     "eval": points.evaluation,
     "plot": curves.figure,
     "theory": theory.figure,
+    "watch": watching.figure,
 }
 
 #: What is said of a file's origin, and nothing of its date: equal results give equal files.

@@ -1,0 +1,142 @@
+"""Result of ``gradflow.watch``: what happened in every layer while a model trained."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from gradflow.results.base import Finding, Result, Row, column, rows_of
+
+#: Findings that make a run unhealthy.
+FAULTS = ("broken", "dead", "vanishing", "exploding", "saturated", "diverged")
+
+
+@dataclass(frozen=True)
+class WatchRow(Row):
+    """One layer: medians over the recorded steps, unless they say first or last.
+
+    ``update_ratio`` is ‖Δw‖/‖w‖ of the step that the optimizer took. ``delta_log10_rms`` is of
+    ∂C/∂z as it is backpropagated: of the mean loss, if that is what is trained.
+    """
+
+    index: int = column("#")
+    name: str = column("layer", priority=1)
+    kind: str = column("kind", priority=None)
+    gradient_log10_norm: float | None = column("log₁₀‖g‖", "bar")
+    gradient_log10_first: float | None = column("first", ".2f", priority=3)
+    gradient_log10_last: float | None = column("last", ".2f", priority=3)
+    update_ratio: float | None = column("update", ".1e", priority=2)
+    weight_norm: float | None = column("‖w‖", ".3g", priority=5)
+    delta_log10_rms: float | None = column("log₁₀ δ", ".2f", priority=4)
+    dead_fraction: float | None = column("dead", ".0%", priority=2)
+    zero_fraction: float | None = column("zero", ".0%", priority=6)
+    activation_mean: float | None = column("mean a", ".3g", priority=7)
+    activation_rms: float | None = column("rms a", ".3g", priority=7)
+
+
+@dataclass(frozen=True)
+class WatchHistoryRow(Row):
+    """One layer at one recorded step."""
+
+    step: int = column("step")
+    index: int = column("#")
+    gradient_log10_norm: float | None = column("log₁₀‖g‖", ".2f")
+    clipped_log10_norm: float | None = column("clipped", ".2f")
+    update_ratio: float | None = column("update", ".1e")
+    weight_norm: float | None = column("‖w‖", ".3g")
+    delta_log10_rms: float | None = column("log₁₀ δ", ".2f")
+    dead_fraction: float | None = column("dead", ".0%")
+    zero_fraction: float | None = column("zero", ".0%")
+    activation_mean: float | None = column("mean a", ".3g")
+    activation_rms: float | None = column("rms a", ".3g")
+
+
+@dataclass(frozen=True)
+class WatchStepRow(Row):
+    """One recorded step: the norm of the whole gradient before and after the loop's clipping."""
+
+    step: int = column("step")
+    norm_before: float | None = column("‖g‖", ".4g")
+    norm_after: float | None = column("clipped", ".4g")
+    clipped: bool = column("cut")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WatchResult(Result):
+    """Gradient flow through a model while it trained.
+
+    Attributes
+    ----------
+    verdict
+        As of a diagnosis, taken from δ over the recorded steps; ``healthy`` where δ was not read.
+    rate
+        Factor by which δ's rms changes per layer going backwards, the median over the steps.
+    seen, every
+        Steps that were taken, and every which of them was recorded.
+    clip_rate
+        Share of the recorded steps in which clipping made the gradient smaller.
+    clip_factor
+        By what the norm was multiplied in those, at the median.
+    skipped
+        Steps that a GradScaler left out.
+    """
+
+    command: ClassVar[str] = "watch"
+    row_type: ClassVar[type[Row]] = WatchRow
+
+    verdict: str = "healthy"
+    rate: float | None = None
+    seen: int = 0
+    every: int = 1
+    clip_rate: float | None = None
+    clip_factor: float | None = None
+    skipped: int = 0
+    history: tuple[WatchHistoryRow, ...] = rows_of(WatchHistoryRow)
+    steps: tuple[WatchStepRow, ...] = rows_of(WatchStepRow)
+
+    @property
+    def title(self) -> str:
+        """Say the verdict, and how often clipping engaged and by how much."""
+        steps = f"{self.seen} step{'' if self.seen == 1 else 's'}"
+        if not self.steps:
+            return f"Nothing was recorded in {steps}"
+        return f"{self.verdict.capitalize()} over {steps}: {self._clipping()}"
+
+    def _clipping(self) -> str:
+        if not self.clip_rate:
+            return "clipping never engaged"
+        cut = f" to {self.clip_factor:.2g} of the norm" if self.clip_factor is not None else ""
+        return f"clipping engaged in {self.clip_rate:.0%} of them, cutting{cut}"
+
+    def assert_healthy(self, *codes: str) -> None:
+        """Raise an `AssertionError` that lists the findings, if there is one of `codes`.
+
+        Parameters
+        ----------
+        codes
+            Of findings; none: every one that makes a run unhealthy.
+        """
+        raise_for(self.title, self.findings, codes or FAULTS)
+
+    def to_tensorboard(self, folder: str | Path) -> Path:
+        """Write the history as scalars for TensorBoard (``pip install tensorboard``).
+
+        Raises
+        ------
+        GradflowError
+            If tensorboard is not installed.
+        """
+        written: Path = importlib.import_module("gradflow.report.tensorboard").write(self, folder)
+        return written
+
+
+def raise_for(title: str, findings: tuple[Finding, ...], codes: tuple[str, ...]) -> None:
+    """Raise an `AssertionError` with the findings whose code is in `codes`, if there are any."""
+    found = [finding for finding in findings if finding.code in codes]
+    if found:
+        lines = [
+            f"{f.code}: {f.message}" + (f"\n  → {f.advice}" if f.advice else "") for f in found
+        ]
+        raise AssertionError("\n".join([title, *lines]))
