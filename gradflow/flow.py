@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from gradflow.classifiers import layers
-from gradflow.elementwise import is_activation, max_slope, slope
+from gradflow.elementwise import dead_units, is_activation, max_slope, slope
 from gradflow.norms import copies, differences, norms
 from gradflow.recorder import SATURATION
 from gradflow.stats import accumulator
@@ -102,12 +102,12 @@ def layer_names(model: nn.Module) -> list[str]:
 def _looking(model: nn.Module) -> Iterator[dict[int, Tensor]]:
     """Give what will be seen of each layer's activation: a (4,) tensor by the layer's number."""
     seen: dict[int, Tensor] = {}
-    number, handles = -1, []
+    number, layer, handles = -1, model, []
     for module in model.modules():
         if isinstance(module, tuple(_KINDS)):
-            number += 1
+            number, layer = number + 1, module
         elif is_activation(module) and number >= 0:
-            handles.append(module.register_forward_pre_hook(_look(seen, number)))
+            handles.append(module.register_forward_pre_hook(_look(seen, number, layer)))
     training = model.training
     model.eval()
     try:
@@ -118,13 +118,12 @@ def _looking(model: nn.Module) -> Iterator[dict[int, Tensor]]:
             handle.remove()
 
 
-def _look(seen: dict[int, Tensor], number: int) -> Any:
+def _look(seen: dict[int, Tensor], number: int, layer: nn.Module) -> Any:
     def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         (x,) = inputs
-        slopes = slope(module, x).abs()
-        examples, units = slopes.shape[:2]  # a channel is one unit
-        dead = (slopes.view(examples, units, -1) == 0).all(dim=2).all(dim=0)
-        saturated = slopes < SATURATION * max_slope(module, slopes)
+        slopes = slope(module.forward, x).abs()
+        dead = dead_units(slopes.unsqueeze(0), layer)
+        saturated = slopes < SATURATION * max_slope(module.forward, slopes)
         values = module.forward(x.detach().clone())  # the module may work in place
         wide = accumulator(x.device)
         variance, mean = torch.var_mean(values.to(wide))
