@@ -14,7 +14,7 @@ from torch import nn
 
 from gradflow.activations import Activation
 from gradflow.errors import GradflowError
-from gradflow.layers import AlphaDropout, ChannelsLastFlatten, Dropout, MaxPool, TanhGELU
+from gradflow.layers import AlphaDropout, ChannelsLastFlatten, Dropout, TanhGELU
 
 _SMALLEST = 6  # pixels: two valid 3×3 convolutions and a 2×2 pool leave one
 
@@ -40,7 +40,7 @@ def article_network(
     check_size(input_shape)
     selu = activation.name == "selu"
     drop = AlphaDropout if selu else Dropout
-    second: list[nn.Module] = [_act(activation), MaxPool()]
+    second: list[nn.Module] = [_act(activation), nn.MaxPool2d(2)]
     if activation.monotonic:
         second.reverse()
     features = 64 * math.prod((pixels - 4) // 2 for pixels in input_shape)

@@ -29,35 +29,6 @@ class ChannelsLastFlatten(nn.Module):
         return x.permute(0, 2, 3, 1).flatten(1)
 
 
-class MaxPool(nn.MaxPool2d):
-    """Max-pooling of 2×2 whose backward pass is an unpooling: two thirds of torch's own time."""
-
-    def __init__(self) -> None:
-        super().__init__(2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return (N, C, H // 2, W // 2)."""
-        if x.device.type != "cpu" or not (torch.is_grad_enabled() and x.requires_grad):
-            return F.max_pool2d(x, 2)
-        pooled: Tensor = _MaxPool.apply(x)  # type: ignore[no-untyped-call]
-        return pooled
-
-
-class _MaxPool(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        pooled, indices = F.max_pool2d(x, 2, return_indices=True)
-        ctx.save_for_backward(indices)
-        ctx.size = x.shape[2:]
-        return pooled
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        (indices,) = ctx.saved_tensors
-        return F.max_unpool2d(gradient, indices, [2, 2], output_size=ctx.size)
-
-
 class TanhGELU(nn.GELU):
     """GELU in its tanh form: half of torch's own time, forward and backward together.
 

@@ -17,7 +17,7 @@ from gradflow.activations import ACTIVATIONS, activation
 from gradflow.benchmark.config import BenchmarkConfig
 from gradflow.convnet import article_network
 from gradflow.errors import GradflowError
-from gradflow.layers import AlphaDropout, Dropout, MaxPool, TanhGELU
+from gradflow.layers import AlphaDropout, Dropout, TanhGELU
 from gradflow.mnist import load
 from gradflow.optimizers import OPTIMIZERS, optimizer
 from gradflow.training import (
@@ -194,20 +194,6 @@ def test_the_fast_gelu_loses_no_more_than_rounding(dtype: torch.dtype, tolerance
     normal = true[0].abs() > 1e-30  # in the far tail, where 1 + tanh would cancel, as well
     relative = (ours[0] / true[0] - 1).abs()[normal & (x > -5)]
     assert relative.max() < 10 * tolerance
-
-
-@pytest.mark.parametrize("shape", [(3, 5, 8, 8), (2, 3, 7, 9)])
-@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_the_fast_pool_is_torch_s_ties_included(
-    shape: tuple[int, ...], layout: torch.memory_format
-) -> None:
-    torch.manual_seed(0)
-    x = torch.randint(3, shape).float().to(memory_format=layout)
-    gradient = torch.randn(*shape[:2], shape[2] // 2, shape[3] // 2)
-    ours = value_and_gradient(MaxPool(), x, gradient)
-    theirs = value_and_gradient(nn.MaxPool2d(2), x, gradient)
-    assert torch.equal(ours[0], theirs[0])
-    assert torch.equal(ours[1], theirs[1])
 
 
 @settings(max_examples=30, deadline=None)
