@@ -67,6 +67,11 @@ class _Run:
         self.steps = problem.steps if config.steps is None else config.steps
         self.first = first_gradient(problem, network.seeds)
         self.interrupted = False
+        if config.suggest and config.policy != ClipConfig.policy:
+            raise GradflowError(
+                f"--suggest tries thresholds for norm, not --policy {config.policy[-1]}",
+                "drop one of them",
+            )
         if config.suggest and self.steps < _ENOUGH:
             raise GradflowError(
                 f"--suggest needs at least {_ENOUGH} --steps to know the norms, got {self.steps}"

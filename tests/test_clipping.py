@@ -266,6 +266,7 @@ BAD: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "length of mlp": ({}, {"sequence_length": 10}, "does not apply to task 'mlp'"),
     "radius of mlp": ({}, {"spectral_radius": 1.0}, "does not apply to task 'mlp'"),
     "rows": ({"arch": "rnn"}, {"task": "mnist-rows", "sequence_length": 9}, "does not apply"),
+    "suggest for a policy": ({}, {"suggest": True, "policy": ("value",)}, "not --policy value"),
     "few steps": ({}, {"suggest": True, "steps": 5}, "needs at least 10 --steps"),
 }
 
