@@ -185,7 +185,7 @@ class ClipResult(Result):
             return "No threshold was tried to the end"
         if best.threshold is None:
             return f"Clipping does not help here: {_loss(best)} unclipped is the lowest final loss"
-        without = "which diverges" if raw.diverged else _loss(raw)
+        without = "diverges" if raw.diverged else _loss(raw)
         return (
             f"Clip the norm at {best.threshold:.3g} ({best.proposal}): final loss {_loss(best)}, "
             f"unclipped {without}"

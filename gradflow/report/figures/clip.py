@@ -163,6 +163,7 @@ def _courses(axes: Axes, result: ClipResult, name: str, tints: dict[str, str]) -
         y = np.where(y > highest, np.nan, y)
         tint = tints[policy]
         low, high = (parts.drawable(parts.values(rows, f"{band}_{end}")) for end in ("low", "high"))
+        low = np.where(low > highest, np.nan, low)
         axes.fill_between(x, low, np.minimum(high, highest), color=tint, alpha=0.15, linewidth=0)
         axes.plot(x, y, color=tint, marker="o" if len(x) == 1 else "", label=policy)
         last = (rows[-1].loss, rows[-1].norm_before)
