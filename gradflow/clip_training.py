@@ -82,7 +82,7 @@ class Course:
     @property
     def engaged_fraction(self) -> float:
         """Share of the updates that were clipped, of all seeds together."""
-        known = np.isfinite(self.norm_before)
+        known = np.isfinite(self.norm_before) & np.isfinite(self.loss)
         changed = (self.norm_before != self.norm_after) & known
         return float(changed.sum() / max(known.sum(), 1))
 
@@ -168,7 +168,7 @@ class Training:
         """Return what came of every policy so far."""
         steps = len(self.log.after)
         loss, before, after = (
-            np.array(part[:steps], dtype=np.float64).reshape(steps, -1, self.seeds)
+            np.array(part[:steps], dtype=np.float64).reshape(steps, len(self.clippings), self.seeds)
             for part in (self.log.loss, self.log.before, self.log.after)
         )
         stopped = self.stopped.reshape(-1, self.seeds)

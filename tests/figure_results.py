@@ -233,6 +233,9 @@ AWKWARD: dict[str, Result] = {
     "diagnose deep": diagnosed(*np.linspace(-850, 0, 10_000).tolist()),
     "clip empty": ClipResult(),
     "clip nothing suggested": clip_suggested(None, INF),
+    "clip dead sequence": replace(
+        clipped_sequence(), flow=tuple(FlowRow(step, -INF) for step in range(1, 9))
+    ),
     "clip diverged": clipped(last=NAN),
     "clip diverged at once": clipped(steps=1, last=INF),
     "theory nothing": theorized(-INF, -INF),
