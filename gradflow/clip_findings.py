@@ -31,7 +31,7 @@ def findings(result: ClipResult, interrupted: bool) -> Iterator[Finding]:
 
 def _diverged(result: ClipResult) -> Iterator[Finding]:
     for row in result.records:
-        if row.diverged:
+        if row.diverged and not row.proposal:  # of thresholds tried, the table says it
             which = f"{row.diverged_seeds} of {row.seeds} seeds diverged, the first"
             who = "training diverged" if row.seeds == 1 else which
             yield Finding(
@@ -44,6 +44,7 @@ def _overclipped(result: ClipResult) -> Iterator[Finding]:
     rows = [
         row for row in result.records
         if (row.engaged_fraction or 0) > 0.5 and not row.policy.startswith(_BY_DESIGN)
+        if not row.proposal or row.threshold == result.suggested
     ]  # fmt: skip
     if rows:
         named = ", ".join(f"{row.policy} {row.engaged_fraction:.0%}" for row in rows)
@@ -94,7 +95,7 @@ def _turned(result: ClipResult) -> Iterator[Finding]:
             yield Finding(
                 "turned", "info", (),
                 f"'{row.policy}' turns the gradient by {math.degrees(math.acos(row.cosine)):.0f}° "
-                f"and changes {row.clipped_fraction:.1%} of its entries",
+                f"and changes {row.clipped_fraction:.2%} of its entries",
                 "norm scaling keeps the direction",
             )  # fmt: skip
 
@@ -123,10 +124,12 @@ def _suggested(result: ClipResult) -> Iterator[Finding]:
     yield Finding(
         "suggested", "info", (),
         f"of {len(result.records) - 1} thresholds tried {best.threshold:.3g} trains best; "
-        f"it clips {_share(best)} of the updates",
+        f"it clips {best.engaged_fraction or 0:.0%} of the updates{_still(best)}",
         f"nn.utils.clip_grad_norm_(model.parameters(), {best.threshold:.3g})",
     )  # fmt: skip
 
 
-def _share(row: PolicyRow) -> str:
-    return f"{row.engaged_fraction or 0:.0%}"
+def _still(best: PolicyRow) -> str:
+    if "trains" in best.outcome:
+        return ""
+    return ", and even so training ends no better than an answer that ignores its input"

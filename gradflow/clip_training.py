@@ -82,7 +82,7 @@ class Course:
     @property
     def engaged_fraction(self) -> float:
         """Share of the updates that were clipped, of all seeds together."""
-        known = np.isfinite(self.norm_before)
+        known = np.isfinite(self.norm_before) & np.isfinite(self.loss)
         changed = (self.norm_before != self.norm_after) & known
         return float(changed.sum() / max(known.sum(), 1))
 
@@ -168,7 +168,7 @@ class Training:
         """Return what came of every policy so far."""
         steps = len(self.log.after)
         loss, before, after = (
-            np.array(part[:steps], dtype=np.float64).reshape(steps, -1, self.seeds)
+            np.array(part[:steps], dtype=np.float64).reshape(steps, len(self.clippings), self.seeds)
             for part in (self.log.loss, self.log.before, self.log.after)
         )
         stopped = self.stopped.reshape(-1, self.seeds)
@@ -213,9 +213,15 @@ class Training:
         return float(np.median(finite)) if finite.size else math.nan
 
 
-def norms_met(course: Course | None) -> Floats:
-    """Return all norms, finite and above 0, met before clipping, of all seeds together."""
+def norms_met(course: Course | None, chance: float) -> Floats:
+    """Return all norms met before clipping, of all seeds together, finite and above 0.
+
+    Of each seed only those up to where its loss first passed ten times its first one (or chance):
+    an explosion's norms tell nothing of those of training.
+    """
     if course is None:
         return np.zeros(0)
-    before = course.norm_before
-    return before[np.isfinite(before) & (before > 0)]
+    sound = course.loss <= _BLOWN_UP * np.maximum(course.loss[:1], chance)
+    before: Floats = course.norm_before[np.cumprod(sound, axis=0, dtype=bool)]
+    finite: Floats = before[np.isfinite(before) & (before > 0)]
+    return finite

@@ -17,13 +17,14 @@ from gradflow.errors import GradflowError, unknown_name
 from gradflow.policies import NONFINITE, Clipping, clipping
 from gradflow.results.base import RunMeta, plain
 from gradflow.results.clipping import ClipResult, best_of
-from gradflow.suggestion import distribution, histogram, proposals
+from gradflow.suggestion import below, between, distribution, histogram, proposals
 from gradflow.tasks import Problem, seeds_of, task
 
 #: Called with (what is trained, step, steps, loss).
 Progress = Callable[[str, int, int, float], None]
 
-_ENOUGH = 10
+_ENOUGH = 10  # steps
+_ROUNDS = 3  # of lower thresholds
 
 
 def clip(
@@ -66,6 +67,11 @@ class _Run:
         self.steps = problem.steps if config.steps is None else config.steps
         self.first = first_gradient(problem, network.seeds)
         self.interrupted = False
+        if config.suggest and config.policy != ClipConfig.policy:
+            raise GradflowError(
+                f"--suggest tries thresholds for norm, not --policy {config.policy[-1]}",
+                "drop one of them",
+            )
         if config.suggest and self.steps < _ENOUGH:
             raise GradflowError(
                 f"--suggest needs at least {_ENOUGH} --steps to know the norms, got {self.steps}"
@@ -80,14 +86,37 @@ class _Run:
         return self._result(self.trials(self.clippings, "training"))
 
     def suggested(self) -> ClipResult:
-        """Train unclipped, then under every threshold that the norms propose."""
+        """Train unclipped, then under every threshold that the norms propose.
+
+        Where the lowest threshold is the best of them, lower ones are tried as well; then those
+        between the best and its neighbours, where these are far.
+        """
         (raw,) = self.trials([clipping("none", 1.0)], "unclipped")
-        met = norms_met(raw.course)
-        proposed = {} if self.interrupted else proposals(met)
+        met = norms_met(raw.course, self.chance)
+        tried = self._try(proposals(met), "trying thresholds")
+        for number in range(1, _ROUNDS + 1):
+            best, limits = self._best([raw, *tried])
+            if not tried or best not in (None, min(limits)):
+                break
+            tried += self._try(below(min(limits)), f"lower thresholds {number}")
+        best, limits = self._best([raw, *tried])
+        if best is not None:
+            tried += self._try(between(best, limits), "thresholds between")
+        tried.sort(key=lambda trial: trial.clipping.limit or 0.0)
+        return self._result([raw, *tried], met)
+
+    def _best(self, trials: Sequence[Trial]) -> tuple[float | None, list[float]]:
+        """Return the threshold of the lowest final loss (None: unclipped, or none), and all."""
+        best = best_of([policy_row(trial, self.chance) for trial in trials])
+        limits = [t.clipping.limit for t in trials if t.clipping.limit is not None]
+        return best.threshold if best is not None else None, limits
+
+    def _try(self, proposed: dict[str, float], what: str) -> list[Trial]:
+        if self.interrupted or not proposed:
+            return []
         clippings = [Clipping(f"norm:{t:g}", "norm", t) for t in proposed.values()]
-        tried = self.trials(clippings, "trying thresholds") if clippings else []
-        named = [replace(t, proposal=name) for t, name in zip(tried, proposed, strict=True)]
-        return self._result([raw, *named], met)
+        tried = self.trials(clippings, what)
+        return [replace(t, proposal=name) for t, name in zip(tried, proposed, strict=True)]
 
     def trials(self, clippings: Sequence[Clipping], what: str) -> list[Trial]:
         """Train under every policy, all at once."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -12,7 +14,8 @@ Floats = npt.NDArray[np.float64]
 #: Pascanu, Mikolov & Bengio 2013: "half to ten times this average" of the norms.
 _TIMES_AVERAGE = (0.5, 1.0, 2.0, 5.0, 10.0)
 #: 90: Godbole et al., deep learning tuning playbook; 10: Seetharaman et al. 2020 (AutoClip).
-_PERCENTILES = (10, 50, 90)
+_PERCENTILES = {"10th percentile": 10, "median": 50, "90th percentile": 90}
+_LOWER = 10.0 ** -np.array([0.5, 1.0, 1.5, 2.0])
 _CLASSES_PER_DECADE, _MOST_CLASSES = 5, 40
 _TAIL, _ENOUGH, _HEAVY = 0.1, 100, 2.0
 
@@ -27,13 +30,31 @@ def proposals(norms: Floats) -> dict[str, float]:
     """
     if norms.size == 0:
         return {}
-    named = {f"{p}th percentile": float(np.percentile(norms, p)) for p in _PERCENTILES}
+    named = {name: float(np.percentile(norms, p)) for name, p in _PERCENTILES.items()}
     mean = float(norms.mean())
     named |= {f"{times:g} × mean": times * mean for times in _TIMES_AVERAGE}
     unique: dict[float, str] = {}
     for name, threshold in named.items():
         unique.setdefault(float(f"{threshold:.3g}"), name)
     return {name: threshold for threshold, name in sorted(unique.items())}
+
+
+def below(threshold: float) -> dict[str, float]:
+    """Return four lower thresholds by where they come from, two to a decade."""
+    lower = [float(f"{t:.3g}") for t in threshold * _LOWER]
+    return {f"{threshold:.3g} ÷ {1 / part:.3g}": t for part, t in zip(_LOWER, lower, strict=True)}
+
+
+def between(best: float, tried: Sequence[float]) -> dict[str, float]:
+    """Return thresholds between the best and its neighbours, no factor between two above 2."""
+    lower, higher = (t for t in tried if t < best), (t for t in tried if t > best)
+    found: dict[str, float] = {}
+    for neighbour in (max(lower, default=best), min(higher, default=best)):
+        parts = int(np.ceil(abs(np.log2(neighbour / best)) - 1e-9))
+        for t in np.geomspace(best, neighbour, parts + 1)[1:-1]:
+            rounded = float(f"{t:.3g}")
+            found[f"{rounded / best:.3g} × {best:.3g}"] = rounded
+    return found
 
 
 def histogram(norms: Floats) -> tuple[NormsRow, ...]:
@@ -48,7 +69,7 @@ def histogram(norms: Floats) -> tuple[NormsRow, ...]:
     counts, edges = np.histogram(logs, classes)
     limits = 10**edges
     return tuple(
-        NormsRow(float(low), float(high), int(count))
+        NormsRow(float(low), float(high), int(count), 100 * int(count) / norms.size)
         for low, high, count in zip(limits, limits[1:], counts, strict=False)
     )
 

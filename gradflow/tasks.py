@@ -129,7 +129,7 @@ def _adding(network: NetworkConfig, config: ClipConfig) -> Problem:
 
 
 def _copy(network: NetworkConfig, config: ClipConfig) -> Problem:
-    length = _length(config, 30, at_least=2 * sequences.REMEMBERED + 1)
+    length = _length(config, 20, at_least=2 * sequences.REMEMBERED + 1)
     draw = _per_seed(network, lambda rng: sequences.copying(rng, network.batch_size, length))
     symbols, readings = sequences.SYMBOLS, sequences.REMEMBERED
     model = _recurrent(network, config, symbols + 2, symbols, readings)
@@ -201,19 +201,19 @@ def _refuse(config: ClipConfig, task: str, *fields: str) -> None:
 
 
 _SEQUENCE = frozenset({"arch", "width", "batch_size", "lr", "seed", "seeds", "dtype", "device"})
-_SEQUENCE_DEFAULTS = {"arch": "rnn", "width": 32, "batch_size": 32, "lr": 0.02, "seeds": 5}
+_SEQUENCE_DEFAULTS = {"arch": "rnn", "width": 32, "batch_size": 32, "lr": 0.1, "seeds": 5}
 
 #: name -> task. A new one is one entry.
 TASKS: dict[str, Task] = {
     "mlp": Task(_described, "the network of the options"),
     "deep-mlp": Task(
         _described, "a deep MLP with too large weights",
-        {"depth": 6, "init": "he-normal", "gain": 1.5, "lr": 1e-3, "seeds": 5},
+        {"depth": 6, "init": "he-normal", "gain": 1.5, "lr": 0.1, "seeds": 5},
     ),
     "adding": Task(_adding, "the adding problem", _SEQUENCE_DEFAULTS, _SEQUENCE),
-    "copy": Task(_copy, "the copy task", {**_SEQUENCE_DEFAULTS, "lr": 0.1}, _SEQUENCE),
+    "copy": Task(_copy, "the copy task", _SEQUENCE_DEFAULTS, _SEQUENCE),
     "mnist-rows": Task(
-        _rows, "MNIST read row by row", {**_SEQUENCE_DEFAULTS, "lr": 0.1, "data": "mnist"},
+        _rows, "MNIST read row by row", {**_SEQUENCE_DEFAULTS, "data": "mnist"},
         _SEQUENCE | {"data"},
     ),
 }  # fmt: skip

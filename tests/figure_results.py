@@ -36,7 +36,15 @@ from gradflow.results.benchmark import (
     Setting,
 )
 from gradflow.results.chain import ChainResult, FactorRow
-from gradflow.results.clipping import ClippedLayerRow, ClipResult, PolicyRow, StepRow
+from gradflow.results.clipping import (
+    ClippedLayerRow,
+    ClipResult,
+    DistributionRow,
+    FlowRow,
+    NormsRow,
+    PolicyRow,
+    StepRow,
+)
 from gradflow.results.diagnosis import DiagnosisResult, LayerRow
 from gradflow.results.theory import EdgeRow, TheoryResult, TheoryRow
 
@@ -121,6 +129,48 @@ def clipped(steps: int = 20, last: float = 1.0) -> ClipResult:
     )  # fmt: skip
 
 
+def clipped_sequence() -> ClipResult:
+    """Three seeds on a sequence task: 'none' diverges at step 15, the others do not."""
+    plain = clipped()
+    rows = [
+        replace(
+            row, final_loss=INF if row.policy == "none" else 0.2, diverged=row.policy == "none",
+            outcome="diverges" if row.policy == "none" else "trains", engaged_fraction=0.3, seeds=3,
+        )
+        for row in plain.records
+    ]  # fmt: skip
+    history = [
+        StepRow(
+            row.policy, row.step, 10.0 ** (2 * row.step) if row.policy == "none" else row.loss, 5.0,
+            0.5, row.loss / 2, row.loss * 2, 1.0, 9.0, 3,
+        )
+        for row in plain.history
+        if row.policy != "none" or row.step < 15
+    ]  # fmt: skip
+    flow = tuple(FlowRow(step, -0.5 * (30 - step)) for step in range(1, 31))
+    return replace(
+        plain, records=tuple(rows), history=tuple(history), flow=flow, chance=0.5, steps=20,
+        task="adding",
+    )  # fmt: skip
+
+
+def clip_suggested(best: float | None = 2.0, unclipped: float = 1.0) -> ClipResult:
+    """Thresholds 1, 2 and 4 tried; norms from 0.1 to 1000, as many in every class."""
+    raw = PolicyRow("none", None, 5.0, 5.0, 1.0, 0.0, unclipped, unclipped == INF, 0.0, "trains")
+    tried = [
+        PolicyRow(
+            f"norm:{t:g}", t, 5.0, t, 1.0, 1.0, 0.1 if t == best else 0.5, False, 0.6 / t, "trains",
+            proposal="median", final_loss_low=0.05, final_loss_high=0.9,
+        )
+        for t in (1.0, 2.0, 4.0)
+    ]  # fmt: skip
+    norms = tuple(NormsRow(10.0**k, 10.0 ** (k + 1), 7) for k in range(-1, 3))
+    spread = DistributionRow(28, 200.0, 10.0, 900.0, 999.0, 1000.0, 0.9, True)
+    return ClipResult(
+        records=(raw, *tried), norms=norms, distribution=(spread,), suggested=best, steps=20
+    )
+
+
 def theorized(*log10: float, edge: bool = True) -> TheoryResult:
     points = [EdgeRow(b, 1 + b) for b in np.linspace(0, 1, 30).tolist()] if edge else []
     rows = [TheoryRow(i, 1.0, 0.8, 1.0, g) for i, g in enumerate(log10, start=1)]
@@ -196,6 +246,8 @@ EXAMPLES: dict[str, Result] = {
     "diagnose": diagnosed(-9, -6, -3, -0.5, predicted=-2.0),
     "clip": clipped(),
     "clip at once": clipped(steps=0),
+    "clip sequence": clipped_sequence(),
+    "clip suggested": clip_suggested(),
     "theory": theorized(-2, -1, 0),
     "benchmark": trained(5),
     "benchmark crowded": trained(5, activations=20),
@@ -229,6 +281,10 @@ AWKWARD: dict[str, Result] = {
     ),
     "diagnose deep": diagnosed(*np.linspace(-850, 0, 10_000).tolist()),
     "clip empty": ClipResult(),
+    "clip nothing suggested": clip_suggested(None, INF),
+    "clip dead sequence": replace(
+        clipped_sequence(), flow=tuple(FlowRow(step, -INF) for step in range(1, 9))
+    ),
     "clip diverged": clipped(last=NAN),
     "clip diverged at once": clipped(steps=1, last=INF),
     "theory nothing": theorized(-INF, -INF),

@@ -154,6 +154,7 @@ def test_divergence_is_found_with_its_step_and_clipping_by_norm_prevents_it() ->
     assert rows["none"].diverged
     assert rows["none"].final_loss == math.inf
     assert rows["none"].outcome == "diverges"
+    assert rows["none"].engaged_fraction == 0
     assert not rows["norm"].diverged
     ended = max(row.step for row in result.history if row.policy == "none")
     assert rows["none"].diverged_step == ended < 30
@@ -208,6 +209,19 @@ def test_an_interruption_keeps_what_was_done() -> None:
     assert result.findings[0].code == "interrupted"
     assert "2 of 4 steps" in result.findings[0].message
     assert all(row.final_loss is not None for row in result.records)
+
+
+def test_an_interruption_before_the_first_step_keeps_the_first_gradient(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupts(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gradflow.training.Trainer.step", interrupts)
+    result = run(steps=3)
+    assert result.findings[0].code == "interrupted"
+    assert result.history == ()
+    assert [row.final_loss for row in result.records] == [None] * 3
 
 
 @pytest.mark.parametrize("name", ["rmsprop", "adam"])
@@ -266,6 +280,7 @@ BAD: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "length of mlp": ({}, {"sequence_length": 10}, "does not apply to task 'mlp'"),
     "radius of mlp": ({}, {"spectral_radius": 1.0}, "does not apply to task 'mlp'"),
     "rows": ({"arch": "rnn"}, {"task": "mnist-rows", "sequence_length": 9}, "does not apply"),
+    "suggest for a policy": ({}, {"suggest": True, "policy": ("value",)}, "not --policy value"),
     "few steps": ({}, {"suggest": True, "steps": 5}, "needs at least 10 --steps"),
 }
 

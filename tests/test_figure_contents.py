@@ -12,7 +12,9 @@ from figure_results import (
     NAN,
     catalogue,
     chained,
+    clip_suggested,
     clipped,
+    clipped_sequence,
     diagnosed,
     drawn,
     evaluated,
@@ -292,6 +294,43 @@ def test_a_loss_that_is_not_finite_ends_its_line_with_a_cross():
     crosses = [ln.get_data() for ln in losses.get_lines() if ln.get_marker() == "X"]
     assert [(float(x[0]), float(y[0])) for x, y in crosses] == [(19, 21)] * 3
     assert "value ×" in words(losses)
+
+
+def test_a_policy_that_diverges_ends_in_a_cross_where_the_others_can_still_be_read():
+    _, _, losses, _ = shown("clip sequence")
+    _, y = drawn(line(losses, "none"))
+    assert np.nanmax(y) <= 100 * 21  # of at most 21 under the other policies
+    (cross,) = [ln.get_data() for ln in losses.get_lines() if ln.get_marker() == "X"]
+    assert float(cross[0][0]) < 15
+    assert "none ×" in words(losses)
+    assert "input ignored" in words(losses)
+
+
+def test_the_bands_are_the_range_over_seeds():
+    _, _, losses, _ = panels(clipped_sequence())
+    band = losses.collections[1].get_paths()[0].vertices
+    assert band[:, 1].min() == pytest.approx(0.5)
+    assert band[:, 1].max() == pytest.approx(42)
+
+
+def test_the_gradient_over_a_sequence_is_drawn_by_its_steps():
+    flow = panels(clipped_sequence())[3]
+    (course,) = flow.get_lines()
+    assert list(course.get_ydata())[-1] == 0
+    assert flow.get_xlabel() == "step of the sequence"
+
+
+def test_a_suggestion_draws_the_norms_and_every_threshold_tried():
+    norms, losses, engaged = panels(clip_suggested())
+    assert [bar.get_height() for bar in norms.patches] == [7] * 4
+    lines = sorted(float(ln.get_xdata()[0]) for ln in norms.get_lines())
+    assert lines == [1, 2, 4]
+    assert "suggested 2" in words(norms)
+    assert "heavy tail (index 0.9)" in words(norms)
+    assert drawn(line(losses, "clipped"))[1] == [0.5, 0.1, 0.5]
+    assert drawn(line(engaged, "clipped"))[1] == pytest.approx([0.6, 0.3, 0.15])
+    assert "unclipped" in words(losses)
+    assert "unclipped training diverges" in words(panels(clip_suggested(2.0, math.inf))[1])
 
 
 # theory

@@ -66,6 +66,9 @@ def further_tables(result: Result) -> Iterator[tuple[str, Sequence[Any]]]:
     """Yield the tables that a person wants to see beneath the first, with their headings."""
     if rows := getattr(result, "remedies", ()):
         yield "Remedies, each tried alone, the best first", rows
+    if rows := getattr(result, "distribution", ()):
+        yield "The gradient's norms in unclipped training, all seeds together", rows
+        yield "How many of them lie where", getattr(result, "norms", ())
 
 
 def fitted(

@@ -109,6 +109,7 @@ class NormsRow(Row):
     low: float = column("from", ".3g")
     high: float = column("to", ".3g")
     count: int = column("updates", "d")
+    percent: float | None = column("% of them", "bar", default=None)
 
 
 @dataclass(frozen=True)
@@ -167,15 +168,15 @@ class ClipResult(Result):
         """Say what each policy does to the gradient's direction, and which trained best."""
         if self.distribution:
             return self._suggestion()
-        kept = [_direction(row) for row in self.records if row.policy != "none"]
+        kept = _directions([row for row in self.records if row.policy != "none"])
         parts = [f"Threshold {self.threshold:g}: {'; '.join(kept) or 'nothing is clipped'}"]
-        lost = [row for row in self.records if row.diverged]
+        lost = [f"'{row.policy}'" for row in self.records if row.diverged]
         if lost:
-            parts.append(f"{', '.join(row.policy for row in lost)} diverged")
+            parts.append(f"Under {' and '.join(lost)} training diverges")
         best = best_of(self.records)
         if best is not None and len(self.records) > 1:
-            parts.append(f"lowest loss after {self.steps} steps: {best.policy}, {_loss(best)}")
-        return ". ".join(part[0].upper() + part[1:] for part in parts)
+            parts.append(f"Lowest loss after {self.steps} steps: '{best.policy}', {_loss(best)}")
+        return ". ".join(parts)
 
     def _suggestion(self) -> str:
         best = best_of(self.records)
@@ -184,7 +185,7 @@ class ClipResult(Result):
             return "No threshold was tried to the end"
         if best.threshold is None:
             return f"Clipping does not help here: {_loss(best)} unclipped is the lowest final loss"
-        without = "which diverges" if raw.diverged else _loss(raw)
+        without = "diverges" if raw.diverged else _loss(raw)
         return (
             f"Clip the norm at {best.threshold:.3g} ({best.proposal}): final loss {_loss(best)}, "
             f"unclipped {without}"
@@ -209,11 +210,30 @@ def _loss(row: PolicyRow) -> str:
     return f"{row.final_loss:.3g}"
 
 
-def _direction(row: PolicyRow) -> str:
-    if row.cosine is None:
-        return f"{row.policy} meets a gradient that is 0 or not finite"
-    if row.norm_before == row.norm_after:
-        return f"{row.policy} changes nothing"
-    if row.cosine > 1 - 1e-6:
-        return f"{row.policy} keeps the gradient's direction"
-    return f"{row.policy} turns the gradient by {math.degrees(math.acos(row.cosine)):.0f}°"
+def _directions(rows: Sequence[PolicyRow]) -> list[str]:
+    """Say what becomes of the gradient, policies of the same effect in one phrase."""
+    idle: list[str] = []
+    kept: list[str] = []
+    turned: list[str] = []
+    lost: list[str] = []
+    for row in rows:
+        if row.cosine is None:
+            lost.append(row.policy)
+        elif row.norm_before == row.norm_after:
+            idle.append(row.policy)
+        elif row.cosine > 1 - 1e-6:
+            kept.append(row.policy)
+        else:
+            by = f"by {math.degrees(math.acos(row.cosine)):.0f}°"
+            turned.append(
+                f"{row.policy} {by}" if turned else f"{row.policy} turns the gradient {by}"
+            )
+    said = [", ".join(turned)]
+    said.append(_together(kept, "keeps", "keep", "the gradient's direction"))
+    said.append(_together(idle, "changes", "change", "nothing"))
+    said.append(_together(lost, "meets", "meet", "a gradient that is 0 or not finite"))
+    return [phrase for phrase in said if phrase]
+
+
+def _together(names: Sequence[str], one: str, several: str, what: str) -> str:
+    return f"{', '.join(names)} {one if len(names) == 1 else several} {what}" if names else ""

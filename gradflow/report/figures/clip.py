@@ -2,43 +2,71 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gradflow.report.figures import parts, scales
+from gradflow.report.figures import clip_suggest, parts, scales
 from gradflow.report.figures.ends import End, ended, label_ends
-from gradflow.report.style import BLUE, DASHED, GREEN, GREY, PURPLE, SKY, VERMILLION
+from gradflow.report.style import (
+    BLACK,
+    BLUE,
+    DASHED,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILLION,
+)
 from gradflow.results.clipping import ClipResult, PolicyRow
 
-_COLOURS = {"none": GREY, "value": VERMILLION, "norm": BLUE}
-_OTHERS = (GREEN, PURPLE, SKY)
+_COLOURS = {
+    "none": GREY, "value": VERMILLION, "norm": BLUE, "layer-norm": SKY, "parameter-norm": GREEN,
+    "agc": ORANGE, "autoclip": PURPLE,
+}  # fmt: skip
+_OTHERS = (ORANGE, PURPLE, SKY, GREEN)
+#: A course that diverges is drawn up to this many times what the others reach.
+_BEYOND = 100
 #: With more layers than this, shares are drawn as steps instead of bars side by side.
 _MOST_BARS = 12
 
 
 def figure(result: ClipResult) -> Figure:
-    """Return shares of the gradient per layer; below, norm and loss over the steps."""
-    page = parts.page(result.title, 5.6 if result.history else 3.2)
-    tints = _tints(result)
-    if not result.history:
-        _shares(page.subplots(), result, tints)
-        return page
-    panels = page.subplot_mosaic([["shares", "shares"], ["norm", "loss"]])
+    """Return shares of the gradient per layer; below, norm and loss over the steps.
+
+    For sequences also how the gradient changes over their steps; for ``--suggest`` another figure.
+    """
+    if result.distribution:
+        return clip_suggest.figure(result)
+    tints = policy_tints([row.policy for row in result.records])
+    rows: list[Any] = [["shares", "shares"]]
+    rows += [["norm", "loss"]] if result.history else []
+    rows += [["flow", "flow"]] if len(result.flow) > 1 else []
+    extra = 0.17 * max(0, len(result.records) - 3)  # lines of the legend
+    page = parts.page(result.title, {1: 3.2, 2: 5.6, 3: 7.4}[len(rows)] + extra)
+    panels = page.subplot_mosaic(rows)
     _shares(panels["shares"], result, tints)
-    _norms(panels["norm"], result, tints)
-    label_ends(page, [(panels["loss"], _losses(panels["loss"], result, tints))])
+    if "flow" in panels:
+        _flow(panels["flow"], result)
+    if "norm" in panels:
+        _norms(panels["norm"], result, tints)
+        label_ends(page, [(panels["loss"], _losses(panels["loss"], result, tints))])
     return page
 
 
-def _tints(result: ClipResult) -> dict[str, str]:
-    policies = [row.policy for row in result.records]
-    others = iter(_OTHERS * len(policies))
-    return {policy: _COLOURS.get(policy) or next(others) for policy in policies}
+def policy_tints(policies: Sequence[str]) -> dict[str, str]:
+    """Return a colour per policy: the first of a name has the name's own in every figure."""
+    free = dict(_COLOURS)
+    own = {policy: free.pop(policy.partition(":")[0], "") for policy in policies}
+    others = itertools.cycle([c for c in _OTHERS if c not in own.values()] or [BLACK])
+    return {policy: tint or next(others) for policy, tint in own.items()}
 
 
 def _shares(axes: Axes, result: ClipResult, tints: dict[str, str]) -> None:
@@ -101,20 +129,53 @@ def _norms(axes: Axes, result: ClipResult, tints: dict[str, str]) -> None:
 
 def _losses(axes: Axes, result: ClipResult, tints: dict[str, str]) -> list[End]:
     ends = _courses(axes, result, "loss", tints)
+    if result.chance and any(row.step > 1 for row in result.history):
+        axes.axhline(result.chance, color=GREY, linewidth=0.8, linestyle=DASHED, zorder=1)
+        parts.beside_line(axes, result.chance, "input ignored")
     axes.set_ylabel("loss")
     scales.log_scale(axes)
     return ends
 
 
-def _courses(axes: Axes, result: ClipResult, name: str, tints: dict[str, str]) -> list[End]:
-    """Draw every policy over the steps; a value that is not finite ends its line with a cross."""
-    ends: list[End] = []
-    axes.set_xlabel("step")
+def _flow(axes: Axes, result: ClipResult) -> None:
+    """Draw the raw gradient over the steps of a sequence."""
+    x = parts.values(result.flow, "step")
+    y = parts.drawable(parts.values(result.flow, "gradient_log10"))
+    axes.plot(x, y, color=GREY, marker=parts.markers(len(x)), markersize=3)
+    axes.set_xlabel("step of the sequence")
+    axes.set_ylabel("raw ‖∂C/∂x‖")
     parts.whole_numbers(axes.xaxis)
+    low, high = axes.get_ylim()
+    scales.decades(axes.yaxis, low, high)
+
+
+def _courses(axes: Axes, result: ClipResult, name: str, tints: dict[str, str]) -> list[End]:
+    """Draw every policy over the steps, the median with the range over seeds.
+
+    A value that is not finite ends its line with a cross.
+    """
+    ends: list[End] = []
+    axes.set_xlabel("training step" if result.flow else "step")
+    parts.whole_numbers(axes.xaxis)
+    band, highest = name.partition("_")[0], _highest(result, name)
     for policy, rows in parts.by(result.history, "policy").items():
         x, y = parts.values(rows, "step"), parts.drawable(parts.values(rows, name))
+        y = np.where(y > highest, np.nan, y)
         tint = tints[policy]
+        low, high = (parts.drawable(parts.values(rows, f"{band}_{end}")) for end in ("low", "high"))
+        low = np.where(low > highest, np.nan, low)
+        axes.fill_between(x, low, np.minimum(high, highest), color=tint, alpha=0.15, linewidth=0)
         axes.plot(x, y, color=tint, marker="o" if len(x) == 1 else "", label=policy)
         last = (rows[-1].loss, rows[-1].norm_before)
         ends += ended(axes, policy, x, y, tint, lost=not np.isfinite(last).all())
     return ends
+
+
+def _highest(result: ClipResult, name: str) -> float:
+    """Return what is worth drawing: beyond it there is only what diverges."""
+    steady = {row.policy for row in result.records if row.outcome and not row.diverged}
+    seen = parts.drawable(
+        parts.values((row for row in result.history if row.policy in steady), name)
+    )
+    finite = seen[np.isfinite(seen)]
+    return _BEYOND * float(finite.max()) if finite.size else math.inf

@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
@@ -89,6 +90,7 @@ def beside_line(axes: Axes, y: float, text: str, *, right: bool = False) -> None
         text, (1 if right else 0, y), (-4 if right else 4, 2.5),
         axes.get_yaxis_transform(), "offset points", size=8, color=GREY,
         ha="right" if right else "left", va="bottom", zorder=4,
+        path_effects=[withStroke(linewidth=2, foreground="white")],  # over lines and bands
     )  # fmt: skip
 
 
