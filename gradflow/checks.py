@@ -73,7 +73,7 @@ def vanishing(result: DiagnosisResult) -> Finding | None:
     if lost is None or lost < DECADES:
         return None
     evidence = (
-        f"δ shrinks by {lost:.1f} decades over {result.hidden} hidden layers ({_factor(result)})"
+        f"δ shrinks by {lost:.1f} decades over {result.hidden} {_units(result)} ({_factor(result)})"
     )
     rows = [row for row in hidden_rows(result) if _on_plateaus(row) >= SATURATED]
     if rows:
@@ -117,7 +117,7 @@ def exploding(result: DiagnosisResult) -> Finding | None:
     flat = norms and max(norms) - min(norms) < -lost / 2
     return Finding(
         "exploding", "error", _far_layers(result),
-        f"δ grows by {-lost:.1f} decades over {result.hidden} hidden layers "
+        f"δ grows by {-lost:.1f} decades over {result.hidden} {_units(result)} "
         f"({_factor(result)})"
         + ("; the weight gradients look flat, since the activations are small where δ is large"
            if flat else ""),
@@ -151,8 +151,33 @@ def self_normalising(result: DiagnosisResult) -> Finding | None:
     )  # fmt: skip
 
 
+def bounded(result: DiagnosisResult) -> Finding | None:
+    """The rate of a plain recurrent network beside Pascanu's bound."""
+    bound, rate = result.rate_bound, result.rate
+    if bound is None or rate is None:
+        return None
+    says = (
+        "below 1, so the gradient has to vanish"
+        if bound < 1
+        else "not below 1, so the gradient may explode, and need not"
+    )
+    return Finding(
+        "bound", "info", (),
+        f"a factor of {rate:.3g} per step; Pascanu's bound σ_max(W)·max|φ′| is {bound:.3g}, "
+        f"{says}", "",
+    )  # fmt: skip
+
+
 #: In the order in which they decide the verdict; a new check is one entry.
-CHECKS: tuple[Check, ...] = (broken, dead, vanishing, exploding, collapsing, self_normalising)
+CHECKS: tuple[Check, ...] = (
+    broken,
+    dead,
+    vanishing,
+    exploding,
+    collapsing,
+    self_normalising,
+    bounded,
+)
 
 
 def judged(
@@ -218,10 +243,14 @@ def _on_plateaus(row: LayerRow) -> float:
 
 
 def _factor(result: DiagnosisResult) -> str:
-    said = f"a factor of {result.rate:.3g} per layer"
+    said = f"a factor of {result.rate:.3g} per {_units(result).split()[-1][:-1]}"
     if result.rate_low is None or result.rate_high is None:
         return said
     return f"{said}, 95 % interval {result.rate_low:.3g} to {result.rate_high:.3g}"
+
+
+def _units(result: DiagnosisResult) -> str:
+    return "hidden layers" if result.spectral_radius is None else "time steps"
 
 
 def _far_layers(result: DiagnosisResult) -> tuple[int, ...]:

@@ -20,6 +20,8 @@ from gradflow.results.base import plain
 
 _NET, _RUN, _TRAIN, _RUNS = "Network", "Measurement", "Training", "Run"
 _CLIP_VALUE = 0.5
+#: Architectures whose layers are time steps.
+RECURRENT = ("rnn", "lstm", "gru")
 #: Fields of a benchmark that do not change a number.
 _CIRCUMSTANCES = ("workers", "output_dir", "resume")
 
@@ -43,10 +45,20 @@ class NetworkConfig:
         If a value is out of range. Names are checked where they are looked up.
     """
 
-    arch: str = option("mlp", "Architecture: mlp.", panel=_NET)
-    depth: int = option(10, "Hidden layers.", panel=_NET, check=at_least(1))
-    width: int = option(64, "Units per hidden layer.", panel=_NET, check=at_least(1))
-    act: str = option("relu", "Activation function.", complete="activation", panel=_NET)
+    arch: str = option(
+        "mlp", "mlp, cnn, resmlp, rnn, lstm, gru or transformer.", complete="arch", panel=_NET
+    )
+    depth: int = option(
+        10, "Hidden layers; blocks of resmlp and transformer; time steps of rnn, lstm and gru.",
+        panel=_NET, check=at_least(1),
+    )  # fmt: skip
+    width: int = option(64, "Units (channels) per hidden layer.", panel=_NET, check=at_least(1))
+    act: str = option(
+        "",
+        "Activation function: relu unless given, tanh in rnn.",
+        complete="activation",
+        panel=_NET,
+    )
     alpha: float | None = option(
         None, "α of ELU and Leaky ReLU (0.2 unless given).", panel=_NET, check=finite
     )
@@ -62,8 +74,16 @@ class NetworkConfig:
     )
     bias_mean: float = option(0.0, "Added to every hidden bias.", panel=_NET, check=finite)
     norm: str = option(
-        "none", "Normalisation of the pre-activations: none, batch, layer or rms.", complete="norm",
-        panel=_NET,
+        "", "Normalisation: none, batch, layer or rms; none unless given, layer in transformer.",
+        complete="norm", panel=_NET,
+    )  # fmt: skip
+    norm_position: str = option(
+        "pre", "pre or post: before the activation (the residual branch), or after it (the sum).",
+        complete="norm-position", panel=_NET,
+    )  # fmt: skip
+    spectral_radius: float | None = option(
+        None, "Scale the recurrent matrix of rnn, lstm or gru (each gate's) to this.", panel=_NET,
+        check=positive,
     )  # fmt: skip
     residual: bool = option(
         False, "Add each hidden layer's input to its output (from the second on).", "--residual",
@@ -85,6 +105,10 @@ class NetworkConfig:
 
     def __post_init__(self) -> None:
         validate(self)
+        usual = {"act": "tanh" if self.arch in RECURRENT else "relu"}
+        usual["norm"] = "layer" if self.arch == "transformer" else "none"
+        for name, value in usual.items():
+            object.__setattr__(self, name, getattr(self, name) or value)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from gradflow import checks
-from gradflow.configs import NetworkConfig
+from gradflow.activations import Activation
+from gradflow.configs import RECURRENT, NetworkConfig
 from gradflow.datasets import Batch, batch, loss_function
 from gradflow.devices import dtype as dtype_of
 from gradflow.devices import select
@@ -20,10 +21,12 @@ from gradflow.networks import build, network_activation
 from gradflow.prediction import DeltaPrediction, predict_deltas
 from gradflow.quantities import QUANTITIES, Measurement
 from gradflow.recorder import measure
+from gradflow.recurrent import Cell, largest_singular_values, spectral_radii
 from gradflow.results.base import RunMeta
 from gradflow.results.diagnosis import DiagnosisResult
 from gradflow.scaling import measure_scaled
 from gradflow.summary import fit_rates, interval, layer_fields, layer_row, stacked_fields
+from gradflow.timesteps import measure_steps
 
 
 @overload
@@ -179,8 +182,25 @@ def _diagnose_config(config: NetworkConfig) -> DiagnosisResult:
     result = _result(
         measured, fields, meta, predict_deltas(config, phi, batch_inputs, data.classes),
         activation=phi.name, loss=measured.loss.double().mean().item() / config.batch_size,
+        **_recurrent_facts(model, config, phi),
     )  # fmt: skip
-    return checks.judged(result, config.width)
+    return checks.judged(result, config.width if config.arch == "mlp" else None)
+
+
+def _recurrent_facts(
+    model: nn.Module, config: NetworkConfig, phi: Activation
+) -> dict[str, float | None]:
+    """Spectral radius, and of a plain cell Pascanu's bound; medians over the seeds."""
+    cells = [module for module in model.modules() if isinstance(module, Cell)]
+    if not cells:
+        return {}
+    weight, gates = cells[0].weight, cells[0].gates
+    facts: dict[str, float | None] = {
+        "spectral_radius": float(spectral_radii(weight, gates).amax(1).median())
+    }
+    if config.arch == "rnn":
+        facts["rate_bound"] = float(largest_singular_values(weight).median()) * phi.max_slope
+    return facts
 
 
 def measure_replicas(model: nn.Sequential, data: Batch, config: NetworkConfig) -> Measurement:
@@ -191,12 +211,17 @@ def measure_replicas(model: nn.Sequential, data: Batch, config: NetworkConfig) -
     loss = loss_function(config.loss)
     inputs = data.inputs.expand(config.seeds, *data.inputs.shape)
 
-    def losses() -> Tensor:
-        each = loss(model(inputs), data.labels)
+    def of_logits(logits: Tensor) -> Tensor:
+        each = loss(logits, data.labels)
         return each.view(config.seeds, -1).sum(1) * config.loss_scale
 
+    def losses() -> Tensor:
+        return of_logits(model(inputs))
+
+    if config.arch in RECURRENT:
+        return measure_steps(model, inputs, of_logits)
     plain = measure(model, losses, replicated=True)
-    if config.norm != "none" or not left_range(plain):
+    if config.norm != "none" or config.arch != "mlp" or not left_range(plain):
         return plain
     phi = network_activation(config)
     scaled = measure_scaled(model, inputs, data.labels, phi, config.loss, config.loss_scale)

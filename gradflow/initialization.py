@@ -125,7 +125,13 @@ def configured(
 
 
 def initialize(
-    weight: Tensor, bias: Tensor | None, how: Initializer, generators: Sequence[Generator]
+    weight: Tensor,
+    bias: Tensor | None,
+    how: Initializer,
+    generators: Sequence[Generator],
+    *,
+    fan_in: int | None = None,
+    gates: int = 1,
 ) -> None:
     """Draw replicated parameters in place, replica r from generator r.
 
@@ -137,12 +143,17 @@ def initialize(
         (replicas, fan_out) or None.
     generators
         One per replica, on the CPU: the numbers are the same on every device.
+    fan_in
+        That variances are for, where it is not the weight's own.
+    gates
+        How many matrices lie under one another in the weight; each is drawn alone.
     """
-    _, fan_out, fan_in = weight.shape
+    fan_out, fan_in = weight.shape[1] // gates, fan_in or weight.shape[2]
     weight_std = math.sqrt(how.variance(fan_in, fan_out))
     bias_std = math.sqrt(how.bias_variance(fan_in))
     for replica, generator in enumerate(generators):
-        _draw(weight[replica], how.distribution, weight_std, generator)
+        for matrix in weight[replica].chunk(gates):
+            _draw(matrix, how.distribution, weight_std, generator)
         if bias is not None:
             _draw(bias[replica], how.bias_distribution, bias_std, generator)
             bias[replica] += how.bias_mean

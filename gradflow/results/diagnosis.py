@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from gradflow.results.base import Result, Row, column, rows_of
+from gradflow.results.base import FAULTS, Result, Row, column, raise_for, rows_of
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,10 @@ class DiagnosisResult(Result):
         Factor by which δ's rms changes per layer going backwards, fitted over the hidden layers.
     rate_low, rate_high
         Its 95 % interval over seeds.
+    spectral_radius, rate_bound
+        Of a recurrent network: the spectral radius of its recurrent matrix (the largest of its
+        gates'), and σ_max·max|φ′|, above which no step back can multiply the gradient (Pascanu et
+        al. 2013, plain cells).
     hidden
         How many of the rows, from the first, are hidden layers.
     """
@@ -88,12 +92,24 @@ class DiagnosisResult(Result):
     loss: float | None = None
     hidden: int = 0
     activation: str | None = None
+    spectral_radius: float | None = None
+    rate_bound: float | None = None
     remedies: tuple[RemedyRow, ...] = rows_of(RemedyRow)
 
     @property
     def title(self) -> str:
         """Say the verdict and what each layer back does to the gradient."""
         return f"{self.verdict.capitalize()}: {self._flow()}"
+
+    def assert_healthy(self, *codes: str) -> None:
+        """Raise an `AssertionError` that lists the findings, if there is one of `codes`.
+
+        Parameters
+        ----------
+        codes
+            Of findings; none: every one that makes a network unhealthy.
+        """
+        raise_for(self.title, self.findings, codes or FAULTS)
 
     def _flow(self) -> str:
         if self.verdict == "broken":
@@ -108,8 +124,9 @@ class DiagnosisResult(Result):
 
     def _rate(self) -> str:
         assert self.rate is not None
+        step = "step" if self.spectral_radius is not None else "layer"
         if self.rate <= 0.995:
-            return f"each layer back keeps {100 * self.rate:.3g} % of the gradient"
+            return f"each {step} back keeps {100 * self.rate:.3g} % of the gradient"
         if self.rate >= 1.005:
-            return f"each layer back multiplies the gradient by {self.rate:.3g}"
-        return "every layer passes the gradient on unchanged"
+            return f"each {step} back multiplies the gradient by {self.rate:.3g}"
+        return f"every {step} passes the gradient on unchanged"
