@@ -16,6 +16,8 @@ DECADES = 2.3
 DEAD = 0.9
 #: A layer is saturated when this share of its slopes lies below 1 % of the largest.
 SATURATED = 0.5
+#: Share of a layer's gradient entries that half precision may lose unremarked.
+UNDERFLOWS = 0.001
 
 Check = Callable[[DiagnosisResult], Finding | None]
 
@@ -168,16 +170,35 @@ def bounded(result: DiagnosisResult) -> Finding | None:
     )  # fmt: skip
 
 
+def underflow(result: DiagnosisResult) -> Finding | None:
+    """Entries of the gradient that half precision loses, and the loss scale against it."""
+    rows = [r for r in result.records if _lost(r) > UNDERFLOWS]
+    if not rows:
+        return None
+    worst = max(_lost(row) for row in rows)
+    scale = result.suggested_loss_scale
+    advice = (
+        "bfloat16, which has float32's range: no loss scale brings 99.9 % into this one's"
+        if scale is None
+        else f"a loss scale of {scale:.0f} (2^{math.log2(scale):.0f}) brings 99.9 % of them into "
+        f"range: GradScaler(init_scale={scale:.0f}.0); or bfloat16"
+    )
+    return Finding(
+        "underflow", "warning", tuple(row.index for row in rows),
+        f"in {named_layers(rows)} up to {worst:.1%} of the gradient's entries are 0 in "
+        f"{result.meta.dtype} though not in float32",
+        advice,
+    )  # fmt: skip
+
+
+def _lost(row: LayerRow) -> float:
+    return max(row.underflow_fraction or 0.0, row.delta_underflow_fraction or 0.0)
+
+
 #: In the order in which they decide the verdict; a new check is one entry.
 CHECKS: tuple[Check, ...] = (
-    broken,
-    dead,
-    vanishing,
-    exploding,
-    collapsing,
-    self_normalising,
-    bounded,
-)
+    broken, dead, vanishing, exploding, collapsing, self_normalising, bounded, underflow,
+)  # fmt: skip
 
 
 def judged(

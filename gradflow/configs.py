@@ -100,7 +100,10 @@ class NetworkConfig:
     )
     seed: int = option(0, "First seed.", panel=_RUN, check=at_least(0))
     seeds: int = option(1, "Independent networks to measure.", panel=_RUN, check=at_least(1))
-    dtype: str = option("float32", "float32 or float64.", complete="dtype", panel=_RUN)
+    dtype: str = option(
+        "float32", "float32, float64; float16 or bfloat16: and what underflows there.",
+        complete="dtype", panel=_RUN,
+    )  # fmt: skip
     device: str = option("auto", "auto, cpu, cuda, cuda:N or mps.", complete="device", panel=_RUN)
 
     def __post_init__(self) -> None:

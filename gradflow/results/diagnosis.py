@@ -14,6 +14,9 @@ class LayerRow(Row):
 
     ``gradient_*`` are of the mean loss over the batch with respect to the layer's weight.
     δ = ∂C/∂z is each example's own. Over several seeds every value is the median.
+    ``underflow_fraction`` and ``delta_underflow_fraction``, with half precision: of the entries of
+    the weight gradient, and of the batch's δ as it is backpropagated, that are not 0 in float32,
+    the share that is 0 there.
     """
 
     index: int = column("#")
@@ -43,6 +46,8 @@ class LayerRow(Row):
     backward_nonfinite: int | None = column("non-finite δ", "d", None, default=None)
     delta_log10_rms_low: float | None = column("log₁₀ δ 5 %", ".2f", None, default=None)
     delta_log10_rms_high: float | None = column("log₁₀ δ 95 %", ".2f", None, default=None)
+    underflow_fraction: float | None = column("lost g", ".1%", 1, default=None)
+    delta_underflow_fraction: float | None = column("lost δ", ".1%", 1, default=None)
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,9 @@ class DiagnosisResult(Result):
         Of a recurrent network: the spectral radius of its recurrent matrix (the largest of its
         gates'), and σ_max·max|φ′|, above which no step back can multiply the gradient (Pascanu et
         al. 2013, plain cells).
+    suggested_loss_scale
+        With half precision: the smallest power of two that brings 99.9 % of the entries into
+        range; None where there is none.
     hidden
         How many of the rows, from the first, are hidden layers.
     """
@@ -94,6 +102,7 @@ class DiagnosisResult(Result):
     activation: str | None = None
     spectral_radius: float | None = None
     rate_bound: float | None = None
+    suggested_loss_scale: float | None = None
     remedies: tuple[RemedyRow, ...] = rows_of(RemedyRow)
 
     @property
