@@ -1,4 +1,4 @@
-"""Where a training step's time goes, and what the layers of `gradflow.layers` save of it.
+"""Where a training step's time goes, and what the layers of `gradflow.fastlayers` save of it.
 
 One thread, batches of 128, as in a worker of the benchmark. `--ops` prints the operators of a
 step; without it, whole steps with gradflow's layers and with torch's take turns, and so do the

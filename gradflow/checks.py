@@ -16,6 +16,8 @@ DECADES = 2.3
 DEAD = 0.9
 #: A layer is saturated when this share of its slopes lies below 1 % of the largest.
 SATURATED = 0.5
+#: Share of a layer's gradient entries that half precision may lose unremarked.
+UNDERFLOWS = 0.001
 
 Check = Callable[[DiagnosisResult], Finding | None]
 
@@ -73,7 +75,7 @@ def vanishing(result: DiagnosisResult) -> Finding | None:
     if lost is None or lost < DECADES:
         return None
     evidence = (
-        f"δ shrinks by {lost:.1f} decades over {result.hidden} hidden layers ({_factor(result)})"
+        f"δ shrinks by {lost:.1f} decades over {result.hidden} {_units(result)} ({_factor(result)})"
     )
     rows = [row for row in hidden_rows(result) if _on_plateaus(row) >= SATURATED]
     if rows:
@@ -117,7 +119,7 @@ def exploding(result: DiagnosisResult) -> Finding | None:
     flat = norms and max(norms) - min(norms) < -lost / 2
     return Finding(
         "exploding", "error", _far_layers(result),
-        f"δ grows by {-lost:.1f} decades over {result.hidden} hidden layers "
+        f"δ grows by {-lost:.1f} decades over {result.hidden} {_units(result)} "
         f"({_factor(result)})"
         + ("; the weight gradients look flat, since the activations are small where δ is large"
            if flat else ""),
@@ -151,8 +153,52 @@ def self_normalising(result: DiagnosisResult) -> Finding | None:
     )  # fmt: skip
 
 
+def bounded(result: DiagnosisResult) -> Finding | None:
+    """The rate of a plain recurrent network beside Pascanu's bound."""
+    bound, rate = result.rate_bound, result.rate
+    if bound is None or rate is None:
+        return None
+    says = (
+        "below 1, so the gradient has to vanish"
+        if bound < 1
+        else "not below 1, so the gradient may explode, and need not"
+    )
+    return Finding(
+        "bound", "info", (),
+        f"a factor of {rate:.3g} per step; Pascanu's bound σ_max(W)·max|φ′| is {bound:.3g}, "
+        f"{says}", "",
+    )  # fmt: skip
+
+
+def underflow(result: DiagnosisResult) -> Finding | None:
+    """Entries of the gradient that half precision loses, and the loss scale against it."""
+    rows = [r for r in result.records if _lost(r) > UNDERFLOWS]
+    if not rows:
+        return None
+    worst = max(_lost(row) for row in rows)
+    scale = result.suggested_loss_scale
+    advice = (
+        "bfloat16, which has float32's range: no loss scale brings 99.9 % into this one's"
+        if scale is None
+        else f"a loss scale of {scale:.0f} (2^{math.log2(scale):.0f}) brings 99.9 % of them into "
+        f"range: GradScaler(init_scale={scale:.0f}.0); or bfloat16"
+    )
+    return Finding(
+        "underflow", "warning", tuple(row.index for row in rows),
+        f"in {named_layers(rows)} up to {worst:.1%} of the gradient's entries are 0 in "
+        f"{result.meta.dtype} though not in float32",
+        advice,
+    )  # fmt: skip
+
+
+def _lost(row: LayerRow) -> float:
+    return max(row.underflow_fraction or 0.0, row.delta_underflow_fraction or 0.0)
+
+
 #: In the order in which they decide the verdict; a new check is one entry.
-CHECKS: tuple[Check, ...] = (broken, dead, vanishing, exploding, collapsing, self_normalising)
+CHECKS: tuple[Check, ...] = (
+    broken, dead, vanishing, exploding, collapsing, self_normalising, bounded, underflow,
+)  # fmt: skip
 
 
 def judged(
@@ -218,10 +264,14 @@ def _on_plateaus(row: LayerRow) -> float:
 
 
 def _factor(result: DiagnosisResult) -> str:
-    said = f"a factor of {result.rate:.3g} per layer"
+    said = f"a factor of {result.rate:.3g} per {_units(result).split()[-1][:-1]}"
     if result.rate_low is None or result.rate_high is None:
         return said
     return f"{said}, 95 % interval {result.rate_low:.3g} to {result.rate_high:.3g}"
+
+
+def _units(result: DiagnosisResult) -> str:
+    return "hidden layers" if result.spectral_radius is None else "time steps"
 
 
 def _far_layers(result: DiagnosisResult) -> tuple[int, ...]:

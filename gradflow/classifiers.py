@@ -12,8 +12,8 @@ from torch import nn
 from gradflow.activations import Activation
 from gradflow.convnet import article_network, check_size, keras_initialize
 from gradflow.errors import GradflowError, unknown_name
+from gradflow.fastlayers import AlphaDropout, Dropout
 from gradflow.initialization import initialize_layer, initializer
-from gradflow.layers import AlphaDropout, Dropout
 
 #: The article's initialisation: Keras' defaults, and LeCun-normal weights for SELU.
 KERAS = "keras"

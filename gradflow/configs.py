@@ -15,6 +15,8 @@ from gradflow.options import (
 )
 
 _NET, _RUN, _CLIP = "Network", "Measurement", "Clipping"
+#: Architectures whose layers are time steps.
+RECURRENT = ("rnn", "lstm", "gru")
 
 
 @dataclass(frozen=True)
@@ -36,10 +38,20 @@ class NetworkConfig:
         If a value is out of range. Names are checked where they are looked up.
     """
 
-    arch: str = option("mlp", "Architecture: mlp.", panel=_NET)
-    depth: int = option(10, "Hidden layers.", panel=_NET, check=at_least(1))
-    width: int = option(64, "Units per hidden layer.", panel=_NET, check=at_least(1))
-    act: str = option("relu", "Activation function.", complete="activation", panel=_NET)
+    arch: str = option(
+        "mlp", "mlp, cnn, resmlp, rnn, lstm, gru or transformer.", complete="arch", panel=_NET
+    )
+    depth: int = option(
+        10, "Hidden layers; blocks of resmlp and transformer; time steps of rnn, lstm and gru.",
+        panel=_NET, check=at_least(1),
+    )  # fmt: skip
+    width: int = option(64, "Units (channels) per hidden layer.", panel=_NET, check=at_least(1))
+    act: str = option(
+        "",
+        "Activation function: relu unless given, tanh in rnn.",
+        complete="activation",
+        panel=_NET,
+    )
     alpha: float | None = option(
         None, "α of ELU and Leaky ReLU (0.2 unless given).", panel=_NET, check=finite
     )
@@ -55,8 +67,16 @@ class NetworkConfig:
     )
     bias_mean: float = option(0.0, "Added to every hidden bias.", panel=_NET, check=finite)
     norm: str = option(
-        "none", "Normalisation of the pre-activations: none, batch, layer or rms.", complete="norm",
-        panel=_NET,
+        "", "Normalisation: none, batch, layer or rms; none unless given, layer in transformer.",
+        complete="norm", panel=_NET,
+    )  # fmt: skip
+    norm_position: str = option(
+        "pre", "pre or post: before the activation (the residual branch), or after it (the sum).",
+        complete="norm-position", panel=_NET,
+    )  # fmt: skip
+    spectral_radius: float | None = option(
+        None, "Scale the recurrent matrix of rnn, lstm or gru (each gate's) to this.", panel=_NET,
+        check=positive,
     )  # fmt: skip
     residual: bool = option(
         False, "Add each hidden layer's input to its output (from the second on).", "--residual",
@@ -73,11 +93,18 @@ class NetworkConfig:
     )
     seed: int = option(0, "First seed.", panel=_RUN, check=at_least(0))
     seeds: int = option(1, "Independent networks to measure.", panel=_RUN, check=at_least(1))
-    dtype: str = option("float32", "float32 or float64.", complete="dtype", panel=_RUN)
+    dtype: str = option(
+        "float32", "float32, float64; float16 or bfloat16: and what underflows there.",
+        complete="dtype", panel=_RUN,
+    )  # fmt: skip
     device: str = option("auto", "auto, cpu, cuda, cuda:N or mps.", complete="device", panel=_RUN)
 
     def __post_init__(self) -> None:
         validate(self)
+        usual = {"act": "tanh" if self.arch in RECURRENT else "relu"}
+        usual["norm"] = "layer" if self.arch == "transformer" else "none"
+        for name, value in usual.items():
+            object.__setattr__(self, name, getattr(self, name) or value)
 
 
 @dataclass(frozen=True)
@@ -91,7 +118,7 @@ class ClipConfig:
     ----------
     task
         A key of `gradflow.tasks.TASKS`; None: the network as it stands.
-    steps, sequence_length, spectral_radius
+    steps, sequence_length
         None: the task's own.
     """
 
@@ -127,10 +154,6 @@ class ClipConfig:
     sequence_length: int | None = option(
         None, "Steps of the sequences of adding and copy.", panel=_CLIP, check=at_least(1)
     )
-    spectral_radius: float | None = option(
-        None, "Largest |eigenvalue| of the recurrent weights of a sequence task; of each gate's.",
-        panel=_CLIP, check=positive,
-    )  # fmt: skip
     suggest: bool = option(
         False, "Train unclipped, propose thresholds from the norms met, and try them.",
         "--suggest", panel=_CLIP,

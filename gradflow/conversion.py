@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gradflow.activations import ACTIVATIONS, Activation, activation
-from gradflow.networks import Block, ReplicatedLinear
+from gradflow.layers import Block, ReplicatedLinear
 
 
 def converted(model: nn.Module) -> tuple[nn.Sequential, Activation] | None:

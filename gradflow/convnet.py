@@ -14,7 +14,7 @@ from torch import nn
 
 from gradflow.activations import Activation
 from gradflow.errors import GradflowError
-from gradflow.layers import AlphaDropout, ChannelsLastFlatten, Dropout, TanhGELU
+from gradflow.fastlayers import AlphaDropout, ChannelsLastFlatten, Dropout, TanhGELU
 
 _SMALLEST = 6  # pixels: two valid 3×3 convolutions and a 2×2 pool leave one
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from gradflow.configs import NetworkConfig
+from gradflow.configs import RECURRENT, NetworkConfig
 from gradflow.errors import GradflowError, unknown_name
 
 CLASSES = 10
@@ -28,14 +28,15 @@ class Batch:
 def batch(config: NetworkConfig, dtype: torch.dtype, device: torch.device, index: int = 0) -> Batch:
     """Return batch number `index` of `config`: the same for every replica.
 
-    ``gaussian`` is one batch of N(0, 1) with as many features as the network is wide, and random
-    labels, drawn from the seed; anything else is the images of a data set in their order, divided
-    by 255, from the beginning again after the last whole batch.
+    ``gaussian`` is one batch of N(0, 1) with as many features as the network is wide (see
+    `gaussian_features`), and random labels, drawn from the seed; anything else is the images of a
+    data set in their order, divided by 255, from the beginning again after the last whole batch.
     """
     if config.data == "gaussian":
         # A stream of its own: the network's first weights are drawn from the seed itself.
         generator = torch.Generator().manual_seed((config.seed + _DATA_STREAM) % 2**32)
-        inputs = torch.randn(config.batch_size, config.width, generator=generator, dtype=dtype)
+        size = (config.batch_size, gaussian_features(config))
+        inputs = torch.randn(size, generator=generator, dtype=dtype)
         labels = torch.randint(CLASSES, (config.batch_size,), generator=generator)
         return Batch(inputs.to(device), labels.to(device), CLASSES)
     from gradflow.mnist import load
@@ -52,6 +53,17 @@ def batch(config: NetworkConfig, dtype: torch.dtype, device: torch.device, index
     labels = torch.from_numpy(data.train_labels[taken]).long()
     inputs = images.flatten(1).to(dtype) / 255
     return Batch(inputs.to(device), labels.to(device), data.classes)
+
+
+def gaussian_features(config: NetworkConfig) -> int:
+    """Return how many Gaussian numbers are one example of this architecture.
+
+    As many as the network is wide; 3 × 16 × 16 for a cnn; 16 tokens of them for a transformer;
+    8 per time step for a recurrent network.
+    """
+    if config.arch in RECURRENT:
+        return 8 * config.depth
+    return {"cnn": 3 * 16 * 16, "transformer": 16 * config.width}.get(config.arch, config.width)
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

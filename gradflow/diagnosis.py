@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Callable
 from typing import Any, overload
@@ -10,20 +11,24 @@ import torch
 from torch import Tensor, nn
 
 from gradflow import checks
-from gradflow.configs import NetworkConfig
+from gradflow.activations import Activation
+from gradflow.configs import RECURRENT, NetworkConfig
 from gradflow.datasets import Batch, batch, loss_function
 from gradflow.devices import dtype as dtype_of
 from gradflow.devices import select
 from gradflow.errors import GradflowError
 from gradflow.inspection import Task, keep_counts, measure_module
 from gradflow.networks import build, network_activation
+from gradflow.precision import HALF, Underflow, gradient_entries, underflow
 from gradflow.prediction import DeltaPrediction, predict_deltas
 from gradflow.quantities import QUANTITIES, Measurement
 from gradflow.recorder import measure
+from gradflow.recurrent import Cell, largest_singular_values, spectral_radii
 from gradflow.results.base import RunMeta
 from gradflow.results.diagnosis import DiagnosisResult
 from gradflow.scaling import measure_scaled
 from gradflow.summary import fit_rates, interval, layer_fields, layer_row, stacked_fields
+from gradflow.timesteps import measure_steps
 
 
 @overload
@@ -97,7 +102,11 @@ def diagnose_module(model: nn.Module, task: Task, lr: float) -> DiagnosisResult:
         dtype=str(measured.loss.dtype).removeprefix("torch."),
         threads=torch.get_num_threads(),
     )
-    result = _result(measured, fields, meta, loss=measured.loss.double().mean().item())
+    lost = seen.underflow
+    result = _result(
+        measured, with_underflow(fields, lost), meta, loss=measured.loss.double().mean().item(),
+        suggested_loss_scale=None if lost is None else lost.loss_scale,
+    )  # fmt: skip
     return checks.judged(result, notes=seen.notes)
 
 
@@ -128,7 +137,8 @@ def diagnose_file(
         task = task_for(found, config, input_shape)
         seen = measure_module(model, task)
         measured = seen.measurement
-        layers.append(_fields(measured, seen.examples, config.lr, summed=not seen.averaged))
+        fields = _fields(measured, seen.examples, config.lr, summed=not seen.averaged)
+        layers.append(with_underflow(fields, seen.underflow))
     assert seen is not None
     measured = seen.measurement
     meta = RunMeta(
@@ -138,7 +148,9 @@ def diagnose_file(
         config={"model": reference, "input_shape": input_shape, **_applying(config)},
     )  # fmt: skip
     loss = measured.loss.double().mean().item()
-    result = _result(measured, stacked_fields(layers), meta, loss=loss)
+    scale = None if seen.underflow is None else seen.underflow.loss_scale
+    fields = stacked_fields(layers)
+    result = _result(measured, fields, meta, loss=loss, suggested_loss_scale=scale)
     return checks.judged(result, notes=seen.notes)
 
 
@@ -161,11 +173,13 @@ def _refuse_network_options(config: NetworkConfig) -> None:
 
 
 def _diagnose_config(config: NetworkConfig) -> DiagnosisResult:
-    device, dtype = select(config.device), dtype_of(config.dtype)
+    device = select(config.device)
+    dtype = torch.float32 if config.dtype in HALF else dtype_of(config.dtype)
     data = batch(config, dtype, device)
     model = build(config, data.inputs.shape[-1], data.classes, dtype, device)
     measured = measure_replicas(model, data, config)
-    fields = _fields(measured, config.batch_size, config.lr, summed=True)
+    lost = _lost_in_half(model, data, config, measured) if config.dtype in HALF else None
+    fields = with_underflow(_fields(measured, config.batch_size, config.lr, summed=True), lost)
     phi = network_activation(config)
     batch_inputs = data.inputs.cpu().double().numpy()
     meta = RunMeta(
@@ -179,8 +193,47 @@ def _diagnose_config(config: NetworkConfig) -> DiagnosisResult:
     result = _result(
         measured, fields, meta, predict_deltas(config, phi, batch_inputs, data.classes),
         activation=phi.name, loss=measured.loss.double().mean().item() / config.batch_size,
+        suggested_loss_scale=None if lost is None else lost.loss_scale,
+        **_recurrent_facts(model, config, phi),
     )  # fmt: skip
-    return checks.judged(result, config.width)
+    return checks.judged(result, config.width if config.arch == "mlp" else None)
+
+
+def _lost_in_half(
+    model: nn.Sequential, data: Batch, config: NetworkConfig, measured: Measurement
+) -> Underflow:
+    """Run the same pass in half precision, its loss in float32 as autocast has it.
+
+    The magnitudes stay float32's; `measured` is told of what is not finite in half precision.
+    """
+    half = copy.deepcopy(model).to(HALF[config.dtype])
+    loss = loss_function(config.loss)
+    inputs = data.inputs.expand(config.seeds, *data.inputs.shape)
+
+    def losses(network: nn.Module) -> Tensor:
+        logits = network(inputs.to(next(network.parameters()).dtype)).float()
+        return loss(logits, data.labels).sum() * (config.loss_scale / config.batch_size)
+
+    if config.arch not in RECURRENT:
+        keep_counts(measured, measure(half, lambda: losses(half), replicated=True, rescaled=False))
+    wide, narrow = (gradient_entries(m, losses, replicated=True) for m in (model, half))
+    return underflow(wide, narrow, replicated=True)
+
+
+def _recurrent_facts(
+    model: nn.Module, config: NetworkConfig, phi: Activation
+) -> dict[str, float | None]:
+    """Spectral radius, and of a plain cell Pascanu's bound; medians over the seeds."""
+    cells = [module for module in model.modules() if isinstance(module, Cell)]
+    if not cells:
+        return {}
+    weight, gates = cells[0].weight, cells[0].gates
+    facts: dict[str, float | None] = {
+        "spectral_radius": float(spectral_radii(weight, gates).amax(1).median())
+    }
+    if config.arch == "rnn":
+        facts["rate_bound"] = float(largest_singular_values(weight).median()) * phi.max_slope
+    return facts
 
 
 def measure_replicas(model: nn.Sequential, data: Batch, config: NetworkConfig) -> Measurement:
@@ -191,12 +244,17 @@ def measure_replicas(model: nn.Sequential, data: Batch, config: NetworkConfig) -
     loss = loss_function(config.loss)
     inputs = data.inputs.expand(config.seeds, *data.inputs.shape)
 
-    def losses() -> Tensor:
-        each = loss(model(inputs), data.labels)
+    def of_logits(logits: Tensor) -> Tensor:
+        each = loss(logits, data.labels)
         return each.view(config.seeds, -1).sum(1) * config.loss_scale
 
+    def losses() -> Tensor:
+        return of_logits(model(inputs))
+
+    if config.arch in RECURRENT:
+        return measure_steps(model, inputs, of_logits)
     plain = measure(model, losses, replicated=True)
-    if config.norm != "none" or not left_range(plain):
+    if config.norm != "none" or config.arch != "mlp" or not left_range(plain):
         return plain
     phi = network_activation(config)
     scaled = measure_scaled(model, inputs, data.labels, phi, config.loss, config.loss_scale)
@@ -211,6 +269,16 @@ def left_range(measured: Measurement) -> bool:
     tiny = torch.finfo(measured.loss.dtype).tiny ** 0.75
     faded = q["activation_variance"] + q["activation_mean"].square() < tiny**2
     return bool(measured.values.isinf().any() | (lost | (faded & (q["dead_fraction"] < 1))).any())
+
+
+def with_underflow(fields: list[dict[str, Any]], lost: Underflow | None) -> list[dict[str, Any]]:
+    """Return the fields with what half precision loses of each layer's gradient."""
+    none = [None] * len(fields)
+    weight, delta = (none, none) if lost is None else (lost.weight, lost.delta)
+    return [
+        f | {"underflow_fraction": w, "delta_underflow_fraction": d}
+        for f, w, d in zip(fields, weight, delta, strict=True)
+    ]
 
 
 def _fields(

@@ -13,12 +13,14 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.nn import functional as F  # noqa: N812
 from torch.nn.utils.parametrize import ParametrizationList, is_parametrized
 
+from gradflow.layers import ReplicatedNorm
+
 Function = Callable[[Tensor], Tensor]
 
 _NOT_ELEMENTWISE = (
     nn.MultiheadAttention, nn.Softmax, nn.Softmax2d, nn.LogSoftmax, nn.Softmin, nn.GLU,
 )  # fmt: skip
-_NOT_LAYERS = (nn.Embedding, nn.EmbeddingBag, ParametrizationList)
+_NOT_LAYERS = (nn.Embedding, nn.EmbeddingBag, ParametrizationList, ReplicatedNorm)
 
 #: Functions that activate where a model calls them itself instead of through a module.
 FUNCTIONS: frozenset[Any] = frozenset(

@@ -125,7 +125,13 @@ def configured(
 
 
 def initialize(
-    weight: Tensor, bias: Tensor | None, how: Initializer, generators: Sequence[Generator]
+    weight: Tensor,
+    bias: Tensor | None,
+    how: Initializer,
+    generators: Sequence[Generator],
+    *,
+    fan_in: int | None = None,
+    gates: int = 1,
 ) -> None:
     """Draw replicated parameters in place, replica r from generator r.
 
@@ -137,13 +143,24 @@ def initialize(
         (replicas, fan_out) or None.
     generators
         One per replica, on the CPU: the numbers are the same on every device.
+    fan_in
+        That variances are for, where it is not the weight's own.
+    gates
+        How many matrices lie under one another in the weight; each is drawn alone.
     """
     for replica, generator in enumerate(generators):
-        initialize_layer(weight[replica], None if bias is None else bias[replica], how, generator)
+        for matrix in weight[replica].chunk(gates):
+            initialize_layer(matrix, None, how, generator, fan_in)
+        if bias is not None:
+            _draw_bias(bias[replica], how, fan_in or weight.shape[2], generator)
 
 
 def initialize_layer(
-    weight: Tensor, bias: Tensor | None, how: Initializer, generator: Generator | None = None
+    weight: Tensor,
+    bias: Tensor | None,
+    how: Initializer,
+    generator: Generator | None = None,
+    fan_in: int | None = None,
 ) -> None:
     """Draw the parameters of one dense or convolutional layer in place.
 
@@ -155,13 +172,19 @@ def initialize_layer(
         (outputs,) or None.
     generator
         On the CPU; None: torch's default one.
+    fan_in
+        That variances are for, where it is not the weight's own.
     """
     field_size = weight[0, 0].numel()  # of a kernel; 1 where dense
-    fan_in, fan_out = weight.shape[1] * field_size, weight.shape[0] * field_size
+    fan_in, fan_out = fan_in or weight.shape[1] * field_size, weight.shape[0] * field_size
     _draw(weight, how.distribution, math.sqrt(how.variance(fan_in, fan_out)), generator)
     if bias is not None:
-        _draw(bias, how.bias_distribution, math.sqrt(how.bias_variance(fan_in)), generator)
-        bias += how.bias_mean
+        _draw_bias(bias, how, fan_in, generator)
+
+
+def _draw_bias(bias: Tensor, how: Initializer, fan_in: int, generator: Generator | None) -> None:
+    _draw(bias, how.bias_distribution, math.sqrt(how.bias_variance(fan_in)), generator)
+    bias += how.bias_mean
 
 
 def _draw(tensor: Tensor, distribution: str, std: float, generator: Generator | None) -> None:

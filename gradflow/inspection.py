@@ -15,6 +15,7 @@ from gradflow import notes as say
 from gradflow.conversion import converted
 from gradflow.errors import GradflowError
 from gradflow.failures import failure, out_of_memory
+from gradflow.precision import HALF, Entries, Underflow, gradient_entries, underflow
 from gradflow.preserving import (
     is_compiled,
     is_lazy_module,
@@ -84,9 +85,14 @@ class Task:
         """Return whether the loss is a mean over them."""
         return getattr(self.loss, "reduction", "mean") != "sum"
 
-    def widened(self) -> Task:
-        """Return the same with every real number in float64."""
-        return replace(self, inputs=mapped(_double, self.inputs), targets=_double(self.targets))
+    def widened(self, dtype: torch.dtype = torch.float64) -> Task:
+        """Return the same with every real number in `dtype`."""
+
+        def wide(value: Any) -> Any:
+            floating = isinstance(value, Tensor) and value.is_floating_point()
+            return value.to(dtype) if floating else value
+
+        return replace(self, inputs=mapped(wide, self.inputs), targets=wide(self.targets))
 
 
 @dataclass(frozen=True)
@@ -101,6 +107,8 @@ class Inspection:
         In the batch.
     averaged
         Whether the loss is a mean over them.
+    underflow
+        Of a model in half precision: what that loses.
     notes
         What a user should know of how it was measured.
     """
@@ -108,6 +116,7 @@ class Inspection:
     measurement: Measurement
     examples: int
     averaged: bool
+    underflow: Underflow | None = None
     notes: tuple[Finding, ...] = ()
 
 
@@ -131,7 +140,8 @@ def measure_module(model: nn.Module, task: Task) -> Inspection:
     notes += say.shared(_shared_rows(model, plain))
     found, recovered = _recovered(model, task, plain)
     notes += say.widened(recovered)
-    return Inspection(found, task.examples(), task.averaged(), tuple(notes))
+    lost = _lost_in_half(model, task, plain)
+    return Inspection(found, task.examples(), task.averaged(), lost, tuple(notes))
 
 
 def measured(model: nn.Module, task: Task, *, rescaled: bool = True) -> Measurement:
@@ -230,11 +240,6 @@ def copied(inputs: Any) -> Any:
     return mapped(copy_of, inputs)
 
 
-def _double(value: Any) -> Any:
-    floating = isinstance(value, Tensor) and value.is_floating_point()
-    return value.double() if floating else value
-
-
 def _materialized(model: nn.Module, task: Task) -> nn.Module:
     """A copy of a lazy module that a first pass has given its shapes."""
     model = copy.deepcopy(model)
@@ -286,6 +291,26 @@ def _recovered(
         return plain, ()
     keep_counts(wide, plain)
     return wide, recovered
+
+
+def _lost_in_half(model: nn.Module, task: Task, plain: Measurement) -> Underflow | None:
+    """Compare a half-precision model's gradients with a float32 copy's, entry by entry."""
+    if not {p.dtype for p in model.parameters()} & set(HALF.values()):
+        return None
+    try:
+        single = copy.deepcopy(model).float()
+        runs = (model, task), (single, task.widened(torch.float32))
+        half, wide = (_entries(*run) for run in runs)
+    except Exception:  # a foreign model may insist on its own dtype
+        return None
+    if not len(half) == len(wide) == len(plain.names):
+        return None
+    return underflow(wide, half, replicated=False)
+
+
+def _entries(model: nn.Module, task: Task) -> list[Entries]:
+    with preserved(model), uncompiled(model), torch.inference_mode(False):
+        return gradient_entries(model, task.run, replicated=False)
 
 
 def _wide(model: nn.Module, task: Task) -> Measurement | None:

@@ -1,120 +1,218 @@
-"""Layers of the article's network, the same functions as torch's, made fast on a CPU.
-
-Each differs from the torch layer that it stands for, and inherits from, in cost alone. On other
-devices, which have fused kernels, it is that layer.
-"""
+"""The layers that built-in networks are made of; every one carries a leading axis of replicas."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-_SELU_FLOOR = -1.7580993408473766  # −λα, what SELU tends to and a dropped unit is set to
-
-# ½(1 + tanh u) = σ(2u); GELU's 2u is _LINEAR·x + _CUBIC·x³ (Hendrycks & Gimpel 2016).
-_LINEAR = 2 * math.sqrt(2 / math.pi)
-_CUBIC = 0.044715 * _LINEAR
-_CHUNK = 400_000  # entries: a few arrays of that many stay in the cache from one step to the next
+from gradflow.errors import GradflowError
 
 
-class ChannelsLastFlatten(nn.Module):
-    """Flattens (N, C, H, W) in the order H, W, C: without a copy, since memory has that order."""
+class ReplicatedLinear(nn.Module):
+    """`replicas` independent dense layers, applied at once.
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return (N, H·W·C)."""
-        return x.permute(0, 2, 3, 1).flatten(1)
-
-
-class TanhGELU(nn.GELU):
-    """GELU in its tanh form: half of torch's own time, forward and backward together.
-
-    tanh is the expensive part, here by way of the sigmoid (vectorised further in torch). The
-    slope falls out along the way, chunk by chunk in the cache, and is kept instead of the input.
+    Attributes
+    ----------
+    weight
+        (replicas, fan_out, fan_in).
+    bias
+        (replicas, fan_out).
     """
 
-    def __init__(self) -> None:
-        super().__init__(approximate="tanh")
+    def __init__(self, replicas: int, fan_in: int, fan_out: int, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(replicas, fan_out, fan_in, dtype=dtype))
+        self.bias = nn.Parameter(torch.empty(replicas, fan_out, dtype=dtype))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return x·σ(2u)."""
-        if x.device.type != "cpu" or not (torch.is_grad_enabled() and x.requires_grad):
-            return F.gelu(x, approximate="tanh")
-        y: Tensor = _TanhGELU.apply(x)  # type: ignore[no-untyped-call]
-        return y
+    def forward(self, inputs: Tensor, bias: Tensor | None = None) -> Tensor:
+        """(replicas, …, fan_in) -> (replicas, …, fan_out); `bias` replaces its own."""
+        bias = self.bias.unsqueeze(1) if bias is None else bias
+        if inputs.dim() == 3:
+            return torch.baddbmm(bias, inputs, self.weight.mT)
+        outputs = torch.baddbmm(bias, inputs.flatten(1, -2), self.weight.mT)
+        return outputs.view(*inputs.shape[:-1], -1)
 
-
-class _TanhGELU(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        y, slope = torch.empty_like(x), torch.empty_like(x)
-        rows = max(1, _CHUNK * len(x) // max(1, x.numel()))
-        for parts in zip(*(torch.split(t, rows) for t in (x, y, slope)), strict=True):
-            _gelu_and_slope(*parts)
-        ctx.save_for_backward(slope)
-        return y
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        (slope,) = ctx.saved_tensors
-        product: Tensor = gradient * slope
-        return product
+    def extra_repr(self) -> str:
+        """Return the sizes, for `print`."""
+        replicas, fan_out, fan_in = self.weight.shape
+        return f"replicas={replicas}, in_features={fan_in}, out_features={fan_out}"
 
 
-def _gelu_and_slope(x: Tensor, y: Tensor, slope: Tensor) -> None:
-    """Write y = x·σ(v), v = 2u, and its slope σ + x·v′·σ(1 − σ)."""
-    x = x.float() if x.dtype in {torch.bfloat16, torch.float16} else x
-    cube = (x * x).mul_(x).mul_(_CUBIC)
-    v = torch.add(cube, x, alpha=_LINEAR)
-    d = cube.mul_(2).add_(v)  # x·v′ = _LINEAR·x + 3·_CUBIC·x³
-    sigmoid = v.sigmoid_()
-    d.addcmul_(d, sigmoid, value=-1).mul_(sigmoid)
-    slope.copy_(d.add_(sigmoid))
-    y.copy_(sigmoid.mul_(x))
+class ReplicatedConv(nn.Module):
+    """`replicas` independent 3 × 3 convolutions, zero-padded.
 
-
-class Dropout(nn.Dropout):
-    """Dropout whose masks on a CPU come from random bytes: a tenth of ``bernoulli_``'s time."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return x with a share p of its entries set to 0, the others divided by 1 − p."""
-        if not _cheap(self, x):
-            return F.dropout(x, self.p, self.training)
-        return x * _kept(x, self.p).div_(1 - self.p)
-
-
-class AlphaDropout(nn.AlphaDropout):
-    """Alpha dropout (Klambauer et al. 2017, arXiv:1706.02515) with the masks of `Dropout`."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return a·(x where kept, −λα elsewhere) + b, of mean 0 and variance 1 where x is."""
-        if not _cheap(self, x):
-            return F.alpha_dropout(x, self.p, self.training)
-        q, floor = 1 - self.p, _SELU_FLOOR
-        a = (q + floor**2 * q * (1 - q)) ** -0.5
-        b = -a * (1 - q) * floor
-        kept = _kept(x, self.p)
-        rest = kept.mul(-a * floor).add_(a * floor + b)  # b where kept, a·floor + b elsewhere
-        return torch.addcmul(rest, x, kept.mul_(a))
-
-
-def _cheap(dropout: nn.Dropout | nn.AlphaDropout, x: Tensor) -> bool:
-    """Whether `_kept` is the faster way: other devices have a fused kernel."""
-    return dropout.training and 0 < dropout.p < 1 and x.device.type == "cpu"
-
-
-def _kept(x: Tensor, p: float) -> Tensor:
-    """Return a mask like `x` that is 1 with probability 1 − p (to 2⁻³²), else 0.
-
-    One random byte per entry where 256·p is a whole number, four elsewhere.
+    Attributes
+    ----------
+    weight
+        (replicas, channels out, channels in, 3, 3).
+    bias
+        (replicas, channels out).
     """
-    whole = (256 * p).is_integer()
-    size, threshold = (1, int(256 * p)) if whole else (4, min(round(2**32 * p), 2**32 - 1) - 2**31)
-    words = torch.empty(math.ceil(x.numel() * size / 8), dtype=torch.int64)
-    numbers = words.random_(-(2**63), None).view(torch.uint8 if whole else torch.int32)
-    ones = numbers[: x.numel()].ge_(threshold)  # in place: making booleans takes ten times as long
-    return ones.view(x.shape).to(x.dtype)
+
+    def __init__(
+        self, replicas: int, channels: int, fan_out: int, dtype: torch.dtype, stride: int = 1
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(replicas, fan_out, channels, 3, 3, dtype=dtype))
+        self.bias = nn.Parameter(torch.empty(replicas, fan_out, dtype=dtype))
+        self.stride = stride
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(replicas, batch, channels, height, width), the same with other channels."""
+        replicas = len(inputs)
+        packed = inputs.transpose(0, 1).flatten(1, 2)
+        outputs = F.conv2d(
+            packed, self.weight.flatten(0, 1), self.bias.flatten(), self.stride, 1, groups=replicas
+        )
+        batch, channels, *sides = outputs.shape
+        return outputs.view(batch, replicas, channels // replicas, *sides).transpose(0, 1)
+
+
+class ReplicatedNorm(nn.Module):
+    """Normalisation of (replicas, batch, …) values, with its scale and shift.
+
+    ``batch`` over the examples and positions of a unit (Ioffe & Szegedy 2015), ``layer`` over the
+    units (Ba et al. 2016), ``rms`` over the units without centring (Zhang & Sennrich 2019). Units
+    lie along the last axis, or are the channels of images, which ``layer`` and ``rms`` normalise
+    with all their positions.
+    """
+
+    def __init__(
+        self, kind: str, replicas: int, units: int, dtype: torch.dtype, dims: int = 3
+    ) -> None:
+        super().__init__()
+        self.kind = kind
+        image = dims == 5
+        channel = 2 if image else dims - 1
+        inner = (2, 3, 4) if image else (channel,)
+        outer = tuple(axis for axis in range(1, dims) if axis != channel)
+        self.axes = outer if kind == "batch" else inner
+        shape = [replicas] + [units if axis == channel else 1 for axis in range(1, dims)]
+        self.scale = nn.Parameter(torch.ones(shape, dtype=dtype))
+        self.shift = nn.Parameter(torch.zeros(shape, dtype=dtype))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the normalised inputs, of the same shape."""
+        if self.kind != "rms":
+            inputs = inputs - inputs.mean(self.axes, keepdim=True)
+        normal = inputs * torch.rsqrt(inputs.square().mean(self.axes, keepdim=True) + 1e-5)
+        return torch.addcmul(self.shift, normal, self.scale)
+
+    def extra_repr(self) -> str:
+        """Return the kind, for `print`."""
+        return self.kind
+
+
+class Block(nn.Module):
+    """One hidden layer: φ(norm(Wa + b)), and a added to it where `residual`.
+
+    With `post` the normalisation comes last: norm(φ(Wa + b)), or norm(a + φ(Wa + b)).
+    """
+
+    def __init__(
+        self,
+        linear: nn.Module,
+        norm: nn.Module | None,
+        activation: nn.Module,
+        residual: bool,
+        post: bool = False,
+    ) -> None:
+        super().__init__()
+        self.linear, self.norm, self.activation = linear, norm, activation
+        self.residual, self.post = residual, post
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(replicas, batch, fan_in) -> (replicas, batch, width)."""
+        pre_activation = self.linear(inputs)
+        if self.norm is not None and not self.post:
+            pre_activation = self.norm(pre_activation)
+        output: Tensor = self.activation(pre_activation)
+        output = inputs + output if self.residual else output
+        if self.norm is not None and self.post:
+            output = self.norm(output)
+        return output
+
+
+class Residual(nn.Module):
+    """x + body(norm(x)), or norm(x + body(x)) with `post` (Xiong et al. 2020)."""
+
+    def __init__(self, body: nn.Module, norm: nn.Module | None, post: bool) -> None:
+        super().__init__()
+        self.body, self.norm, self.post = body, norm, post
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return outputs of the inputs' shape."""
+        before = inputs if self.norm is None or self.post else self.norm(inputs)
+        outputs: Tensor = inputs + self.body(before)
+        return outputs if self.norm is None or not self.post else self.norm(outputs)
+
+
+class Attention(nn.Module):
+    """Self-attention of every token to all (Vaswani et al. 2017), without a mask."""
+
+    def __init__(self, replicas: int, width: int, heads: int, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query, self.key, self.value, self.output = (
+            ReplicatedLinear(replicas, width, width, dtype) for _ in range(4)
+        )
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(replicas, batch, tokens, width), the same."""
+        parts = (self.query(inputs), self.key(inputs), self.value(inputs))
+        q, k, v = (p.unflatten(-1, (self.heads, -1)).transpose(-3, -2) for p in parts)
+        scores = torch.softmax(q @ k.mT / math.sqrt(q.shape[-1]), -1)
+        mixed: Tensor = self.output((scores @ v).transpose(-3, -2).flatten(-2))
+        return mixed
+
+
+class Split(nn.Module):
+    """(replicas, batch, features) -> (replicas, batch, parts, size), padded with zeros."""
+
+    def __init__(self, parts: int, size: int) -> None:
+        super().__init__()
+        self.parts, self.size = parts, size
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return time steps or tokens."""
+        missing = self.parts * self.size - inputs.shape[-1]
+        padded = F.pad(inputs, (0, missing))
+        return padded.reshape(*inputs.shape[:-1], self.parts, self.size)
+
+
+class Image(nn.Module):
+    """(replicas, batch, features) -> (replicas, batch, channels, side, side)."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.channels, self.side = image_shape(features)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return images."""
+        return inputs.reshape(*inputs.shape[:-1], self.channels, self.side, self.side)
+
+
+class Pool(nn.Module):
+    """The mean over positions: of (replicas, batch, channels, height, width), or of tokens."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(replicas, batch, units)."""
+        return inputs.mean((3, 4)) if inputs.dim() == 5 else inputs.mean(2)
+
+
+def image_shape(features: int) -> tuple[int, int]:
+    """Return channels and side of square images of so many numbers.
+
+    Raises
+    ------
+    GradflowError
+        If there are no such images of one or three channels.
+    """
+    for channels in (1, 3):
+        side = math.isqrt(features // channels)
+        if channels * side * side == features:
+            return channels, side
+    raise GradflowError(f"--arch cnn needs square images; {features} numbers are none")

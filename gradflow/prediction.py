@@ -56,7 +56,11 @@ def predict_deltas(
     classes
         Units of the output layer.
     """
-    if config.norm != "none" or config.residual or config.bias_mean or config.arch != "mlp":
+    if config.norm != "none" or config.residual or config.bias_mean:
+        return None
+    if config.arch == "rnn":
+        return _predict_steps(config, phi, float(np.mean(inputs**2)), inputs.shape[1], classes)
+    if config.arch != "mlp":
         return None
     mean_squares = np.mean(inputs**2, axis=1)
     variances, biases = _layer_variances(config, inputs.shape[1], classes)
@@ -75,6 +79,37 @@ def predict_deltas(
     log10_rms = 0.5 * _log10_mean([2 * one for one in each])
     low, high = np.quantile(drawn, [0.05, 0.95], axis=0) - np.median(drawn, axis=0)
     return DeltaPrediction(log10_rms, log10_rms + low, log10_rms + high)
+
+
+def _predict_steps(
+    config: NetworkConfig, phi: Activation, mean_square: float, features: int, classes: int
+) -> DeltaPrediction | None:
+    """Predict ∂C/∂h at every step of a plain recurrent network, as if each had weights of its own.
+
+    From E[h′_t²] = σ_w² E[φ′(z_{t+1})²] E[h′_{t+1}²]: χ of a deep network whose layers are the
+    steps (Poole et al. 2016; for recurrent ones Chen et al. 2018). A recurrent matrix of spectral
+    radius ρ has σ_w = ρ (circular law; exact for orthogonal ones).
+    """
+    how = configured(config.init, config.gain, config.weight_variance, config.bias_variance)
+    size = math.ceil(features / config.depth)
+    recurrent = how.variance(config.width, config.width) * config.width
+    driven = recurrent / config.width * size * mean_square
+    biases = 2 * how.bias_variance(config.width)
+    if config.spectral_radius is not None:
+        recurrent = config.spectral_radius**2
+    output = how.variance(config.width, classes) * config.width
+    variances = [*[recurrent] * config.depth, output]
+    all_biases = [*[biases + driven] * config.depth, how.bias_variance(config.width)]
+    widths = [config.width] * config.depth + [classes]
+    try:
+        prediction = predict(phi, variances, all_biases, biases + driven, widths)
+    except GradflowError:  # beyond the range that the integrals cover
+        return None
+    last = _output_delta(config.loss, float(prediction.q[-1]), classes) * config.loss_scale
+    log10 = prediction.gradient_log10 + math.log10(last)
+    following = np.array(variances[1:])
+    log10[:-1] -= 0.5 * np.log10(prediction.chi[:-1] / following)  # of h_t, not of its argument
+    return DeltaPrediction(log10, log10, log10) if np.isfinite(log10).all() else None
 
 
 def _layer_variances(

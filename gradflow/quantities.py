@@ -104,20 +104,34 @@ def measurement(
         _quantities(record, *pair, replicated)
         for record, pair in zip(records, gradients, strict=True)
     ]
-    replicas = max((v.numel() for q in quantities for v in q.values() if v is not None), default=1)
-    return Measurement(
+    replicas = next((v.numel() for q in quantities for v in q.values() if v is not None), 1)
+    return assembled(
         names=[record.name for record in records],
         kinds=[record.kind for record in records],
         weight_sizes=[
             sum(w.numel() for w in matrices(record.module)) // (replicas if replicated else 1)
             for record in records
         ],
-        loss=loss.detach(),
-        values=torch.stack([_stacked(q, replicas, loss.device) for q in quantities]),
-        measured=[frozenset(k for k, v in q.items() if v is not None) for q in quantities],
+        loss=loss,
+        quantities=quantities,
         dtypes=[record.dtype or loss.dtype for record in records],
         trainable=[any(w.requires_grad for w in matrices(r.module)) for r in records],
     )
+
+
+def assembled(
+    *, names: list[str], kinds: list[str], weight_sizes: list[int], loss: Tensor,
+    quantities: Sequence[dict[str, Tensor | None]], dtypes: list[torch.dtype],
+    trainable: list[bool],
+) -> Measurement:  # fmt: skip
+    """Return the measurement of layers whose quantities, (replicas,) each, are known by name."""
+    replicas = next((v.numel() for q in quantities for v in q.values() if v is not None), 1)
+    return Measurement(
+        names, kinds, weight_sizes, loss.detach(),
+        values=torch.stack([_stacked(q, replicas, loss.device) for q in quantities]),
+        measured=[frozenset(k for k, v in q.items() if v is not None) for q in quantities],
+        dtypes=dtypes, trainable=trainable,
+    )  # fmt: skip
 
 
 def together(tensors: Sequence[Tensor], replicated: bool) -> Tensor | None:

@@ -123,7 +123,7 @@ class Recorder:
 
             def on_gradient(gradient: Tensor) -> None:
                 record.delta = tensor_stats(self.lift(gradient))
-                record.delta_exponent = record.weight_exponent = self._current(gradient)
+                record.delta_exponent = record.weight_exponent = self.current(gradient)
 
             _on_gradient(output, on_gradient)
 
@@ -176,14 +176,15 @@ class Recorder:
 
         def rescale(gradient: Tensor) -> Tensor:
             scaled, exponent = normalized(self.lift(gradient))
-            self.exponent = self._current(gradient) + exponent
+            self.exponent = self.current(gradient) + exponent
             if record is not None:  # its weights see the rescaled gradient
                 record.weight_exponent = self.exponent
             return scaled if self.replicated else scaled.squeeze(0)
 
         _on_gradient(output, rescale)
 
-    def _current(self, like: Tensor) -> Tensor:
+    def current(self, like: Tensor) -> Tensor:
+        """Return the exponent of gradients at the current point of the backward pass."""
         if self.exponent is None:
             replicas = like.shape[0] if self.replicated else 1
             self.exponent = torch.zeros(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from gradflow.activations import activation
 from gradflow.checks import decades
-from gradflow.configs import ClipConfig, NetworkConfig
+from gradflow.configs import RECURRENT, ClipConfig, NetworkConfig
 from gradflow.meanfield import critical_weight_variance
 from gradflow.results.diagnosis import DiagnosisResult, RemedyRow
 
@@ -55,8 +55,27 @@ def _with(**fields: str | bool | float) -> Change:
     return lambda c: dataclasses.replace(c, **fields)  # type: ignore[arg-type]
 
 
+def _layered(change: Change) -> Change:
+    """A change of networks whose layers are not time steps."""
+    return lambda c: None if c.arch in RECURRENT else change(c)
+
+
+def _in_steps(change: Change, *arches: str) -> Change:
+    return lambda c: change(c) if c.arch in arches else None
+
+
+def _residual(config: NetworkConfig) -> NetworkConfig | None:
+    if config.arch not in ("mlp", "cnn"):  # the others have their own, or can have none
+        return None
+    return dataclasses.replace(config, residual=True)
+
+
 def _other_activation(name: str) -> Change:
-    return lambda c: dataclasses.replace(c, act=name, alpha=None)
+    def change(config: NetworkConfig) -> NetworkConfig | None:
+        gated = config.arch in ("lstm", "gru")  # which have no other
+        return None if gated else dataclasses.replace(config, act=name, alpha=None)
+
+    return change
 
 
 def _unbiased(config: NetworkConfig) -> NetworkConfig:
@@ -77,10 +96,20 @@ REMEDIES: dict[str, Remedy] = {
     "biases at 0": Remedy(_unbiased, "nn.init.zeros_(b)"),
     "ReLU": Remedy(_other_activation("relu"), "nn.ReLU()"),
     "Leaky ReLU": Remedy(_other_activation("leaky-relu"), "nn.LeakyReLU(0.2)"),
-    "LayerNorm": Remedy(_with(norm="layer"), "nn.LayerNorm({width}) before the activation"),
-    "BatchNorm": Remedy(_with(norm="batch"), "nn.BatchNorm1d({width}) before the activation"),
-    "RMSNorm": Remedy(_with(norm="rms"), "nn.RMSNorm({width}) before the activation"),
-    "residual": Remedy(_with(residual=True), "x = x + block(x)"),
+    "LayerNorm": Remedy(
+        _layered(_with(norm="layer")), "nn.LayerNorm({width}) before the activation"
+    ),
+    "BatchNorm": Remedy(
+        _layered(_with(norm="batch")), "nn.BatchNorm1d({width}) before the activation"
+    ),
+    "RMSNorm": Remedy(_layered(_with(norm="rms")), "nn.RMSNorm({width}) before the activation"),
+    "residual": Remedy(_residual, "x = x + block(x)"),
+    "spectral radius 1": Remedy(
+        _in_steps(_with(spectral_radius=1.0, init="orthogonal"), *RECURRENT),
+        "nn.init.orthogonal_(rnn.weight_hh_l0)  # each gate's block",
+    ),
+    "LSTM": Remedy(_in_steps(_with(arch="lstm"), "rnn"), "nn.LSTM(features, {width})"),
+    "GRU": Remedy(_in_steps(_with(arch="gru"), "rnn"), "nn.GRU(features, {width})"),
 }
 
 

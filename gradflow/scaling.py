@@ -17,7 +17,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from gradflow.activations import Activation
 from gradflow.datasets import loss_function
-from gradflow.networks import Block, ReplicatedLinear
+from gradflow.layers import Block, ReplicatedLinear
 from gradflow.quantities import Measurement, measurement
 from gradflow.recorder import Recorder
 from gradflow.stats import TensorStats, example_spread, tensor_stats

@@ -78,7 +78,7 @@ class Task:
 
 def _described(network: NetworkConfig, config: ClipConfig) -> Problem:
     """The network of the options, on the batches that `diagnose` measures it with."""
-    _refuse(config, "mlp", "sequence_length", "spectral_radius")
+    _refuse(config, "mlp", "sequence_length")
     device, dtype = select(network.device), dtype_of(network.dtype)
     own = [dataclasses.replace(network, seed=s, seeds=1) for s in seeds_of(network)]
     first = [batch(one, dtype, device) for one in own]
@@ -125,14 +125,14 @@ def _adding(network: NetworkConfig, config: ClipConfig) -> Problem:
     def squared(outputs: Tensor, targets: Tensor) -> Tensor:
         return (outputs.squeeze(1) - targets).square()
 
-    return Problem(_recurrent(network, config, 2, 1, 1), draw, squared, 1 / 6, 300)
+    return Problem(_recurrent(network, 2, 1, 1), draw, squared, 1 / 6, 300)
 
 
 def _copy(network: NetworkConfig, config: ClipConfig) -> Problem:
     length = _length(config, 20, at_least=2 * sequences.REMEMBERED + 1)
     draw = _per_seed(network, lambda rng: sequences.copying(rng, network.batch_size, length))
     symbols, readings = sequences.SYMBOLS, sequences.REMEMBERED
-    model = _recurrent(network, config, symbols + 2, symbols, readings)
+    model = _recurrent(network, symbols + 2, symbols, readings)
     return Problem(model, draw, _cross_entropy, float(np.log(symbols)), 300)
 
 
@@ -145,7 +145,7 @@ def _rows(network: NetworkConfig, config: ClipConfig) -> Problem:
             f"of {data.name}"
         )
     draw = _per_seed(network, lambda rng: sequences.rows(rng, network.batch_size, data))
-    model = _recurrent(network, config, data.input_shape[1], data.classes, 1)
+    model = _recurrent(network, data.input_shape[1], data.classes, 1)
     return Problem(model, draw, _cross_entropy, float(np.log(data.classes)), 300)
 
 
@@ -154,7 +154,7 @@ def _cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def _recurrent(
-    network: NetworkConfig, config: ClipConfig, features: int, outputs: int, readings: int
+    network: NetworkConfig, features: int, outputs: int, readings: int
 ) -> SequenceNetwork:
     device, dtype = select(network.device), dtype_of(network.dtype)
     if network.arch not in CELLS:
@@ -162,7 +162,7 @@ def _recurrent(
     layer = ReplicatedRecurrent(network.arch, network.seeds, features, network.width, dtype)
     model = SequenceNetwork(layer, readings, outputs, dtype)
     generators = [torch.Generator().manual_seed(seed) for seed in seeds_of(network)]
-    initialize(model, config.spectral_radius or _RADIUS, generators)
+    initialize(model, network.spectral_radius or _RADIUS, generators)
     return model.to(device)
 
 
@@ -200,7 +200,9 @@ def _refuse(config: ClipConfig, task: str, *fields: str) -> None:
             )
 
 
-_SEQUENCE = frozenset({"arch", "width", "batch_size", "lr", "seed", "seeds", "dtype", "device"})
+_SEQUENCE = frozenset(
+    {"arch", "width", "batch_size", "lr", "seed", "seeds", "dtype", "device", "spectral_radius"}
+)
 _SEQUENCE_DEFAULTS = {"arch": "rnn", "width": 32, "batch_size": 32, "lr": 0.1, "seeds": 5}
 
 #: name -> task. A new one is one entry.

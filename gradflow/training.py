@@ -2,7 +2,8 @@
 
 What makes it fast: the whole data set is one tensor on the device, indexed by a permutation;
 nothing is read back before the end of an epoch; gradients are clipped and applied by fused
-kernels. The rest is the network's layout (`gradflow.convnet`) and its layers (`gradflow.layers`).
+kernels. The rest is the network's layout (`gradflow.convnet`) and its layers
+(`gradflow.fastlayers`).
 """
 
 from __future__ import annotations

@@ -40,11 +40,11 @@ from gradflow.results.clipping import (
     ClippedLayerRow,
     ClipResult,
     DistributionRow,
-    FlowRow,
     NormsRow,
     PolicyRow,
     StepRow,
 )
+from gradflow.results.clipping import FlowRow as SequenceFlowRow
 from gradflow.results.diagnosis import DiagnosisResult, LayerRow
 from gradflow.results.theory import EdgeRow, TheoryResult, TheoryRow
 
@@ -147,7 +147,7 @@ def clipped_sequence() -> ClipResult:
         for row in plain.history
         if row.policy != "none" or row.step < 15
     ]  # fmt: skip
-    flow = tuple(FlowRow(step, -0.5 * (30 - step)) for step in range(1, 31))
+    flow = tuple(SequenceFlowRow(step, -0.5 * (30 - step)) for step in range(1, 31))
     return replace(
         plain, records=tuple(rows), history=tuple(history), flow=flow, chance=0.5, steps=20,
         task="adding",
@@ -283,7 +283,7 @@ AWKWARD: dict[str, Result] = {
     "clip empty": ClipResult(),
     "clip nothing suggested": clip_suggested(None, INF),
     "clip dead sequence": replace(
-        clipped_sequence(), flow=tuple(FlowRow(step, -INF) for step in range(1, 9))
+        clipped_sequence(), flow=tuple(SequenceFlowRow(step, -INF) for step in range(1, 9))
     ),
     "clip diverged": clipped(last=NAN),
     "clip diverged at once": clipped(steps=1, last=INF),

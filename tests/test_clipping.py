@@ -261,7 +261,7 @@ def test_vanishing_gradients_are_not_cured_and_it_says_so() -> None:
 
 
 def test_the_gradient_fades_over_the_steps_of_a_sequence() -> None:
-    result = on("adding", {"arch": "rnn", "width": 16}, spectral_radius=0.3, sequence_length=40)
+    result = on("adding", {"arch": "rnn", "width": 16, "spectral_radius": 0.3}, sequence_length=40)
     logs = [row.gradient_log10 for row in result.flow]
     assert len(logs) == 40
     # The state's Jacobian is W′diag(φ′): its spectral radius is at most 0.3 for small states.
@@ -278,7 +278,7 @@ BAD: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "arch": ({}, {"task": "adding"}, "unknown architecture of a sequence task 'mlp'"),
     "length": ({"arch": "rnn"}, {"task": "copy", "sequence_length": 10}, "at least 11"),
     "length of mlp": ({}, {"sequence_length": 10}, "does not apply to task 'mlp'"),
-    "radius of mlp": ({}, {"spectral_radius": 1.0}, "does not apply to task 'mlp'"),
+    "radius of mlp": ({"spectral_radius": 1.0}, {}, "spectral"),
     "rows": ({"arch": "rnn"}, {"task": "mnist-rows", "sequence_length": 9}, "does not apply"),
     "suggest for a policy": ({}, {"suggest": True, "policy": ("value",)}, "not --policy value"),
     "few steps": ({}, {"suggest": True, "steps": 5}, "needs at least 10 --steps"),

@@ -17,7 +17,7 @@ from gradflow.activations import ACTIVATIONS, activation
 from gradflow.benchmark.config import BenchmarkConfig
 from gradflow.convnet import article_network
 from gradflow.errors import GradflowError
-from gradflow.layers import AlphaDropout, Dropout, TanhGELU
+from gradflow.fastlayers import AlphaDropout, Dropout, TanhGELU
 from gradflow.mnist import load
 from gradflow.optimizers import OPTIMIZERS, optimizer
 from gradflow.training import (

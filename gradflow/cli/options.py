@@ -65,7 +65,9 @@ def _initializer_names() -> list[str]:
 NAMES: dict[str, Callable[[], Iterable[str]]] = {
     "activation": _activation_names,
     "init": _initializer_names,
+    "arch": lambda: ("mlp", "cnn", "resmlp", "rnn", "lstm", "gru", "transformer"),
     "norm": lambda: ("none", "batch", "layer", "rms"),
+    "norm-position": lambda: ("pre", "post"),
     "device": lambda: ("auto", "cpu", "cuda", "mps"),
     "dtype": lambda: ("float32", "float64", "float16", "bfloat16"),
     "loss": lambda: ("cross-entropy", "bce", "mse"),

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SCHEMA = 1
+#: Findings that make a network or a run unhealthy.
+FAULTS = ("broken", "dead", "vanishing", "exploding", "saturated", "diverged")
 
 R = TypeVar("R", bound="Row")
 
@@ -221,6 +223,16 @@ class Result:
 
 def _report() -> Any:
     return importlib.import_module("gradflow.report")
+
+
+def raise_for(title: str, findings: tuple[Finding, ...], codes: tuple[str, ...]) -> None:
+    """Raise an `AssertionError` with the findings whose code is in `codes`, if there are any."""
+    found = [finding for finding in findings if finding.code in codes]
+    if found:
+        lines = [
+            f"{f.code}: {f.message}" + (f"\n  → {f.advice}" if f.advice else "") for f in found
+        ]
+        raise AssertionError("\n".join([title, *lines]))
 
 
 def plain(value: Any) -> Any:

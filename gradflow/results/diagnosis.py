@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from gradflow.results.base import Result, Row, column, rows_of
+from gradflow.results.base import FAULTS, Result, Row, column, raise_for, rows_of
 
 
 @dataclass(frozen=True)
@@ -14,6 +14,9 @@ class LayerRow(Row):
 
     ``gradient_*`` are of the mean loss over the batch with respect to the layer's weight.
     δ = ∂C/∂z is each example's own. Over several seeds every value is the median.
+    ``underflow_fraction`` and ``delta_underflow_fraction``, with half precision: of the entries of
+    the weight gradient, and of the batch's δ as it is backpropagated, that are not 0 in float32,
+    the share that is 0 there.
     """
 
     index: int = column("#")
@@ -43,6 +46,8 @@ class LayerRow(Row):
     backward_nonfinite: int | None = column("non-finite δ", "d", None, default=None)
     delta_log10_rms_low: float | None = column("log₁₀ δ 5 %", ".2f", None, default=None)
     delta_log10_rms_high: float | None = column("log₁₀ δ 95 %", ".2f", None, default=None)
+    underflow_fraction: float | None = column("lost g", ".1%", 1, default=None)
+    delta_underflow_fraction: float | None = column("lost δ", ".1%", 1, default=None)
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,13 @@ class DiagnosisResult(Result):
         Factor by which δ's rms changes per layer going backwards, fitted over the hidden layers.
     rate_low, rate_high
         Its 95 % interval over seeds.
+    spectral_radius, rate_bound
+        Of a recurrent network: the spectral radius of its recurrent matrix (the largest of its
+        gates'), and σ_max·max|φ′|, above which no step back can multiply the gradient (Pascanu et
+        al. 2013, plain cells).
+    suggested_loss_scale
+        With half precision: the smallest power of two that brings 99.9 % of the entries into
+        range; None where there is none.
     hidden
         How many of the rows, from the first, are hidden layers.
     """
@@ -88,12 +100,25 @@ class DiagnosisResult(Result):
     loss: float | None = None
     hidden: int = 0
     activation: str | None = None
+    spectral_radius: float | None = None
+    rate_bound: float | None = None
+    suggested_loss_scale: float | None = None
     remedies: tuple[RemedyRow, ...] = rows_of(RemedyRow)
 
     @property
     def title(self) -> str:
         """Say the verdict and what each layer back does to the gradient."""
         return f"{self.verdict.capitalize()}: {self._flow()}"
+
+    def assert_healthy(self, *codes: str) -> None:
+        """Raise an `AssertionError` that lists the findings, if there is one of `codes`.
+
+        Parameters
+        ----------
+        codes
+            Of findings; none: every one that makes a network unhealthy.
+        """
+        raise_for(self.title, self.findings, codes or FAULTS)
 
     def _flow(self) -> str:
         if self.verdict == "broken":
@@ -108,8 +133,9 @@ class DiagnosisResult(Result):
 
     def _rate(self) -> str:
         assert self.rate is not None
+        step = "step" if self.spectral_radius is not None else "layer"
         if self.rate <= 0.995:
-            return f"each layer back keeps {100 * self.rate:.3g} % of the gradient"
+            return f"each {step} back keeps {100 * self.rate:.3g} % of the gradient"
         if self.rate >= 1.005:
-            return f"each layer back multiplies the gradient by {self.rate:.3g}"
-        return "every layer passes the gradient on unchanged"
+            return f"each {step} back multiplies the gradient by {self.rate:.3g}"
+        return f"every {step} passes the gradient on unchanged"

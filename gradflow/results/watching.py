@@ -7,10 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from gradflow.results.base import Finding, Result, Row, column, rows_of
-
-#: Findings that make a run unhealthy.
-FAULTS = ("broken", "dead", "vanishing", "exploding", "saturated", "diverged")
+from gradflow.results.base import FAULTS, Result, Row, column, raise_for, rows_of
 
 
 @dataclass(frozen=True)
@@ -130,13 +127,3 @@ class WatchResult(Result):
         """
         written: Path = importlib.import_module("gradflow.report.tensorboard").write(self, folder)
         return written
-
-
-def raise_for(title: str, findings: tuple[Finding, ...], codes: tuple[str, ...]) -> None:
-    """Raise an `AssertionError` with the findings whose code is in `codes`, if there are any."""
-    found = [finding for finding in findings if finding.code in codes]
-    if found:
-        lines = [
-            f"{f.code}: {f.message}" + (f"\n  → {f.advice}" if f.advice else "") for f in found
-        ]
-        raise AssertionError("\n".join([title, *lines]))
