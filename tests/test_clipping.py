@@ -14,8 +14,9 @@ from gradflow.clip_training import Course, Training
 from gradflow.clipping import clip
 from gradflow.configs import ClipConfig, NetworkConfig
 from gradflow.errors import GradflowError
+from gradflow.networks import ReplicatedLinear
 from gradflow.policies import POLICIES, clipping
-from gradflow.replicas import layers_of
+from gradflow.replicas import Replicas, layers_of
 from gradflow.results.clipping import ClipResult
 from gradflow.tasks import TASKS, network_for, task
 
@@ -306,3 +307,29 @@ def test_a_model_without_replicas_is_refused() -> None:
     problem = task("mlp").make(NetworkConfig(device="cpu", width=4, depth=1), ClipConfig())
     with pytest.raises(GradflowError, match="no replicas"):
         Training(problem, [clipping("none", 1)], 3, 0.1)
+
+
+# Placement
+
+
+def test_gradients_of_replicas_stay_on_their_device() -> None:
+    """On torch's meta device a tensor left on the CPU raises; norms and views must not."""
+    model = ReplicatedLinear(3, 2, 4, torch.float32).to("meta")
+    model.weight.grad, model.bias.grad = (
+        torch.empty_like(model.weight),
+        torch.empty_like(model.bias),
+    )
+    replicas = Replicas(model, 3)
+    replicas.take_gradients([0, 2])
+    assert {p.grad.device.type for p in replicas.layers[2][0] if p.grad is not None} == {"meta"}
+    assert replicas.norms().device.type == "meta"
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("arch", ["rnn", "lstm", "gru"])
+def test_a_gpu_has_the_losses_of_the_cpu(arch: str) -> None:
+    """float64, so that 1e-6 is far above the rounding of other kernels."""
+    fields = {"arch": arch, "dtype": "float64"}
+    cpu, gpu = (on("copy", {**fields, "device": device}, policy=ALL) for device in ("cpu", "cuda"))
+    assert [r.loss for r in gpu.history] == pytest.approx([r.loss for r in cpu.history], rel=1e-6)
