@@ -56,13 +56,21 @@ class Sensors:
     Parameters
     ----------
     wanted
-        Returns whether the current forward pass is to be read.
+        Returns whether the current forward pass is in the window.
+    recorded
+        Returns whether its step is recorded, so that its statistics are read too.
     window
         Batches over which a unit has to stay on its plateau to count as dead.
     """
 
-    def __init__(self, model: nn.Module, wanted: Callable[[], bool], window: int) -> None:
-        self.model, self.wanted, self.window = model, wanted, window
+    def __init__(
+        self,
+        model: nn.Module,
+        wanted: Callable[[], bool],
+        recorded: Callable[[], bool],
+        window: int,
+    ) -> None:
+        self.model, self.wanted, self.recorded, self.window = model, wanted, recorded, window
         self.layers = {n: Sensor(m) for n, m in model.named_modules() if is_layer(m)}
         self.pending: Sensor | None = None
         self.inside = False
@@ -107,7 +115,7 @@ class Sensors:
             if output is None:
                 return
             self.pending = sensor
-            if output.requires_grad:
+            if output.requires_grad and self.recorded():
                 output.register_hook(  # type: ignore[no-untyped-call]
                     lambda gradient: sensor.deltas.append(_rms(gradient))
                 )
@@ -128,7 +136,8 @@ class Sensors:
         if sensor is None or not self._reads():
             return
         values = output.detach()
-        sensor.stats.append(_moments(values))
+        if self.recorded():
+            sensor.stats.append(_moments(values))
         if key not in self._plateaus:
             self._plateaus[key] = plateaus(function, values)
         if levels := self._plateaus[key]:

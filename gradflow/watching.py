@@ -113,7 +113,9 @@ class Watch:
         self.seen, self.skipped = 0, 0
         self.snapshots: list[Snapshot] = []
         read = activations and not self.compiled
-        self.sensors = Sensors(self.model, self._in_window, window) if read else None
+        self.sensors: Sensors | None = None
+        if read:
+            self.sensors = Sensors(self.model, self._in_window, self._is_recording, window)
         self._handles: list[Any] = []
         self._before: Tensor | None = None
         self._marks: list[tuple[int, int] | None] = []
@@ -191,6 +193,9 @@ class Watch:
     def recording(self) -> bool:
         """Whether the next step is to be recorded."""
         return self.seen % self.every == 0
+
+    def _is_recording(self) -> bool:
+        return self.recording
 
     def _in_window(self) -> bool:
         to_come = -self.seen % self.every
