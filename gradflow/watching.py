@@ -22,6 +22,9 @@ from gradflow.preserving import is_compiled, original
 from gradflow.results.watching import WatchResult
 from gradflow.sensing import Sensors
 
+#: Recorded steps in which gradients are looked at for a GradScaler that watch was not told of.
+_TRIED = 3
+
 
 @dataclass
 class Snapshot:
@@ -252,7 +255,9 @@ class Watch:
                 self._listen_to_parameters()  # the loop calls parts of the model, not its forward
         elif _marks(grads) != self._marks:
             after = norms(grads)
-        elif self.scaler is None and any(g is not None for g in grads):
+        elif len(self.snapshots) < _TRIED and self.scaler is None and any(
+            g is not None for g in grads
+        ):  # fmt: skip
             last = max(i for i, g in enumerate(grads) if g is not None)
             factor = norms(grads[last : last + 1]) / before[last]
         scale = getattr(owner, "grad_scale", None)  # fused optimizers unscale inside of step()
