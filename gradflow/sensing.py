@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,33 +21,50 @@ _FAR = 1e4
 
 @dataclass
 class Sensor:
-    """One layer: what was seen of it since the last step.
+    """One layer: what was seen of it in the recorded step.
 
     Attributes
     ----------
-    stats
-        Per call, (3,): mean, rms and share of zeros of the activation after the layer.
-    deltas
-        Per call, the rms of ∂C/∂z as it is backpropagated.
-    alive
-        Per batch of the window, (units,): whether a slope was not 0.
+    sums, squares, nonzeros, deltas
+        Per call, 0-d: Σa, Σa² and the count of a ≠ 0 of the activation after the layer, and the
+        norm of ∂C/∂z as it is backpropagated.
+    entries, delta_entries
+        How many numbers those are of.
+    extents
+        Per batch of the window, (units,): how far a unit came off its plateau; 0: not at all.
     """
 
     module: nn.Module
-    stats: list[Tensor] = field(default_factory=list)
+    sums: list[Tensor] = field(default_factory=list)
+    squares: list[Tensor] = field(default_factory=list)
+    nonzeros: list[Tensor] = field(default_factory=list)
     deltas: list[Tensor] = field(default_factory=list)
-    alive: list[Tensor] = field(default_factory=list)
+    entries: int = 0
+    delta_entries: int = 0
+    extents: list[Tensor] = field(default_factory=list)
 
-    def reading(self, like: Tensor) -> Tensor:
-        """Return `SENSED` and the dead fraction, and forget the statistics."""
-        missing = torch.full((), torch.nan, dtype=like.dtype, device=like.device)
-        stats = torch.stack(self.stats).mean(0) if self.stats else missing.expand(3)
-        delta = torch.stack(self.deltas).square().mean().sqrt() if self.deltas else missing
-        dead = missing
-        if self.alive and len({a.shape for a in self.alive}) == 1:
-            dead = 1 - torch.stack(self.alive).any(0).to(like.dtype).mean()
-        self.stats, self.deltas = [], []
-        return torch.cat([stats.to(like), torch.stack([delta.to(like), dead.to(like)])])
+    def totals(self, missing: Tensor) -> list[Tensor]:
+        """Return Σa, Σa², the count and ‖∂C/∂z‖ over all calls, and forget them."""
+        parts = (self.sums, self.squares, self.nonzeros)
+        found = [_total(part, missing) for part in parts]
+        if len(self.deltas) > 1:
+            found.append(torch.stack(self.deltas).square().sum().sqrt())
+        else:
+            found.append(_total(self.deltas, missing))
+        self.sums, self.squares, self.nonzeros, self.deltas = [], [], [], []
+        return found
+
+    def counts(self) -> tuple[int, int]:
+        """Return how many numbers the totals are of, and forget them."""
+        counts = (max(self.entries, 1), max(self.delta_entries, 1))
+        self.entries = self.delta_entries = 0
+        return counts
+
+
+def _total(parts: list[Tensor], missing: Tensor) -> Tensor:
+    if len(parts) == 1:
+        return parts[0]
+    return torch.stack(parts).sum() if parts else missing
 
 
 class Sensors:
@@ -56,17 +73,26 @@ class Sensors:
     Parameters
     ----------
     wanted
-        Returns whether the current forward pass is to be read.
+        Returns whether the current forward pass is in the window.
+    recorded
+        Returns whether its step is recorded, so that its statistics are read too.
     window
         Batches over which a unit has to stay on its plateau to count as dead.
     """
 
-    def __init__(self, model: nn.Module, wanted: Callable[[], bool], window: int) -> None:
-        self.model, self.wanted, self.window = model, wanted, window
+    def __init__(
+        self,
+        model: nn.Module,
+        wanted: Callable[[], bool],
+        recorded: Callable[[], bool],
+        window: int,
+    ) -> None:
+        self.model, self.wanted, self.recorded, self.window = model, wanted, recorded, window
         self.layers = {n: Sensor(m) for n, m in model.named_modules() if is_layer(m)}
         self.pending: Sensor | None = None
         self.inside = False
-        self._plateaus: dict[Any, tuple[float, ...]] = {}
+        self._plateaus: dict[Any, Plateaus] = {}
+        self._sizes: dict[Any, Tensor] = {}
         self._mode: _Functions | None = _Functions(self)  # given up where no function is seen
 
     def attach(self) -> list[Any]:
@@ -84,8 +110,36 @@ class Sensors:
 
     def readings(self, like: Tensor) -> Tensor:
         """Return (layers, quantities): `SENSED`, then the dead fraction."""
-        rows = [sensor.reading(like) for sensor in self.layers.values()]
-        return torch.stack(rows) if rows else like.new_empty((0, len(SENSED) + 1))
+        sensors = list(self.layers.values())
+        if not sensors:
+            return like.new_empty((0, len(SENSED) + 1))
+        missing = torch.full((), torch.nan, device=like.device)
+        totals = [t.to(like.dtype) for sensor in sensors for t in sensor.totals(missing)]
+        table = torch.stack(totals).view(len(sensors), 4)
+        size, delta_size = self._counts(tuple(s.counts() for s in sensors), like).unbind(1)
+        mean, square, nonzero, delta = table.unbind(1)
+        found = [mean / size, (square / size).sqrt(), 1 - nonzero / size, delta / delta_size.sqrt()]
+        return torch.stack([*found, self._dead(sensors, like)], 1)
+
+    def _counts(self, counts: tuple[tuple[int, int], ...], like: Tensor) -> Tensor:
+        """(layers, 2): the same from step to step, so made once."""
+        if counts not in self._sizes:
+            self._sizes[counts] = torch.tensor(counts, dtype=like.dtype, device=like.device)
+        return self._sizes[counts]
+
+    def _dead(self, sensors: list[Sensor], like: Tensor) -> Tensor:
+        """(layers,): the share of units that no batch of the window took off its plateau."""
+        dead = torch.full((len(sensors),), torch.nan, dtype=like.dtype, device=like.device)
+        groups: dict[Any, list[int]] = {}
+        for place, sensor in enumerate(sensors):
+            if shapes := {e.shape for e in sensor.extents}:
+                key = (len(sensor.extents), shapes.pop(), sensor.extents[0].dtype)
+                groups.setdefault(key, []).extend([place] if not shapes else [])
+        for (batches, _, _), places in groups.items():
+            extents = torch.stack([e for place in places for e in sensors[place].extents])
+            most = extents.view(len(places), batches, -1).amax(1)
+            dead[places] = (most == 0).to(like.dtype).mean(1)
+        return dead
 
     def _start(self, *_: Any) -> None:
         self.pending, self.inside = None, False
@@ -107,9 +161,10 @@ class Sensors:
             if output is None:
                 return
             self.pending = sensor
-            if output.requires_grad:
+            if output.requires_grad and self.recorded():
+                sensor.delta_entries += output.numel()
                 output.register_hook(  # type: ignore[no-untyped-call]
-                    lambda gradient: sensor.deltas.append(_rms(gradient))
+                    lambda gradient: sensor.deltas.append(_norm(gradient))
                 )
 
         return hook
@@ -128,49 +183,60 @@ class Sensors:
         if sensor is None or not self._reads():
             return
         values = output.detach()
-        sensor.stats.append(_moments(values))
+        if self.recorded():
+            flat = values.reshape(-1)
+            wide = torch.promote_types(values.dtype, torch.float32)
+            sensor.sums.append(flat.sum(dtype=wide))
+            sensor.squares.append(torch.dot(flat, flat) if flat.dtype == wide else _square(flat))
+            sensor.nonzeros.append(torch.linalg.vector_norm(flat, 0, dtype=wide))
+            sensor.entries += flat.numel()
         if key not in self._plateaus:
             self._plateaus[key] = plateaus(function, values)
-        if levels := self._plateaus[key]:
-            sensor.alive.append(_off_plateau(values, levels, sensor.module))
-            del sensor.alive[: -self.window]
+        if self._plateaus[key].levels:
+            sensor.extents.append(_extents(values, self._plateaus[key], sensor.module))
+            del sensor.extents[: -self.window]
 
 
-def plateaus(function: Function, like: Tensor) -> tuple[float, ...]:
-    """Return the values at which an activation is flat far out: 0 for ReLU, ±1 for tanh."""
+def _square(flat: Tensor) -> Tensor:
+    square: Tensor = torch.linalg.vector_norm(flat, 2, dtype=torch.float32).square()
+    return square
+
+
+class Plateaus(NamedTuple):
+    """The values at which an activation is flat far out, and whether it is never below 0."""
+
+    levels: tuple[float, ...]
+    positive: bool
+
+
+def plateaus(function: Function, like: Tensor) -> Plateaus:
+    """Return where an activation is flat: at 0 for ReLU, at ±1 for tanh."""
     if like.device.type == "meta":  # nothing can be read there
-        return (0.0,)
+        return Plateaus((0.0,), True)
     x = torch.tensor([-_FAR, _FAR], dtype=torch.float32, device=like.device).to(like.dtype)
     ends = zip(function(x.clone()).tolist(), slope(function, x).tolist(), strict=True)
-    return tuple(value for value, rise in ends if rise == 0)
+    grid = torch.linspace(-8, 8, 1001, device=like.device).to(like.dtype)
+    lowest = float(function(grid.clone()).min())
+    return Plateaus(tuple(value for value, rise in ends if rise == 0), lowest >= 0)
 
 
-def _off_plateau(values: Tensor, levels: tuple[float, ...], layer: nn.Module) -> Tensor:
-    """(units,): whether any entry of a unit is off the plateaus."""
+def _extents(values: Tensor, flat: Plateaus, layer: nn.Module) -> Tensor:
+    """(units,): 0 for a unit all of whose entries are on a plateau, else above."""
     if values.dim() == 1:
         values = values.unsqueeze(0)
-    if "Conv" in type(layer).__name__ and values.dim() > 2:
-        values = values.movedim(1, -1)
-    off = values != levels[0]
-    for level in levels[1:]:
-        off &= values != level
-    alive: Tensor = off.flatten(0, -2).any(0)
-    return alive
+    if len(flat.levels) > 1:
+        low, high = min(flat.levels), max(flat.levels)
+        values = (values - low) * (high - values)
+    elif not (flat.positive and flat.levels[0] == 0):
+        values = (values - flat.levels[0]).abs()
+    channel = 1 if "Conv" in type(layer).__name__ and values.dim() > 2 else values.dim() - 1
+    return values.amax([axis for axis in range(values.dim()) if axis != channel])
 
 
-def _moments(values: Tensor) -> Tensor:
-    wide, count = accumulator(values.device), max(values.numel(), 1)
-    mean = values.sum(dtype=wide) / count
-    rms = torch.linalg.vector_norm(values, 2, dtype=wide) / count**0.5
-    zeros = 1 - values.count_nonzero().to(wide) / count
-    return torch.stack([mean, rms, zeros])
-
-
-def _rms(gradient: Tensor) -> Tensor:
+def _norm(gradient: Tensor) -> Tensor:
     wide = accumulator(gradient.device)
     norm: Tensor = torch.linalg.vector_norm(gradient.detach(), 2, dtype=wide)
-    rms: Tensor = norm / max(gradient.numel(), 1) ** 0.5
-    return rms
+    return norm
 
 
 class _Functions(torch.overrides.TorchFunctionMode):

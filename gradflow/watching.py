@@ -22,6 +22,9 @@ from gradflow.preserving import is_compiled, original
 from gradflow.results.watching import WatchResult
 from gradflow.sensing import Sensors
 
+#: Recorded steps in which gradients are looked at for a GradScaler that watch was not told of.
+_TRIED = 3
+
 
 @dataclass
 class Snapshot:
@@ -113,7 +116,9 @@ class Watch:
         self.seen, self.skipped = 0, 0
         self.snapshots: list[Snapshot] = []
         read = activations and not self.compiled
-        self.sensors = Sensors(self.model, self._in_window, window) if read else None
+        self.sensors: Sensors | None = None
+        if read:
+            self.sensors = Sensors(self.model, self._in_window, self._is_recording, window)
         self._handles: list[Any] = []
         self._before: Tensor | None = None
         self._marks: list[tuple[int, int] | None] = []
@@ -192,6 +197,9 @@ class Watch:
         """Whether the next step is to be recorded."""
         return self.seen % self.every == 0
 
+    def _is_recording(self) -> bool:
+        return self.recording
+
     def _in_window(self) -> bool:
         to_come = -self.seen % self.every
         return to_come < self.window
@@ -247,7 +255,9 @@ class Watch:
                 self._listen_to_parameters()  # the loop calls parts of the model, not its forward
         elif _marks(grads) != self._marks:
             after = norms(grads)
-        elif self.scaler is None and any(g is not None for g in grads):
+        elif len(self.snapshots) < _TRIED and self.scaler is None and any(
+            g is not None for g in grads
+        ):  # fmt: skip
             last = max(i for i, g in enumerate(grads) if g is not None)
             factor = norms(grads[last : last + 1]) / before[last]
         scale = getattr(owner, "grad_scale", None)  # fused optimizers unscale inside of step()

@@ -2,7 +2,7 @@
 
     python scripts/make_recurrent.py docs/images/recurrent.png
 
-200 steps of 128 units, Gaussian inputs of 8 numbers per step, the median of four networks.
+200 steps of 64 units, Gaussian inputs of 8 numbers per step, the median of four networks.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def measured(arch: str, radius: float) -> DiagnosisResult:
     """Return the diagnosis of four networks at once."""
     return diagnose(
         NetworkConfig(
-            arch=arch, depth=STEPS, width=128, batch_size=32, spectral_radius=radius, seeds=4,
+            arch=arch, depth=STEPS, width=64, batch_size=32, spectral_radius=radius, seeds=4,
             device="cpu",
         )
     )  # fmt: skip

@@ -243,6 +243,8 @@ def test_the_window_is_read_between_recorded_steps_too() -> None:
     result = w.result()
     assert [s.step for s in result.steps] == [1, 5]
     assert result.records[0].dead_fraction == pytest.approx(2 / 4)
+    # Statistics are the recorded batch's alone: at x = 1 unit 0 of four gives 1, the others 0.
+    assert result.history[-2].activation_mean == pytest.approx(1 / 4)
 
 
 def test_validation_without_gradients_is_not_read() -> None:
