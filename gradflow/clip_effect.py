@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gradflow.policies import Clipping, clip_gradients
 from gradflow.replicas import Replicas, layers_of
-from gradflow.results.clipping import FlowRow
+from gradflow.results.clipping import TimeStepRow
 from gradflow.tasks import Problem
 
 
@@ -48,7 +48,7 @@ class FirstGradient:
 
     names: tuple[str, ...]
     seeds: int
-    flow: tuple[FlowRow, ...]
+    flow: tuple[TimeStepRow, ...]
     replicas: Replicas
     model: nn.Module
 
@@ -85,12 +85,12 @@ def first_gradient(problem: Problem, seeds: int) -> FirstGradient:
     return FirstGradient(names, seeds, tuple(_flow(inputs)), replicas, problem.model)
 
 
-def _flow(inputs: Tensor) -> list[FlowRow]:
+def _flow(inputs: Tensor) -> list[TimeStepRow]:
     if inputs.grad is None:
         return []
     norms = inputs.grad.detach().cpu().double().transpose(1, 2).flatten(2).norm(dim=2)
     return [
-        FlowRow(step, float(log10))
+        TimeStepRow(step, float(log10))
         for step, log10 in enumerate(norms.log10().quantile(0.5, 0).tolist(), start=1)
     ]
 

@@ -43,10 +43,11 @@ from gradflow.results.clipping import (
     NormsRow,
     PolicyRow,
     StepRow,
+    TimeStepRow,
 )
-from gradflow.results.clipping import FlowRow as SequenceFlowRow
 from gradflow.results.diagnosis import DiagnosisResult, LayerRow
 from gradflow.results.theory import EdgeRow, TheoryResult, TheoryRow
+from gradflow.results.watching import WatchHistoryRow, WatchResult, WatchRow, WatchStepRow
 
 INF, NAN = math.inf, math.nan
 
@@ -147,7 +148,7 @@ def clipped_sequence() -> ClipResult:
         for row in plain.history
         if row.policy != "none" or row.step < 15
     ]  # fmt: skip
-    flow = tuple(SequenceFlowRow(step, -0.5 * (30 - step)) for step in range(1, 31))
+    flow = tuple(TimeStepRow(step, -0.5 * (30 - step)) for step in range(1, 31))
     return replace(
         plain, records=tuple(rows), history=tuple(history), flow=flow, chance=0.5, steps=20,
         task="adding",
@@ -232,6 +233,44 @@ def planned() -> tuple[PlanRow, ...]:
     )  # fmt: skip
 
 
+def watched(steps: int, clip: float = 0.5) -> WatchResult:
+    """Four layers over some steps, a tenth of the gradient per layer back, half of it clipped."""
+    rows = [
+        WatchRow(
+            index=i,
+            name=f"layer {i}",
+            kind="Linear",
+            gradient_log10_norm=i - 4.0,
+            gradient_log10_first=i - 4.0,
+            gradient_log10_last=i - 4.0,
+            update_ratio=1e-3,
+            weight_norm=1.0,
+            delta_log10_rms=i - 5.0,
+            dead_fraction=0.0,
+            zero_fraction=0.5,
+            activation_mean=0.1,
+            activation_rms=1.0,
+        )
+        for i in range(1, 5)
+    ]
+    history = [
+        WatchHistoryRow(step, i, i - 4.0, i - 4.3, 1e-3, 1.0, i - 5.0, 0.0, 0.5, 0.1, 1.0)
+        for step in range(1, steps + 1)
+        for i in range(1, 5)
+    ]
+    norms = tuple(WatchStepRow(step, 1.0, clip, True) for step in range(1, steps + 1))
+    return WatchResult(
+        records=tuple(rows),
+        history=tuple(history),
+        steps=norms,
+        rate=0.1,
+        verdict="vanishing",
+        seen=steps,
+        clip_rate=1.0,
+        clip_factor=clip,
+    )
+
+
 EXAMPLES: dict[str, Result] = {
     "plot": plot("relu"),
     "plot overlaid": plot("relu", "tanh", "gelu"),
@@ -254,6 +293,7 @@ EXAMPLES: dict[str, Result] = {
     "benchmark once": trained(1),
     "benchmark flow": flowing(3, Setting(), Setting(activation="elu")),
     "benchmark flow once": flowing(1, Setting()),
+    "watch": watched(12),
     "plan": PlanResult(records=planned(), runs=4, workers=2, seconds=250.0),
     "benchmark grid": flowing(2, *(Setting(lr=10.0**-k, clip="norm 1") for k in range(8))),
 }
@@ -283,7 +323,7 @@ AWKWARD: dict[str, Result] = {
     "clip empty": ClipResult(),
     "clip nothing suggested": clip_suggested(None, INF),
     "clip dead sequence": replace(
-        clipped_sequence(), flow=tuple(SequenceFlowRow(step, -INF) for step in range(1, 9))
+        clipped_sequence(), flow=tuple(TimeStepRow(step, -INF) for step in range(1, 9))
     ),
     "clip diverged": clipped(last=NAN),
     "clip diverged at once": clipped(steps=1, last=INF),
@@ -292,6 +332,8 @@ AWKWARD: dict[str, Result] = {
     "theory empty": theorized(),
     "benchmark empty": BenchmarkResult(),
     "plan empty": PlanResult(),
+    "watch empty": watched(0),
+    "watch once": watched(1),
     "benchmark diverged": trained(3, loss=NAN),
     "benchmark diverged at once": trained(1, loss=NAN),
 }  # fmt: skip

@@ -95,7 +95,7 @@ class StepRow(Row):
 
 
 @dataclass(frozen=True)
-class FlowRow(Row):
+class TimeStepRow(Row):
     """The first raw gradient with respect to the inputs of one step of a sequence, as log₁₀."""
 
     step: int = column("step")
@@ -154,7 +154,7 @@ class ClipResult(Result):
 
     layers: tuple[ClippedLayerRow, ...] = rows_of(ClippedLayerRow)
     history: tuple[StepRow, ...] = rows_of(StepRow)
-    flow: tuple[FlowRow, ...] = rows_of(FlowRow)
+    flow: tuple[TimeStepRow, ...] = rows_of(TimeStepRow)
     norms: tuple[NormsRow, ...] = rows_of(NormsRow)
     distribution: tuple[DistributionRow, ...] = rows_of(DistributionRow)
     threshold: float = 0.5
