@@ -25,9 +25,11 @@ def norms(tensors: Sequence[Tensor | None]) -> Tensor:
     there = [t for t in tensors if t is not None]
     if not there:
         return torch.full((len(tensors),), -torch.inf, dtype=torch.float64)
-    local = [_local(t) for t in there]
-    wide = accumulator(local[0].device)
-    found = _reduced(_fused(local, wide), there)
+    wide = accumulator(there[0].device)
+    if {type(t) for t in there} <= _PLAIN and not any(t.is_sparse for t in there):
+        found = _fused(there, wide)
+    else:
+        found = _reduced(_fused([_local(t) for t in there], wide), there)
     if len(there) == len(tensors):
         return found
     places = [i for i, t in enumerate(tensors) if t is not None]
@@ -64,6 +66,10 @@ def norm(tensor: Tensor) -> Tensor:
             return found
     wide: Tensor = torch.linalg.vector_norm(tensor, 2, dtype=accumulator(tensor.device))
     return wide
+
+
+#: Neither shards nor anybody's subclass.
+_PLAIN = {Tensor, torch.nn.Parameter}
 
 
 def _local(tensor: Tensor) -> Tensor:
