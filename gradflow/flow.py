@@ -20,10 +20,40 @@ from gradflow.recorder import SATURATION
 from gradflow.stats import accumulator
 from gradflow.training import autocast
 
+_AT_ONCE = 100  # images: slopes take several times the memory of activations
 STEPS = 20  # recorded in every epoch, evenly spread over it
 _MEANS = ("gradient_norm", "update_ratio")
 _LOOKS = ("activation_mean", "activation_variance", "dead_fraction", "saturated_fraction")
 _KINDS = {nn.Conv2d: "conv", nn.Linear: "dense"}
+
+
+class Look:
+    """What is seen of a layer's activation over some batches; a forward pre-hook of it."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        self.layer = layer
+        self.entries = 0
+        self.sums: list[Tensor] = []  # of a, a² and saturated entries, by batch
+        self.dead: list[Tensor] = []  # (units,), by batch
+
+    def __call__(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        """Take the activation's input."""
+        (x,) = inputs
+        slopes = slope(module.forward, x).abs()
+        values = module.forward(x.detach().clone())  # the module may work in place
+        wide = accumulator(x.device)
+        saturated = (slopes < SATURATION * max_slope(module.forward, slopes)).sum()
+        values = values.to(wide)
+        self.sums.append(torch.stack([values.sum(), values.square().sum(), saturated.to(wide)]))
+        self.dead.append(dead_units(slopes.unsqueeze(0), self.layer)[0])
+        self.entries += values.numel()
+
+    def statistics(self) -> Tensor:
+        """Return mean, variance, dead and saturated fraction, (4,), on the device."""
+        mean, square, saturated = torch.stack(self.sums).sum(0) / self.entries
+        dead = torch.stack(self.dead).all(0).to(mean.dtype).mean()
+        unbiased = self.entries / max(self.entries - 1, 1)
+        return torch.stack([mean, (square - mean.square()) * unbiased, dead, saturated])
 
 
 class FlowRecorder:
@@ -76,9 +106,15 @@ class FlowRecorder:
         """
         means = self._sums / len(self._chosen)
         with _looking(self.model) as seen, torch.no_grad(), autocast(precision, images.device):
-            self.model(images)
+            for some in torch.split(images, _AT_ONCE):
+                self.model(some)
         nothing = torch.full((len(_LOOKS),), torch.nan, dtype=means.dtype, device=means.device)
-        looks = torch.stack([seen.get(index, nothing) for index in range(len(self.weights))])
+        looks = torch.stack(
+            [
+                seen[index].statistics() if index in seen else nothing
+                for index in range(len(self.weights))
+            ]
+        )
         table = torch.cat([means.T, looks], dim=1).tolist()  # the one sync
         return [
             {"index": index + 1, "name": name, **dict(zip(_MEANS, row[:2], strict=True))}
@@ -99,15 +135,16 @@ def layer_names(model: nn.Module) -> list[str]:
 
 
 @contextlib.contextmanager
-def _looking(model: nn.Module) -> Iterator[dict[int, Tensor]]:
-    """Give what will be seen of each layer's activation: a (4,) tensor by the layer's number."""
-    seen: dict[int, Tensor] = {}
+def _looking(model: nn.Module) -> Iterator[dict[int, Look]]:
+    """Give what will be seen of each layer's activation, by the layer's number."""
+    seen: dict[int, Look] = {}
     number, layer, handles = -1, model, []
     for module in model.modules():
         if isinstance(module, tuple(_KINDS)):
             number, layer = number + 1, module
         elif is_activation(module) and number >= 0:
-            handles.append(module.register_forward_pre_hook(_look(seen, number, layer)))
+            seen[number] = Look(layer)
+            handles.append(module.register_forward_pre_hook(seen[number]))
     training = model.training
     model.eval()
     try:
@@ -116,18 +153,3 @@ def _looking(model: nn.Module) -> Iterator[dict[int, Tensor]]:
         model.train(training)
         for handle in handles:
             handle.remove()
-
-
-def _look(seen: dict[int, Tensor], number: int, layer: nn.Module) -> Any:
-    def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        (x,) = inputs
-        slopes = slope(module.forward, x).abs()
-        dead = dead_units(slopes.unsqueeze(0), layer)
-        saturated = slopes < SATURATION * max_slope(module.forward, slopes)
-        values = module.forward(x.detach().clone())  # the module may work in place
-        wide = accumulator(x.device)
-        variance, mean = torch.var_mean(values.to(wide))
-        shares = dead.to(wide).mean(), saturated.to(wide).mean()
-        seen[number] = torch.stack([mean, variance, *shares])
-
-    return hook
