@@ -8,21 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from gradflow import runchecks
 from gradflow.elementwise import matrices
+from gradflow.ledger import SENSED, Floats
+from gradflow.norms import Numbers, as_tensor
 from gradflow.preserving import plain_name
 from gradflow.results.base import RunMeta
 from gradflow.results.watching import WatchHistoryRow, WatchResult, WatchRow, WatchStepRow
-from gradflow.sensing import SENSED
 from gradflow.summary import fit_rates
 
 if TYPE_CHECKING:
     from gradflow.watching import Snapshot, Watch
 
-Floats = NDArray[np.float64]
 #: Rounding of a fused norm: what is smaller by less than this was not clipped.
 _SAME = 1e-6
 
@@ -31,13 +30,13 @@ def summarized(watch: Watch) -> WatchResult:
     """Return the result of a watch, running or over."""
     layers = Layers(watch)
     recorded = watch.snapshots
-    table = Recorded(recorded, len(layers.names), len(watch.parameters))
+    table = Recorded(recorded, len(watch.parameters))
     history = {
         "gradient_log10_norm": _log10(layers.together(table.before)),
         "clipped_log10_norm": _log10(layers.together(table.after)),
         "update_ratio": layers.together(table.updates) / layers.together(table.weights, own=True),
         "weight_norm": layers.together(table.weights),
-        **layers.sensed(table.sensed),
+        **layers.sensed(watch),
     }
     steps = tuple(_steps(recorded, table))
     cut = [s for s in steps if s.clipped]
@@ -82,15 +81,16 @@ class Layers:
         found = np.sqrt(np.stack(squares, 1)) if squares else norms[:, :0]
         return np.where(found == 0, np.nan, found) if own else found
 
-    def sensed(self, readings: Floats) -> dict[str, Floats]:
-        """(steps, sensors, quantities) to (steps, layers) by name."""
-        columns = {}
-        for q, name in enumerate((*SENSED, "dead_fraction")):
+    def sensed(self, watch: Watch) -> dict[str, Floats]:
+        """(steps, layers) by name of what the sensors noted."""
+        steps, columns = len(watch.snapshots), {}
+        none = np.empty((steps, 0, len(SENSED)))
+        readings = none if watch.sensors is None else watch.sensors.table()
+        for q, name in enumerate(SENSED):
             by_layer = [
-                np.full(len(readings), np.nan) if s is None else readings[:, s, q]
-                for s in self.sensors
+                np.full(steps, np.nan) if s is None else readings[:, s, q] for s in self.sensors
             ]
-            columns[name] = np.stack(by_layer, 1) if by_layer else np.empty((len(readings), 0))
+            columns[name] = np.stack(by_layer, 1) if by_layer else np.empty((steps, 0))
         columns["delta_log10_rms"] = _log10(columns.pop("delta_rms"))
         return columns
 
@@ -110,12 +110,12 @@ class Recorded:
     Of a norm, NaN says that there was no gradient; one that is not finite is ∞.
     """
 
-    def __init__(self, snapshots: Sequence[Snapshot], layers: int, parameters: int) -> None:
-        def moved(part: Callable[[Snapshot], Tensor | None], size: int) -> Floats:
-            there = [(i, t) for i, s in enumerate(snapshots) if (t := part(s)) is not None]
+    def __init__(self, snapshots: Sequence[Snapshot], parameters: int) -> None:
+        def moved(part: Callable[[Snapshot], Numbers | None], size: int) -> Floats:
+            there = [(i, n) for i, s in enumerate(snapshots) if (n := part(s)) is not None]
             if not there:
                 return np.full((len(snapshots), size), np.nan)
-            found = torch.stack([t for _, t in there]).cpu().double().numpy()
+            found = torch.stack([as_tensor(n) for _, n in there]).cpu().double().numpy()
             table = np.full((len(snapshots), *found.shape[1:]), np.nan)
             table[[i for i, _ in there]] = found
             return table
@@ -128,8 +128,6 @@ class Recorded:
         self.after = np.where(untouched[:, None], self.before * factor, after)
         self.weights = moved(lambda s: s.weights, parameters)
         self.updates = moved(lambda s: s.updates, parameters)
-        sensed = moved(lambda s: s.sensed, 1)
-        self.sensed = sensed if sensed.ndim == 3 else np.full((len(snapshots), layers, 5), np.nan)
 
 
 def _marked(norms: Floats) -> Floats:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -17,7 +17,15 @@ from torch.optim.optimizer import (
 )
 
 from gradflow.errors import GradflowError
-from gradflow.norms import copies, differences, norms
+from gradflow.norms import (
+    Numbers,
+    copies,
+    differences,
+    divided,
+    is_quick,
+    quick_norms,
+    read_norms,
+)
 from gradflow.preserving import is_compiled, original
 from gradflow.results.watching import WatchResult
 from gradflow.sensing import Sensors
@@ -40,17 +48,14 @@ class Snapshot:
         kernel changes gradients without a trace in their version.
     weights, updates
         (parameters,): norms of the parameters, and of what the optimizer did to them.
-    sensed
-        (layers, quantities): see `gradflow.sensing`.
     """
 
     step: int
-    before: Tensor
-    after: Tensor | None = None
-    factor: Tensor | None = None
-    weights: Tensor | None = None
-    updates: Tensor | None = None
-    sensed: Tensor | None = None
+    before: Numbers
+    after: Numbers | None = None
+    factor: Numbers | None = None
+    weights: Numbers | None = None
+    updates: Numbers | None = None
 
 
 def watch(
@@ -60,6 +65,7 @@ def watch(
     scaler: Any = None,
     every: int = 1,
     activations: bool = True,
+    deltas: bool = True,
     updates: bool = True,
     window: int = 8,
 ) -> Watch:
@@ -83,7 +89,10 @@ def watch(
     every
         Record every so many steps, from the first on.
     activations
-        Read activations, dead units and δ as well.
+        Read activations and dead units as well. Of small ones up to 16 MB are kept for some steps,
+        to be read together.
+    deltas
+        Read δ at the layers' outputs too, from which the rate is, where activations are read.
     updates
         Measure ‖Δw‖/‖w‖, which holds a copy of the parameters during a recorded step.
     window
@@ -99,7 +108,7 @@ def watch(
             raise GradflowError(f"{name} must be a whole number of at least 1, got {value}")
     if not isinstance(model, nn.Module):
         raise GradflowError(f"watch() needs a torch.nn.Module, got a {type(model).__name__}")
-    return Watch(model, optimizer, scaler, every, activations, updates, window)
+    return Watch(model, optimizer, scaler, every, activations, deltas, updates, window)
 
 
 class Watch:
@@ -107,7 +116,7 @@ class Watch:
 
     def __init__(
         self, model: nn.Module, optimizer: torch.optim.Optimizer | None, scaler: Any,
-        every: int, activations: bool, updates: bool, window: int,
+        every: int, activations: bool, deltas: bool, updates: bool, window: int,
     ) -> None:  # fmt: skip
         self.outer, self.model = model, original(model)
         self.compiled = is_compiled(model)
@@ -116,24 +125,25 @@ class Watch:
         self.seen, self.skipped = 0, 0
         self.snapshots: list[Snapshot] = []
         read = activations and not self.compiled
-        self.sensors: Sensors | None = None
-        if read:
-            self.sensors = Sensors(self.model, self._in_window, self._is_recording, window)
+        self.sensors = Sensors(self.model, window, deltas) if read else None
         self._handles: list[Any] = []
-        self._before: Tensor | None = None
-        self._marks: list[tuple[int, int] | None] = []
-        self._armed = self._open = self._unscaled = self._listening = False
+        self._before: Numbers | None = None
+        self._marks: tuple[list[int], list[int]] = ([], [])
+        self._armed = self._open = self._unscaled = False
         self._weights: list[Tensor] | None = None
+        self._quick = bool(self.parameters) and is_quick(self.parameters.values())
+        self._plan()
 
     def __enter__(self) -> Watch:
         if self._handles:
             raise GradflowError("this watch is already running", "make another: gradflow.watch(…)")
         if self.sensors is not None:
             self._handles += self.sensors.attach()
-        if self.compiled:
-            self._listen_to_parameters()
-        else:
-            self._handles.append(self.model.register_forward_hook(self._after_forward))
+        # Hooks that stay cost next to nothing, beside one that is set in every step.
+        self._handles += [
+            p.register_post_accumulate_grad_hook(self._arm)  # type: ignore[no-untyped-call]
+            for p in self.parameters.values()
+        ]
         self._listen_to_steps()
         if self.scaler is not None:
             self._wrap_scaler()
@@ -151,8 +161,8 @@ class Watch:
 
     def step(self) -> None:
         """Record a step of a loop without an optimizer; call it between backward and update."""
-        self._begin(self.outer)
-        self._end(self.outer)
+        self._begin(None)
+        self._end()
 
     def result(self) -> WatchResult:
         """Return what was recorded so far; moves it to the host, at once."""
@@ -173,13 +183,6 @@ class Watch:
         self._handles.append(register_optimizer_step_pre_hook(self._pre_step))
         self._handles.append(register_optimizer_step_post_hook(self._post_step))
 
-    def _listen_to_parameters(self) -> None:
-        self._listening = True
-        self._handles += [
-            p.register_post_accumulate_grad_hook(lambda _: self._arm())  # type: ignore[no-untyped-call]
-            for p in self.parameters.values()
-        ]
-
     def _wrap_scaler(self) -> None:
         unscale: Callable[..., Any] = self.scaler.unscale_
 
@@ -192,25 +195,14 @@ class Watch:
 
         self.scaler.unscale_ = unscale_
 
-    @property
-    def recording(self) -> bool:
-        """Whether the next step is to be recorded."""
-        return self.seen % self.every == 0
-
-    def _is_recording(self) -> bool:
-        return self.recording
-
-    def _in_window(self) -> bool:
+    def _plan(self) -> None:
+        """Note whether the next step is recorded, and its batches in the window."""
         to_come = -self.seen % self.every
-        return to_come < self.window
+        self.recording = to_come == 0
+        if self.sensors is not None:
+            self.sensors.wanted, self.sensors.recorded = to_come < self.window, self.recording
 
-    def _after_forward(self, _: nn.Module, __: Any, outputs: Any) -> None:
-        if torch.is_grad_enabled() and self.recording:
-            for output in _tensors(outputs):
-                if output.requires_grad:
-                    output.register_hook(lambda _: self._arm())  # type: ignore[no-untyped-call]
-
-    def _arm(self) -> None:
+    def _arm(self, _: Tensor) -> None:
         """Have the gradients read when this backward pass is over, wrappers' work included."""
         if self._armed or not self.recording:
             return
@@ -227,7 +219,17 @@ class Watch:
         if not self.recording:
             return
         grads = [p.grad for p in self.parameters.values()]
-        self._before, self._marks = norms(grads), _marks(grads)
+        self._before, self._marks = self._read(grads), _marks(grads)
+
+    def _read(self, grads: list[Tensor | None]) -> Numbers:
+        if self._quick:  # what gradients are of such parameters, unless None or sparse
+            try:
+                found = quick_norms(grads)  # type: ignore[arg-type]
+            except (TypeError, RuntimeError):
+                found = None
+            if found is not None:
+                return found
+        return read_norms(grads)
 
     def _concerns(self, optimizer: torch.optim.Optimizer) -> bool:
         if self.optimizer is not None:
@@ -241,61 +243,53 @@ class Watch:
 
     def _post_step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
         if self._open and self._concerns(optimizer):
-            self._end(optimizer)
+            self._end()
 
-    def _begin(self, owner: Any) -> None:
+    def _begin(self, owner: torch.optim.Optimizer | None) -> None:
         self._open, self._armed, self._unscaled = True, False, False
         if not self.recording:
             return
         grads = [p.grad for p in self.parameters.values()]
         before, after, factor = self._before, None, None
         if before is None:
-            before = norms(grads)
-            if self.scaler is None and not self._listening and any(g is not None for g in grads):
-                self._listen_to_parameters()  # the loop calls parts of the model, not its forward
+            before = self._read(grads)
         elif _marks(grads) != self._marks:
-            after = norms(grads)
+            after = self._read(grads)
         elif len(self.snapshots) < _TRIED and self.scaler is None and any(
             g is not None for g in grads
         ):  # fmt: skip
             last = max(i for i, g in enumerate(grads) if g is not None)
-            factor = norms(grads[last : last + 1]) / before[last]
+            factor = divided(read_norms(grads[last : last + 1]), before[last])
         scale = getattr(owner, "grad_scale", None)  # fused optimizers unscale inside of step()
         if isinstance(scale, Tensor):
-            before, after = before / scale, None if after is None else after / scale
+            before = divided(before, scale)
+            after = None if after is None else divided(after, scale)
         self.snapshots.append(Snapshot(self.seen + 1, before, after, factor))
         if self.sensors is not None:
-            self.snapshots[-1].sensed = self._readings(before)
-        if self.updates and isinstance(owner, torch.optim.Optimizer):
+            self.sensors.reader.close(self._scale())
+        if self.updates and owner is not None:
             self._weights = copies(list(self.parameters.values()))
 
-    def _readings(self, like: Tensor) -> Tensor:
-        assert self.sensors is not None
-        sensed = self.sensors.readings(like)
-        if self.scaler is not None and len(sensed):
-            sensed[:, 3] /= self.scaler.scale(torch.ones((), device=like.device)).to(like)
-        return sensed
+    def _scale(self) -> Tensor | None:
+        if self.scaler is None:
+            return None
+        device = next(iter(self.parameters.values())).device
+        scale: Tensor = self.scaler.scale(torch.ones((), device=device))
+        return scale
 
-    def _end(self, _: Any) -> None:
+    def _end(self) -> None:
         if self._weights is not None:
             new = list(self.parameters.values())
-            self.snapshots[-1].weights = norms(self._weights)
-            self.snapshots[-1].updates = norms(differences(new, self._weights))
+            self.snapshots[-1].weights = read_norms(self._weights)
+            self.snapshots[-1].updates = read_norms(differences(new, self._weights))
             self._weights = None
+        if self.sensors is not None:
+            self.sensors.next_step()
         self.seen += 1
         self._open, self._before = False, None
+        self._plan()
 
 
-def _marks(grads: Iterable[Tensor | None]) -> list[tuple[int, int] | None]:
+def _marks(grads: Sequence[Tensor | None]) -> tuple[list[int], list[int]]:
     """What tells whether a gradient was changed or replaced."""
-    return [None if g is None else (id(g), g._version) for g in grads]
-
-
-def _tensors(outputs: Any) -> Iterable[Tensor]:
-    if isinstance(outputs, Tensor):
-        yield outputs
-    elif isinstance(outputs, dict):
-        yield from _tensors(tuple(outputs.values()))
-    elif isinstance(outputs, tuple | list):
-        for output in outputs:
-            yield from _tensors(output)
+    return [id(g) for g in grads], [-1 if g is None else g._version for g in grads]
