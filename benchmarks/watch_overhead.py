@@ -1,20 +1,20 @@
 """What measuring costs over the same plain forward and backward pass.
 
-Every round times the plain pass, the watched one, and the watched one with activation statistics,
-in a changing order, on one network; the numbers are medians over the rounds of each round's own
-ratios. Asked for: 1.05 and 1.10 at width 512 and batch 512, 1.15 and 1.5 at width 64 and batch 64.
+Every round times as many steps of each case, in a changing order and on one network: the plain
+pass; the common way, every gradient's norm by `.item()`; the watched one; with activation
+statistics; with δ as well. What `watch` reads of many steps at once falls into every block. The
+numbers are medians over the rounds of each round's own ratios. Asked for: 1.05, and 1.10 with
+activation statistics, at width 512 and batch 512; 1.15 and 1.5 at width 64 and batch 64.
 
     python benchmarks/watch_overhead.py
 """
 
 from __future__ import annotations
 
-import contextlib
 import platform
 import statistics
 import time
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,8 @@ from torch.nn import functional as F  # noqa: N812
 import gradflow
 
 DEPTH = 10
-SIZES = {512: 40, 64: 1500}  # width and batch: rounds
+STEPS = 24  # in a block: as many as `watch` reads at once
+SIZES = {512: 25, 64: 200}  # width and batch: rounds
 
 
 def network(width: int) -> nn.Sequential:
@@ -33,55 +34,59 @@ def network(width: int) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Linear(width, 10))
 
 
-def plain(model: nn.Module, inputs: Tensor, labels: Tensor, _: Any) -> None:
+def plain(model: nn.Module, inputs: Tensor, labels: Tensor) -> None:
     """One forward and one backward pass."""
     model.zero_grad()
     F.cross_entropy(model(inputs), labels).backward()
 
 
-def watched(model: nn.Module, inputs: Tensor, labels: Tensor, watch: Any) -> None:
-    """The same, recorded."""
-    plain(model, inputs, labels, None)
-    watch.step()
-
-
-def hooks_with_item(model: nn.Module, inputs: Tensor, labels: Tensor, _: Any) -> None:
+def norms_by_item(model: nn.Module) -> None:
     """The common way: after backward, every parameter's norm by `.item()`."""
-    plain(model, inputs, labels, None)
     for p in model.parameters():
         if p.grad is not None:
             p.grad.norm().item()
 
 
-def seconds(task: Callable[..., None], *arguments: Any) -> float:
-    """Return the time of one call."""
+def seconds(step: Callable[[], None]) -> float:
+    """Return the time of one step, the mean over a block."""
+    for _ in range(3):
+        step()
     start = time.perf_counter()
-    task(*arguments)
-    return time.perf_counter() - start
+    for _ in range(STEPS):
+        step()
+    return (time.perf_counter() - start) / STEPS
+
+
+def block(case: str, model: nn.Module, inputs: Tensor, labels: Tensor) -> float:
+    """Return the time of a step of one of `CASES`."""
+    if case == "plain":
+        return seconds(lambda: plain(model, inputs, labels))
+    if case == "norm().item() of every parameter":
+        return seconds(lambda: (plain(model, inputs, labels), norms_by_item(model))[0])
+    activations, deltas = "gradients" not in case, "δ" in case
+    with gradflow.watch(model, activations=activations, deltas=deltas) as watch:
+        return seconds(lambda: (plain(model, inputs, labels), watch.step())[0])
+
+
+CASES = (
+    "plain",
+    "norm().item() of every parameter",
+    "parameter gradients",
+    "and activation statistics",
+    "and δ, as by default",
+)
 
 
 def ratios(width: int, rounds: int) -> dict[str, list[float]]:
-    """Return every round's ratios to the plain pass before it."""
-    inputs, labels = torch.randn(width, width), torch.randint(10, (width,))
+    """Return every round's ratios to its plain pass."""
+    model, inputs, labels = network(width), torch.randn(width, width), torch.randint(10, (width,))
     found: dict[str, list[float]] = {}
-    with contextlib.ExitStack() as stack:
-        cases: dict[str, tuple[Any, ...]] = {"plain": (plain, network(width), None)}
-        cases["norm().item() of every parameter"] = (hooks_with_item, network(width), None)
-        for name, activations in (("parameter gradients", False), ("and activations, δ", True)):
-            model = network(width)
-            watch = stack.enter_context(gradflow.watch(model, activations=activations))
-            cases[name] = (watched, model, watch)
-        for turn in range(-max(3, rounds // 10), rounds):
-            names = list(cases)
-            order = names[turn % len(names) :] + names[: turn % len(names)]
-            times = {
-                name: seconds(cases[name][0], cases[name][1], inputs, labels, cases[name][2])
-                for name in order
-            }
-            if turn >= 0:
-                for name in names:
-                    found.setdefault(name, []).append(times[name] / times["plain"])
-                found.setdefault("seconds", []).append(times["plain"])
+    for turn in range(rounds):
+        first = turn % len(CASES)
+        times = {c: block(c, model, inputs, labels) for c in CASES[first:] + CASES[:first]}
+        for case in CASES[1:]:
+            found.setdefault(case, []).append(times[case] / times["plain"])
+        found.setdefault("seconds", []).append(times["plain"])
     return found
 
 
@@ -92,11 +97,11 @@ def main() -> None:
     for width, rounds in SIZES.items():
         found = ratios(width, rounds)
         base = statistics.median(found.pop("seconds"))
-        print(f"width {width}, batch {width}: plain pass {1e3 * base:.3f} ms, {rounds} rounds")
+        print(f"width {width}, batch {width}: plain pass {1e3 * base:.3f} ms, {rounds} rounds of "
+              f"{STEPS} steps")  # fmt: skip
         for name, values in found.items():
-            if name != "plain":
-                low, middle, high = statistics.quantiles(values, n=4)
-                print(f"  {name:34} {middle:.3f}  (middle half {low:.3f} to {high:.3f})")
+            low, middle, high = statistics.quantiles(values, n=4)
+            print(f"  {name:34} {middle:.3f}  (middle half {low:.3f} to {high:.3f})")
 
 
 if __name__ == "__main__":
