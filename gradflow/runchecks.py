@@ -68,6 +68,18 @@ def flow(result: WatchResult) -> Finding | None:
     )  # fmt: skip
 
 
+def unrecorded(result: WatchResult) -> Finding | None:
+    """No step at all, as of an optimizer that trains another model."""
+    if result.steps:
+        return None
+    return Finding(
+        "unrecorded", "warning", (),
+        "no step of an optimizer that trains this model was seen",
+        "step inside the `with`, with the optimizer that was given, if one was; a loop that "
+        "updates by hand calls w.step() between backward and update",
+    )  # fmt: skip
+
+
 def clipping(result: WatchResult) -> Finding | None:
     """Clipping that engages all the time."""
     if result.clip_rate is None or result.clip_rate <= CLIPPED_OFTEN or scaled(result):
@@ -98,7 +110,7 @@ def scaled(result: WatchResult) -> Finding | None:
 
 
 #: In the order in which they decide the verdict; a new check is one entry.
-CHECKS: tuple[Check, ...] = (broken, dead, flow, clipping, scaled)
+CHECKS: tuple[Check, ...] = (broken, dead, flow, unrecorded, clipping, scaled)
 
 
 def judged(result: WatchResult, notes: tuple[Finding, ...] = ()) -> WatchResult:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -49,15 +50,17 @@ class Sensors:
     def attach(self) -> list[Any]:
         """Return the handles of the hooks."""
         handles: list[Any] = [
-            m.register_forward_hook(self._after_layer(i))
+            m.register_forward_hook(Hook(m, self._after_layer(i)))
             for i, m in enumerate(self.layers.values())
         ]
         for module in self.model.modules():
             if not is_layer(module) and is_activation(module):
-                self._inner.append(module.register_forward_pre_hook(self._enter))
-                handles.append(module.register_forward_hook(self._after_module))
-        handles.append(self.model.register_forward_pre_hook(self._start, prepend=True))
-        handles.append(self.model.register_forward_hook(self._end, always_call=True))
+                before = Hook(module, self._enter)
+                self._inner.append(module.register_forward_pre_hook(before))
+                handles.append(module.register_forward_hook(Hook(module, self._after_module)))
+        start, end = Hook(self.model, self._start), Hook(self.model, self._end)
+        handles.append(self.model.register_forward_pre_hook(start, prepend=True))
+        handles.append(self.model.register_forward_hook(end, always_call=True))
         return [*handles, *self._inner]
 
     def next_step(self) -> None:
@@ -135,6 +138,21 @@ class Sensors:
         axes = values.dim()  # those of one call; before them comes that of calls
         channel = 2 if self._convolutional[sensor] and axes > 2 else axes
         return self._hows.setdefault((flat, channel), How(flat, channel))
+
+
+class Hook:
+    """A hook of one module alone; what stands for it in a copy or a stored module does nothing."""
+
+    def __init__(self, module: nn.Module, call: Callable[..., None]) -> None:
+        self.module, self.call = module, call
+
+    def __call__(self, module: nn.Module, *arguments: Any) -> None:
+        """Call it, but for a copy that shares its hooks with the module."""
+        if module is self.module:
+            self.call(module, *arguments)
+
+    def __reduce__(self) -> Any:
+        return getattr, (nullcontext(), "__exit__")  # takes anything, needs no gradflow to load
 
 
 def on_gradient(tensor: Tensor, hook: Callable[[Tensor], None]) -> None:

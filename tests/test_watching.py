@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -427,14 +428,9 @@ def test_the_result_is_a_document_a_table_and_a_figure(tmp_path: Path) -> None:
         assert image[index - 1, step - 1] == pytest.approx(log)
 
 
-def test_the_table_fits_80_columns() -> None:
-    import io
-
-    from rich.console import Console
-
-    console = Console(width=80, file=io.StringIO(), color_system=None)
-    console.print(watched().result())
-    lines = console.file.getvalue().splitlines()
+def test_the_printed_table_fits_80_columns() -> None:
+    lines = str(watched().result()).splitlines()
+    assert lines[0].startswith("Healthy over 6 steps")
     assert max(map(len, lines)) <= 80
     assert sum(line.lstrip().startswith(("1 ", "2 ", "3 ", "4 ")) for line in lines) == 4
 
@@ -534,3 +530,40 @@ def test_an_empty_watch_has_a_result() -> None:
     result = gradflow.watch(network()).result()
     assert result.title == "Nothing was recorded in 0 steps"
     assert result.figure() is not None
+
+
+@pytest.mark.parametrize("codes", [(), ("vanishing",)])
+def test_a_run_of_which_nothing_was_recorded_is_not_healthy(codes: tuple[str, ...]) -> None:
+    model = network()
+    with gradflow.watch(model, optimizer=torch.optim.SGD(network().parameters(), lr=0.1)) as w:
+        train(model, torch.optim.SGD(model.parameters(), lr=0.1), batches(2))
+    result = w.result()
+    assert [finding.code for finding in result.findings] == ["unrecorded"]
+    with pytest.raises(AssertionError, match="no step of an optimizer that trains this model"):
+        result.assert_healthy(*codes)
+
+
+def test_a_copy_of_a_watched_model_is_not_watched(tmp_path: Path) -> None:
+    """As an averaged model is, or a checkpoint of the whole module."""
+    model, data, path = network(nn.ReLU), batches(4), tmp_path / "model.pt"
+    alone = network(nn.ReLU)
+    with gradflow.watch(alone) as expected:
+        train(alone, torch.optim.SGD(alone.parameters(), lr=0.1), data)
+    with gradflow.watch(model) as w:
+
+        def aside() -> None:
+            for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+                other(100 * data[0][0]).sum().backward()
+                copy.copy(model[0])(100 * data[0][0]).sum().backward()
+                model.zero_grad()
+            torch.save(model, path)
+
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for inputs, labels in data:
+            aside()
+            optimizer.zero_grad()
+            F.cross_entropy(model(inputs), labels).backward()
+            optimizer.step()
+    assert w.result().history == expected.result().history
+    loaded = torch.load(path, weights_only=False)  # as it was before the last step
+    assert loaded(data[0][0]).shape == (16, 3)

@@ -14,7 +14,7 @@ from gradflow.results.base import Result
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["WRITERS", "figure", "html", "jsonfile", "renderable", "save", "say", "show"]
+__all__ = ["WRITERS", "figure", "html", "jsonfile", "renderable", "save", "say", "show", "text"]
 
 
 def _write_figure(result: Result, path: Path) -> None:
@@ -69,3 +69,14 @@ def html(result: Result) -> str:
     console = Console(record=True, width=120, file=io.StringIO())
     console.print(ResultView(result))
     return console.export_html(inline_styles=True, code_format="<pre>{code}</pre>")
+
+
+def text(result: Result) -> str:
+    """Return the table of `result` as plain text of 80 columns."""
+    import io
+
+    from rich.console import Console
+
+    file = io.StringIO()
+    Console(file=file, width=80, highlight=False).print(ResultView(result))
+    return "\n".join(line.rstrip() for line in file.getvalue().splitlines())

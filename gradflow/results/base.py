@@ -216,6 +216,10 @@ class Result:
     def __rich__(self) -> Any:
         return _report().renderable(self)
 
+    def __str__(self) -> str:
+        plain: str = _report().text(self)
+        return plain
+
     def _repr_html_(self) -> str:
         html: str = _report().html(self)
         return html

@@ -113,9 +113,10 @@ class WatchResult(Result):
         Parameters
         ----------
         codes
-            Of findings; none: every one that makes a run unhealthy.
+            Of findings; none: every one that makes a run unhealthy. That nothing was recorded is
+            one always.
         """
-        raise_for(self.title, self.findings, codes or FAULTS)
+        raise_for(self.title, self.findings, ("unrecorded", *(codes or FAULTS)))
 
     def to_tensorboard(self, folder: str | Path) -> Path:
         """Write the history as scalars for TensorBoard (``pip install tensorboard``).
