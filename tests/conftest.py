@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from benchmark_runs import write_stripes
 from typer.testing import CliRunner, Result
 
+from gradflow import executors
 from gradflow.cli.app import app
 
 # One thread per test worker: two workers of two threads each wait for one another on two cores.
@@ -75,3 +77,15 @@ def idx_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             header = bytes((0, 0, 8, array.ndim)) + sizes
             (folder / f"{part}-{kind}-ubyte").write_bytes(header + array.tobytes())
     return folder
+
+
+@pytest.fixture(scope="module")
+def stripes(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Three kinds of 8×8 images: noise, brighter in one of three stripes."""
+    return write_stripes(tmp_path_factory.mktemp("stripes"))
+
+
+@pytest.fixture
+def one_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One thread per run: test workers side by side would wait for each other's."""
+    monkeypatch.setattr(executors, "cores", lambda: 1)

@@ -29,25 +29,15 @@ from gradflow.errors import GradflowError
 from gradflow.results.base import Result
 from gradflow.results.benchmark import Setting
 
+pytestmark = pytest.mark.usefixtures("one_core")
+
 Make = Callable[..., BenchmarkConfig]
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Three kinds of 8×8 images: noise, brighter in one of three stripes."""
-    return write_stripes(tmp_path_factory.mktemp("stripes"))
-
-
-@pytest.fixture(autouse=True)
-def _one_core(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One thread per run: test workers side by side would wait for each other's."""
-    monkeypatch.setattr(executors, "cores", lambda: 1)
-
-
 @pytest.fixture
-def config(data: str) -> Make:
+def config(stripes: str) -> Make:
     def make(**options: Any) -> BenchmarkConfig:
-        return small(**{"data": data, **options})
+        return small(**{"data": stripes, **options})
 
     return make
 
@@ -321,12 +311,12 @@ INTERRUPTED = """
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals to a process group are POSIX")
 @pytest.mark.parametrize("wait_for", ["started", "event"])
-def test_ctrl_c_stops_the_workers_quietly(data: str, tmp_path: Path, wait_for: str) -> None:
+def test_ctrl_c_stops_the_workers_quietly(stripes: str, tmp_path: Path, wait_for: str) -> None:
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(INTERRUPTED))
     root = str(Path(__file__).parent.parent)
     process = subprocess.Popen(
-        [sys.executable, str(script), data], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        [sys.executable, str(script), stripes], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         text=True, start_new_session=True, env={**os.environ, "PYTHONPATH": root},
     )  # fmt: skip
     assert process.stdout is not None

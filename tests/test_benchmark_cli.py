@@ -9,14 +9,9 @@ from typing import Any
 
 import pytest
 
-from gradflow import executors
+pytestmark = pytest.mark.usefixtures("one_core")
 
 Run = Callable[..., Any]
-
-
-@pytest.fixture(autouse=True)
-def _one_core(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(executors, "cores", lambda: 1)
 
 
 @pytest.fixture

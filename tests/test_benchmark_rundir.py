@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from benchmark_runs import epoch_done, flow_row, history_row, numbers, small, write_stripes
+from benchmark_runs import epoch_done, flow_row, history_row, numbers, small
 
 from gradflow import executors
 from gradflow.benchmark.checkpoints import load
@@ -26,24 +26,16 @@ from gradflow.benchmark.stored import read
 from gradflow.errors import GradflowError
 from gradflow.results.benchmark import HistoryRow, Setting
 
+pytestmark = pytest.mark.usefixtures("one_core")
+
 Make = Callable[..., BenchmarkConfig]
 RELU = Setting(activation="relu")
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return write_stripes(tmp_path_factory.mktemp("stripes"))
-
-
-@pytest.fixture(autouse=True)
-def _one_core(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(executors, "cores", lambda: 1)
-
-
 @pytest.fixture
-def config(data: str, tmp_path: Path) -> Make:
+def config(stripes: str, tmp_path: Path) -> Make:
     def make(**options: Any) -> BenchmarkConfig:
-        return small(data, **{"output_dir": str(tmp_path / "run"), **options})
+        return small(stripes, **{"output_dir": str(tmp_path / "run"), **options})
 
     return make
 
