@@ -25,7 +25,7 @@ from gradflow.norms import (
     is_quick,
     quick_norms,
     read_norms,
-)
+)  # fmt: skip
 from gradflow.preserving import is_compiled, original
 from gradflow.results.watching import WatchResult
 from gradflow.sensing import Sensors
@@ -101,13 +101,19 @@ def watch(
     Raises
     ------
     GradflowError
-        If `every` or `window` is not a whole number of at least 1.
+        If `every` or `window` is not a whole number of at least 1, or a lazy module of the model
+        was never called.
     """
     for name, value in (("every", every), ("window", window)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise GradflowError(f"{name} must be a whole number of at least 1, got {value}")
     if not isinstance(model, nn.Module):
         raise GradflowError(f"watch() needs a torch.nn.Module, got a {type(model).__name__}")
+    lazy = [name for name, p in model.named_parameters() if nn.parameter.is_lazy(p)]
+    if lazy:
+        raise GradflowError(
+            f"{lazy[0]} of the model has no shape yet", "call the model on a batch before watch()"
+        )
     return Watch(model, optimizer, scaler, every, activations, deltas, updates, window)
 
 
@@ -118,8 +124,7 @@ class Watch:
         self, model: nn.Module, optimizer: torch.optim.Optimizer | None, scaler: Any,
         every: int, activations: bool, deltas: bool, updates: bool, window: int,
     ) -> None:  # fmt: skip
-        self.outer, self.model = model, original(model)
-        self.compiled = is_compiled(model)
+        self.model, self.compiled = original(model), is_compiled(model)
         self.optimizer, self.scaler = optimizer, scaler
         self.every, self.updates, self.window = every, updates, window
         self.seen, self.skipped = 0, 0

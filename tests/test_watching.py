@@ -518,6 +518,17 @@ def test_bad_options_are_refused(options: dict[str, Any], says: str) -> None:
         gradflow.watch(network(), **options)
 
 
+def test_a_lazy_model_has_to_be_called_first() -> None:
+    model = nn.Sequential(nn.LazyLinear(4), nn.ReLU(), nn.LazyLinear(3))
+    with pytest.raises(GradflowError, match=r"0\.weight of the model has no shape yet"):
+        gradflow.watch(model)
+    (data,) = batches(1)
+    model(data[0])
+    with gradflow.watch(model) as w:
+        train(model, torch.optim.SGD(model.parameters(), lr=0.1), [data])
+    assert [row.kind for row in w.result().records] == ["Linear", "Linear"]
+
+
 def test_it_needs_a_module_and_runs_once_at_a_time() -> None:
     with pytest.raises(GradflowError, match=r"needs a torch.nn.Module, got a list"):
         gradflow.watch([1])  # type: ignore[arg-type]
