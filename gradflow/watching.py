@@ -23,7 +23,6 @@ from gradflow.norms import (
     differences,
     divided,
     is_quick,
-    quick_norms,
     read_norms,
 )  # fmt: skip
 from gradflow.preserving import is_compiled, original
@@ -224,17 +223,7 @@ class Watch:
         if not self.recording:
             return
         grads = [p.grad for p in self.parameters.values()]
-        self._before, self._marks = self._read(grads), _marks(grads)
-
-    def _read(self, grads: list[Tensor | None]) -> Numbers:
-        if self._quick:  # what gradients are of such parameters, unless None or sparse
-            try:
-                found = quick_norms(grads)  # type: ignore[arg-type]
-            except (TypeError, RuntimeError):
-                found = None
-            if found is not None:
-                return found
-        return read_norms(grads)
+        self._before, self._marks = read_norms(grads, self._quick), _marks(grads)
 
     def _concerns(self, optimizer: torch.optim.Optimizer) -> bool:
         if self.optimizer is not None:
@@ -257,9 +246,9 @@ class Watch:
         grads = [p.grad for p in self.parameters.values()]
         before, after, factor = self._before, None, None
         if before is None:
-            before = self._read(grads)
+            before = read_norms(grads, self._quick)
         elif _marks(grads) != self._marks:
-            after = self._read(grads)
+            after = read_norms(grads, self._quick)
         elif len(self.snapshots) < _TRIED and self.scaler is None and any(
             g is not None for g in grads
         ):  # fmt: skip
