@@ -71,7 +71,7 @@ def dead(result: DiagnosisResult) -> Finding | None:
 
 def vanishing(result: DiagnosisResult) -> Finding | None:
     """δ shrinks on its way back; told apart by its cause: saturation, or small weights."""
-    lost = lost_decades(result)
+    lost = lost_decades(result.rate, result.hidden)
     if lost is None or lost < DECADES:
         return None
     evidence = (
@@ -108,7 +108,7 @@ def collapsing(result: DiagnosisResult) -> Finding | None:
 
 def exploding(result: DiagnosisResult) -> Finding | None:
     """δ grows on its way back, whatever the weight gradients look like."""
-    lost = lost_decades(result)
+    lost = lost_decades(result.rate, result.hidden)
     if lost is None or lost > -DECADES:
         return None
     norms = [
@@ -229,11 +229,11 @@ def noisy(result: DiagnosisResult, width: int) -> Finding | None:
     )  # fmt: skip
 
 
-def lost_decades(result: DiagnosisResult) -> float | None:
-    """Return by how many decades δ shrinks over the hidden layers, from the fitted rate."""
-    if result.rate is None or not 0 < result.rate < math.inf:
+def lost_decades(rate: float | None, layers: int) -> float | None:
+    """Return by how many decades δ shrinks over so many layers, from the fitted rate."""
+    if rate is None or not 0 < rate < math.inf:
         return None
-    return -math.log10(result.rate) * result.hidden
+    return -math.log10(rate) * layers
 
 
 def signal_decades(result: DiagnosisResult) -> float | None:
@@ -245,7 +245,7 @@ def signal_decades(result: DiagnosisResult) -> float | None:
 
 def decades(result: DiagnosisResult) -> float:
     """Return the worse of the two: what the gradient loses or gains, what the signal loses."""
-    gradient = lost_decades(result)
+    gradient = lost_decades(result.rate, result.hidden)
     if result.verdict == "dead" or (gradient is None and result.hidden > 1):
         return math.inf
     return max(abs(gradient or 0.0), signal_decades(result) or 0.0)

@@ -11,7 +11,7 @@ from torch import nn
 
 from gradflow.activations import Activation
 from gradflow.convnet import article_network, check_size, keras_initialize
-from gradflow.errors import GradflowError, unknown_name
+from gradflow.errors import GradflowError, named
 from gradflow.fastlayers import AlphaDropout, Dropout
 from gradflow.initialization import initialize_layer, initializer
 
@@ -76,9 +76,7 @@ def architecture(name: str) -> Architecture:
     GradflowError
         If there is none of that name.
     """
-    if name not in ARCHITECTURES:
-        raise unknown_name("architecture", name, ARCHITECTURES)
-    return ARCHITECTURES[name]
+    return named("architecture", name, ARCHITECTURES)
 
 
 def build(

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from gradflow.configs import RECURRENT, NetworkConfig
-from gradflow.errors import GradflowError, unknown_name
+from gradflow.errors import GradflowError, named
 
 CLASSES = 10
 _DATA_STREAM = 0x9E3779B9
@@ -101,6 +101,4 @@ def loss_function(name: str) -> Callable[[Tensor, Tensor], Tensor]:
     GradflowError
         If there is none of that name.
     """
-    if name not in LOSSES:
-        raise unknown_name("loss", name, LOSSES)
-    return LOSSES[name]
+    return named("loss", name, LOSSES)

@@ -6,7 +6,7 @@ import re
 
 import torch
 
-from gradflow.errors import GradflowError, unknown_name
+from gradflow.errors import GradflowError, named
 
 _HINT = "use --device cpu or auto"
 _DTYPES = {
@@ -71,6 +71,4 @@ def dtype(name: str) -> torch.dtype:
     GradflowError
         For another name.
     """
-    if name not in _DTYPES:
-        raise unknown_name("dtype", name, _DTYPES)
-    return _DTYPES[name]
+    return named("dtype", name, _DTYPES)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+V = TypeVar("V")
 
 
 class GradflowError(Exception):
@@ -24,6 +27,13 @@ class GradflowError(Exception):
         self.message = message
         self.hint = hint
         self.exit_code = exit_code
+
+
+def named(kind: str, name: str, known: Mapping[str, V]) -> V:
+    """Return what `known` holds under `name`, or raise `unknown_name`."""
+    if name not in known:
+        raise unknown_name(kind, name, known)
+    return known[name]
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> GradflowError:

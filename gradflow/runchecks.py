@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Callable
 
-from gradflow.checks import DEAD, DECADES, named_layers
+from gradflow.checks import DEAD, DECADES, lost_decades, named_layers
 from gradflow.results.base import Finding
 from gradflow.results.watching import WatchResult
 
@@ -54,10 +54,8 @@ def dead(result: WatchResult) -> Finding | None:
 def flow(result: WatchResult) -> Finding | None:
     """δ shrinks or grows on its way back, at the median step."""
     hidden = len(result.records) - 1
-    if result.rate is None or not 0 < result.rate < math.inf:
-        return None
-    lost = -math.log10(result.rate) * hidden
-    if abs(lost) < DECADES:
+    lost = lost_decades(result.rate, hidden)
+    if lost is None or abs(lost) < DECADES:
         return None
     code, verb = ("vanishing", "shrinks") if lost > 0 else ("exploding", "grows")
     return Finding(

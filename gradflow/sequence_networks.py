@@ -16,6 +16,7 @@ from torch import Generator, Tensor, nn
 
 from gradflow.errors import unknown_name
 from gradflow.networks import ReplicatedLinear
+from gradflow.recurrent import set_spectral_radius
 
 Weights = tuple[Tensor, Tensor, Tensor, Tensor]
 
@@ -136,12 +137,13 @@ def initialize(
     U(±1/√width), torch's rule, but for the recurrent weights where `spectral_radius` is given:
     each gate's square block is Gaussian, scaled so that its largest |eigenvalue| is just that.
     """
-    width = network.recurrent.weight_hh.shape[2]
+    weight = network.recurrent.weight_hh
+    width = weight.shape[2]
     for replica, generator in enumerate(generators):
         for parameter in network.parameters():
             parameter[replica].uniform_(-(width**-0.5), width**-0.5, generator=generator)
         if spectral_radius is not None:
-            for block in torch.split(network.recurrent.weight_hh[replica], width):
+            for block in torch.split(weight[replica], width):
                 block.normal_(generator=generator)
-                radius = torch.linalg.eigvals(block.double()).abs().max()
-                block.mul_(spectral_radius / radius)
+    if spectral_radius is not None:
+        set_spectral_radius(weight, spectral_radius, CELLS[network.recurrent.cell].gates)

@@ -21,7 +21,7 @@ from gradflow.configs import ClipConfig, NetworkConfig
 from gradflow.datasets import Batch, batch, loss_function
 from gradflow.devices import dtype as dtype_of
 from gradflow.devices import select
-from gradflow.errors import GradflowError, unknown_name
+from gradflow.errors import GradflowError, named, unknown_name
 from gradflow.networks import build
 from gradflow.sequence_networks import CELLS, ReplicatedRecurrent, SequenceNetwork, initialize
 
@@ -234,9 +234,7 @@ def task(name: str) -> Task:
     GradflowError
         If there is none of that name.
     """
-    if name not in TASKS:
-        raise unknown_name("task", name, TASKS)
-    return TASKS[name]
+    return named("task", name, TASKS)
 
 
 def network_for(name: str, network: NetworkConfig, given: Collection[str]) -> NetworkConfig:
