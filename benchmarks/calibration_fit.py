@@ -21,7 +21,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from gradflow import NetworkConfig, checks, diagnose
+from gradflow import NetworkConfig, diagnose
+from gradflow.diagnosis import checks
 from gradflow.report.style import PALETTE, style
 
 HERE = Path(__file__).parent
@@ -103,8 +104,10 @@ def main() -> None:
     files = [arguments.folder / f"calibration-{n}.jsonl" for n in (1, 2)]
     halves = [measured(file, arguments.learned) for file in files]
     learned = [np.array([row["learned"] for row in half]) for half in halves]
-    print(f"{len(learned[0])} + {len(learned[1])} networks, "
-          f"{learned[0].sum()} + {learned[1].sum()} learn")  # fmt: skip
+    print(
+        f"{len(learned[0])} + {len(learned[1])} networks, "
+        f"{learned[0].sum()} + {learned[1].sum()} learn"
+    )
     print(f"{'score':<20} threshold  AUC half 1  half 2  balanced half 1  half 2")
     curves = {}
     for name in ("decades", "rate_alone", "smallest_gradient"):

@@ -23,9 +23,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from gradflow.configs import NetworkConfig
-from gradflow.mnist import load
-from gradflow.networks import build
+from gradflow.configs.network import NetworkConfig
+from gradflow.datasets.images import load
+from gradflow.networks.architectures import build
 
 LEARNING_RATES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 STEPS, BATCH, TEST = 400, 128, 2000

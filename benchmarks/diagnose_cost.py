@@ -34,8 +34,10 @@ def seeds() -> None:
     singles = [replace(many, seeds=1, seed=seed) for seed in range(32)]
     seconds(many)
     ratios = [seconds(many) / sum(map(seconds, singles)) for _ in range(ROUNDS)]
-    print(f"32 seeds at once / one by one: median {statistics.median(ratios):.3f} "
-          f"(from {min(ratios):.3f} to {max(ratios):.3f})")  # fmt: skip
+    print(
+        f"32 seeds at once / one by one: median {statistics.median(ratios):.3f} "
+        f"(from {min(ratios):.3f} to {max(ratios):.3f})"
+    )
 
 
 def depth() -> None:
@@ -50,8 +52,10 @@ def depth() -> None:
     for _ in range(3):
         short = statistics.median(seconds(shallow) for _ in range(10))
         ratios.append(seconds(deep) / 10_000 / (short / 100))
-    print(f"time per layer, depth 10,000 / depth 100: median {statistics.median(ratios):.3f} "
-          f"(from {min(ratios):.3f} to {max(ratios):.3f})")  # fmt: skip
+    print(
+        f"time per layer, depth 10,000 / depth 100: median {statistics.median(ratios):.3f} "
+        f"(from {min(ratios):.3f} to {max(ratios):.3f})"
+    )
 
 
 def memory() -> None:
@@ -59,8 +63,10 @@ def memory() -> None:
     for layers in (1, 2_500, 5_000, 10_000):
         done = subprocess.run(
             [sys.executable, __file__, "--peak", str(layers)],
-            capture_output=True, text=True, check=True,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         print(f"peak memory at depth {layers:>6,}: {float(done.stdout):7.0f} MB")
 
 

@@ -30,7 +30,7 @@ from peers.machine import machine
 from peers.protocol import Child
 from scipy import stats
 
-from gradflow.benchmark.config import BenchmarkConfig
+from gradflow.configs.benchmark import BenchmarkConfig
 
 ACTS = ["sigmoid", "relu", "elu", "leaky-relu", "selu", "gelu"]
 STORE = Path(__file__).parent / "results" / "parity-keras.jsonl"
@@ -89,8 +89,9 @@ def keep(options: argparse.Namespace, rows: list[Row], versions: Row) -> None:
     print(
         f"Keras, {last['activation']}, seed {last['seed']}: test accuracy "
         f"{last['test_accuracy']:.4f} after {seconds:.0f} s of training",
-        file=sys.stderr, flush=True,
-    )  # fmt: skip
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def train_ours(options: argparse.Namespace) -> list[Row]:
@@ -195,8 +196,10 @@ def main() -> None:
     ours = train_ours(options) if ours is None else ours
     theirs = stored(options.store, options.train_size)
     print(machine())
-    print(f"keras {theirs[0]['keras']}, tensorflow {theirs[0]['tensorflow']}; "
-          f"{options.train_size:,} training images, {options.seeds} seeds")  # fmt: skip
+    print(
+        f"keras {theirs[0]['keras']}, tensorflow {theirs[0]['tensorflow']}; "
+        f"{options.train_size:,} training images, {options.seeds} seeds"
+    )
     for text in report(theirs, ours, options):
         print(text)
 

@@ -1,4 +1,4 @@
-"""Where a training step's time goes, and what the layers of `gradflow.fastlayers` save of it.
+"""Where a training step's time goes, and what `benchmark.networks.fast_layers` save of it.
 
 One thread, batches of 128, as in a worker of the benchmark. `--ops` prints the operators of a
 step; without it, whole steps with gradflow's layers and with torch's take turns, and so do the
@@ -23,12 +23,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torch.profiler import ProfilerActivity, profile
 
-from gradflow import executors, layers
 from gradflow.activations import activation
-from gradflow.convnet import article_network
-from gradflow.mnist import load
-from gradflow.optimizers import optimizer
-from gradflow.training import Examples, Trainer
+from gradflow.benchmark.networks.convnet import article_network
+from gradflow.datasets.images import load
+from gradflow.executors import processes as executors
+from gradflow.networks import layers
+from gradflow.training.optimizers import optimizer
+from gradflow.training.trainer import Examples, Trainer
 
 BATCH = 128
 
@@ -128,15 +129,18 @@ def steps(turns: int) -> None:
         if act == "gelu":
             kinds["torch's GELU"] = (layers.TanhGELU,)
         kinds["max-pool with unpooling (tried)"] = (nn.MaxPool2d,)
-        runs = {name: functools.partial(step, trainer(act, precision, *of))
-                for name, of in kinds.items()}  # fmt: skip
+        runs = {
+            name: functools.partial(step, trainer(act, precision, *of))
+            for name, of in kinds.items()
+        }
         show(f"a step of {act} in {precision}", taking_turns(runs, turns))
 
 
 def both_ways(function: Callable[..., Tensor], *leaves: Tensor) -> Callable[[int], None]:
     """Return what runs a function and its backward pass."""
-    leaves = tuple(leaf.detach().clone(memory_format=torch.preserve_format).requires_grad_()
-                   for leaf in leaves)  # fmt: skip
+    leaves = tuple(
+        leaf.detach().clone(memory_format=torch.preserve_format).requires_grad_() for leaf in leaves
+    )
     gradient = torch.randn_like(function(*leaves))
 
     def run(_: int) -> None:

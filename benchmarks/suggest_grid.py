@@ -18,9 +18,9 @@ import numpy as np
 import torch
 
 from gradflow import ClipConfig, NetworkConfig
-from gradflow.clipping import clip
+from gradflow.clipping.run import clip
+from gradflow.clipping.tasks import network_for
 from gradflow.results.clipping import ClipResult, best_of
-from gradflow.tasks import network_for
 
 SEEDS = 5
 GRID = np.geomspace(0.01, 1000, 12)
@@ -53,13 +53,17 @@ def run(case: Case, first_seed: int, **config: Any) -> ClipResult:
 def main() -> None:
     """Print a block per task and the count at the end."""
     seed = int(sys.argv[1]) if len(sys.argv) > 1 else 0
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, seeds {seed} to "
-          f"{seed + SEEDS - 1}; once more on {seed + SEEDS} to {seed + 2 * SEEDS - 1}")  # fmt: skip
+    print(
+        f"torch {torch.__version__}, {torch.get_num_threads()} threads, seeds {seed} to "
+        f"{seed + SEEDS - 1}; once more on {seed + SEEDS} to {seed + 2 * SEEDS - 1}"
+    )
     start, near = time.perf_counter(), 0
     for case in CASES:
         near += compare(case, seed)
-    print(f"\nwithin 5 % of the grid's best on {near} of {len(CASES)} tasks "
-          f"({time.perf_counter() - start:.0f} s)")  # fmt: skip
+    print(
+        f"\nwithin 5 % of the grid's best on {near} of {len(CASES)} tasks "
+        f"({time.perf_counter() - start:.0f} s)"
+    )
 
 
 def compare(case: Case, seed: int) -> bool:
@@ -73,8 +77,10 @@ def compare(case: Case, seed: int) -> bool:
     print("  grid     " + losses(grid))
     print("  proposed " + losses(suggested))
     ratio = (mine.final_loss or 0.0) / (best.final_loss or 0.0)
-    print(f"  suggested {limit(mine)}: {mine.final_loss:.4g}; best of the grid {limit(best)}: "
-          f"{best.final_loss:.4g}; ratio {ratio:.3f}")  # fmt: skip
+    print(
+        f"  suggested {limit(mine)}: {mine.final_loss:.4g}; best of the grid {limit(best)}: "
+        f"{best.final_loss:.4g}; ratio {ratio:.3f}"
+    )
     policies = tuple(dict.fromkeys((policy(mine), policy(best))))
     again = run(case, seed + SEEDS, policy=policies)
     fresh = [row.final_loss or 0.0 for row in again.records]
@@ -85,9 +91,8 @@ def compare(case: Case, seed: int) -> bool:
 def losses(result: ClipResult) -> str:
     """Return thresholds with their final losses (median over seeds) and shares clipped."""
     return "  ".join(
-        f"{limit(row)}: {row.final_loss:.4g} ({row.engaged_fraction:.0%})"
-        for row in result.records
-    )  # fmt: skip
+        f"{limit(row)}: {row.final_loss:.4g} ({row.engaged_fraction:.0%})" for row in result.records
+    )
 
 
 def limit(row: Any) -> str:

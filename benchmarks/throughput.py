@@ -26,7 +26,7 @@ from peers.environments import DEFAULT_CACHE, environment
 from peers.machine import machine, spread
 from peers.protocol import Child
 
-from gradflow.executors import cores
+from gradflow.executors.processes import cores
 
 ACTS = ["sigmoid", "relu", "elu", "leaky-relu", "selu", "gelu"]
 MFLOP = 71.6  # of training, per image: products forwards, and for weights and inputs backwards

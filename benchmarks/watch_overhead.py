@@ -92,13 +92,17 @@ def ratios(width: int, rounds: int) -> dict[str, list[float]]:
 
 def main() -> None:
     """Print the medians, with the middle half of the rounds."""
-    print(f"torch {torch.__version__}, Python {platform.python_version()}, "
-          f"{torch.get_num_threads()} threads, {platform.machine()}")  # fmt: skip
+    print(
+        f"torch {torch.__version__}, Python {platform.python_version()}, "
+        f"{torch.get_num_threads()} threads, {platform.machine()}"
+    )
     for width, rounds in SIZES.items():
         found = ratios(width, rounds)
         base = statistics.median(found.pop("seconds"))
-        print(f"width {width}, batch {width}: plain pass {1e3 * base:.3f} ms, {rounds} rounds of "
-              f"{STEPS} steps")  # fmt: skip
+        print(
+            f"width {width}, batch {width}: plain pass {1e3 * base:.3f} ms, {rounds} rounds of "
+            f"{STEPS} steps"
+        )
         for name, values in found.items():
             low, middle, high = statistics.quantiles(values, n=4)
             print(f"  {name:34} {middle:.3f}  (middle half {low:.3f} to {high:.3f})")

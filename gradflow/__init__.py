@@ -13,11 +13,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from gradflow._version import __version__
+from gradflow.results.base import Result, Views
 
 if TYPE_CHECKING:
     from gradflow.activations import activation
-    from gradflow.benchmark.config import BenchmarkConfig
-    from gradflow.configs import ClipConfig, NetworkConfig, TheoryConfig
+    from gradflow.configs import BenchmarkConfig, ClipConfig, NetworkConfig, TheoryConfig
     from gradflow.diagnosis import diagnose
     from gradflow.errors import GradflowError
     from gradflow.watching import watch
@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 _HOME = {
-    "BenchmarkConfig": "gradflow.benchmark.config",
+    "BenchmarkConfig": "gradflow.configs",
     "TheoryConfig": "gradflow.configs",
     "ClipConfig": "gradflow.configs",
     "GradflowError": "gradflow.errors",
@@ -44,6 +44,15 @@ _HOME = {
     "diagnose": "gradflow.diagnosis",
     "watch": "gradflow.watching",
 }
+
+
+def _views() -> Views:
+    from gradflow import report
+
+    return report
+
+
+Result.views = staticmethod(_views)
 
 
 def __getattr__(name: str) -> Any:

@@ -29,9 +29,15 @@ def output_of(command: str) -> str:
     """Return what a command prints to standard output and error, as a terminal would show it."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{ENVIRONMENT['PATH']}"
     done = subprocess.run(
-        command, shell=True, cwd=ROOT, env={**ENVIRONMENT, "PATH": path}, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
-    )  # fmt: skip
+        command,
+        shell=True,
+        cwd=ROOT,
+        env={**ENVIRONMENT, "PATH": path},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
     return "".join(f"{line.rstrip()}\n" for line in done.stdout.splitlines())
 
 

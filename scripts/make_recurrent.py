@@ -13,8 +13,9 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from gradflow import NetworkConfig, diagnose
-from gradflow.report.figures import parts, scales
-from gradflow.report.figures.ends import end_of, label_ends
+from gradflow.report.figures import log_axes as scales
+from gradflow.report.figures import page as parts
+from gradflow.report.figures.line_labels import end_of, label_ends
 from gradflow.report.style import BLACK, BLUE, DASHED, GREEN, VERMILLION, style
 from gradflow.results.diagnosis import DiagnosisResult
 
@@ -26,10 +27,15 @@ def measured(arch: str, radius: float) -> DiagnosisResult:
     """Return the diagnosis of four networks at once."""
     return diagnose(
         NetworkConfig(
-            arch=arch, depth=STEPS, width=64, batch_size=32, spectral_radius=radius, seeds=4,
+            arch=arch,
+            depth=STEPS,
+            width=64,
+            batch_size=32,
+            spectral_radius=radius,
+            seeds=4,
             device="cpu",
         )
-    )  # fmt: skip
+    )
 
 
 def panel(axes: Axes, arch: str) -> list[object]:
@@ -45,8 +51,10 @@ def panel(axes: Axes, arch: str) -> list[object]:
         axes.plot(x, theory, color=BLACK, linestyle=DASHED, linewidth=0.9)
         predicted = f"{result.predicted_rate:.4f}" if result.predicted_rate else "     –"
         bound = f"{result.rate_bound:.3f}" if result.rate_bound else "    –"
-        print(f"{arch:4} ρ {radius:.1f}: factor per step {result.rate:.4f}, theory {predicted}, "
-              f"Pascanu's bound {bound}, log₁₀ δ at step 1: {y[0]:7.2f}")  # fmt: skip
+        print(
+            f"{arch:4} ρ {radius:.1f}: factor per step {result.rate:.4f}, theory {predicted}, "
+            f"Pascanu's bound {bound}, log₁₀ δ at step 1: {y[0]:7.2f}"
+        )
     axes.set_ylabel(NAMES[arch])
     axes.set_xlim(STEPS, 1)
     low, high = axes.get_ylim()
@@ -59,14 +67,16 @@ def main(path: str) -> None:
     with style():
         page = parts.page(
             "The gradient vanishes through every plain recurrent cell with ρ ≤ 1 "
-            "and grows slowly at ρ = 1.5", 6.6,
-        )  # fmt: skip
+            "and grows slowly at ρ = 1.5",
+            6.6,
+        )
         panels = page.subplots(3, 1, sharex=True)
         labels = [(axes, panel(axes, arch)) for axes, arch in zip(panels, NAMES, strict=True)]
         parts.caption(
-            panels[0], "rms of ∂C/∂h at every time step, C the loss of the last one; "
+            panels[0],
+            "rms of ∂C/∂h at every time step, C the loss of the last one; "
             "dashed: mean-field theory of the tanh RNN",
-        )  # fmt: skip
+        )
         panels[-1].set_xlabel(
             "time step: the gradient starts at the last one and flows to the right"
         )

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from benchmark_runs import write_stripes
+from support.benchmark_runs import write_stripes
 from typer.testing import CliRunner, Result
 
-from gradflow import executors
 from gradflow.cli.app import app
+from gradflow.executors import processes as executors
 
 # One thread per test worker: two workers of two threads each wait for one another on two cores.
 torch.set_num_threads(1)

@@ -10,12 +10,12 @@ from protocol import serve
 from torch import nn
 
 import gradflow
-from gradflow import executors
 from gradflow.activations import activation
-from gradflow.convnet import article_network
-from gradflow.mnist import load
-from gradflow.optimizers import optimizer
-from gradflow.training import Examples, Trainer
+from gradflow.benchmark.networks.convnet import article_network
+from gradflow.datasets.images import load
+from gradflow.executors import processes as executors
+from gradflow.training.optimizers import optimizer
+from gradflow.training.trainer import Examples, Trainer
 
 CPU = torch.device("cpu")
 

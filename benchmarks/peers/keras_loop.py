@@ -11,7 +11,7 @@ import numpy as np
 from keras_model import VERSIONS, network
 from protocol import serve
 
-from gradflow.mnist import load
+from gradflow.datasets.images import load
 
 compiled = functools.cache(network)
 

@@ -30,14 +30,22 @@ def network(act: str, jit_compile: bool | str = "auto") -> Any:
     layers, selu = keras.layers, act == "selu"
     dropout = layers.AlphaDropout if selu else layers.Dropout
     init = {"kernel_initializer": "lecun_normal"} if selu else {}
-    model = keras.Sequential([
-        layers.Input((28, 28, 1)),
-        layers.Conv2D(32, 3, **init), _activation(act),
-        layers.Conv2D(64, 3, **init), _activation(act),
-        layers.MaxPooling2D(2), dropout(0.25), layers.Flatten(),
-        layers.Dense(128, **init), _activation(act), dropout(0.5),
-        layers.Dense(10, activation="softmax"),
-    ])  # fmt: skip
+    model = keras.Sequential(
+        [
+            layers.Input((28, 28, 1)),
+            layers.Conv2D(32, 3, **init),
+            _activation(act),
+            layers.Conv2D(64, 3, **init),
+            _activation(act),
+            layers.MaxPooling2D(2),
+            dropout(0.25),
+            layers.Flatten(),
+            layers.Dense(128, **init),
+            _activation(act),
+            dropout(0.5),
+            layers.Dense(10, activation="softmax"),
+        ]
+    )
     model.compile(
         optimizer=keras.optimizers.Adam(learning_rate=1e-3, epsilon=1e-7, clipvalue=0.5),
         loss="sparse_categorical_crossentropy",

@@ -12,7 +12,7 @@ import tensorflow as tf
 from keras_model import VERSIONS, network
 from protocol import serve
 
-from gradflow.mnist import load
+from gradflow.datasets.images import load
 
 
 class Clock(keras.callbacks.Callback):
@@ -39,25 +39,38 @@ def answer(act: str, seed: int, epochs: int, train_size: int) -> dict[str, Any]:
         for part in (mnist.train_images[:train_size], mnist.test_images)
     )
     keras.utils.set_random_seed(seed)
-    history = network(act, jit_compile=False).fit(
-        images, mnist.train_labels[:train_size], batch_size=128, epochs=epochs, verbose=0,
-        validation_data=(tests, mnist.test_labels), callbacks=[clock],
-    ).history  # fmt: skip
+    history = (
+        network(act, jit_compile=False)
+        .fit(
+            images,
+            mnist.train_labels[:train_size],
+            batch_size=128,
+            epochs=epochs,
+            verbose=0,
+            validation_data=(tests, mnist.test_labels),
+            callbacks=[clock],
+        )
+        .history
+    )
     keras.backend.clear_session()
     names = {
-        "train_loss": "loss", "train_accuracy": "accuracy",
-        "test_loss": "val_loss", "test_accuracy": "val_accuracy",
-    }  # fmt: skip
+        "train_loss": "loss",
+        "train_accuracy": "accuracy",
+        "test_loss": "val_loss",
+        "test_accuracy": "val_accuracy",
+    }
     return {
         "rows": [
             {
-                "activation": act, "seed": seed, "epoch": epoch + 1,
+                "activation": act,
+                "seed": seed,
+                "epoch": epoch + 1,
                 **{ours: float(history[theirs][epoch]) for ours, theirs in names.items()},
                 "seconds": clock.seconds[epoch],
             }
             for epoch in range(epochs)
         ]
-    }  # fmt: skip
+    }
 
 
 if __name__ == "__main__":

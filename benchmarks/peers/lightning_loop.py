@@ -59,10 +59,17 @@ def answer(acts: list[str], steps: int, workers: int = 0) -> dict[str, Any]:
     for act in acts:
         clock = Clock()
         trainer = lightning.Trainer(
-            accelerator="cpu", max_epochs=1, limit_train_batches=steps + 1, logger=False,
-            enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
-            gradient_clip_val=0.5, gradient_clip_algorithm="value", callbacks=[clock],
-        )  # fmt: skip
+            accelerator="cpu",
+            max_epochs=1,
+            limit_train_batches=steps + 1,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            gradient_clip_val=0.5,
+            gradient_clip_algorithm="value",
+            callbacks=[clock],
+        )
         trainer.fit(modules.setdefault(act, Network(act)), source(workers))
         seconds[act] = clock.seconds
     return {"seconds": seconds}

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from gradflow.mnist import load
+from gradflow.datasets.images import load
 
 _MODULES = {
     "sigmoid": nn.Sigmoid,
@@ -22,10 +22,18 @@ def network(act: str) -> nn.Sequential:
     """Return the network in torch's own layout and layers."""
     module, dropout = _MODULES[act], nn.AlphaDropout if act == "selu" else nn.Dropout
     return nn.Sequential(
-        nn.Conv2d(1, 32, 3), module(), nn.Conv2d(32, 64, 3), module(), nn.MaxPool2d(2),
-        dropout(0.25), nn.Flatten(), nn.Linear(9216, 128), module(), dropout(0.5),
+        nn.Conv2d(1, 32, 3),
+        module(),
+        nn.Conv2d(32, 64, 3),
+        module(),
+        nn.MaxPool2d(2),
+        dropout(0.25),
+        nn.Flatten(),
+        nn.Linear(9216, 128),
+        module(),
+        dropout(0.5),
         nn.Linear(128, 10),
-    )  # fmt: skip
+    )
 
 
 def loader(workers: int) -> DataLoader[tuple[Tensor, ...]]:

@@ -32,9 +32,12 @@ class Child:
         path = os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])
         self.process = subprocess.Popen(
             [str(python), str(FOLDER / script)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.log,
+            text=True,
             env={**os.environ, "PYTHONPATH": path, **(env or {})},
-        )  # fmt: skip
+        )
         self.versions: Message = {}
 
     def ready(self) -> Child:

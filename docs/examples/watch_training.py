@@ -5,7 +5,7 @@ import sys
 import gradflow
 import numpy as np
 import torch
-from gradflow.mnist import load
+from gradflow.datasets.images import load
 from rich import print as show
 from torch import nn
 from torch.nn import functional as F

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from gradflow.arrays import Floats, Formula
 from gradflow.errors import GradflowError
 
 if TYPE_CHECKING:
     from torch import nn
 
-Array = npt.NDArray[np.float64]
-Formula = Callable[[Array], Array]
 
 SATURATION = 0.01  # saturated: |f′| below this share of the largest slope
 _BUSY = 40.0  # whatever an activation does, it does within ±40
@@ -73,11 +72,11 @@ class Activation:
     torch_arguments: Mapping[str, float | str] = field(default_factory=dict)
     family: Callable[..., Activation] | None = field(default=None, repr=False)
 
-    def __call__(self, x: npt.ArrayLike) -> Array:
+    def __call__(self, x: npt.ArrayLike) -> Floats:
         """Return f(x), float64, of x's shape; ``numpy.float64`` for a scalar. NaN stays NaN."""
         return _evaluate(self.value, x)
 
-    def derivative(self, x: npt.ArrayLike) -> Array:
+    def derivative(self, x: npt.ArrayLike) -> Floats:
         """Return f′(x), float64, of x's shape; ``numpy.float64`` for a scalar. NaN stays NaN."""
         return _evaluate(self.slope, x)
 
@@ -148,18 +147,18 @@ class Activation:
 
         return build_module(self.torch_class, self.torch_arguments, inplace)
 
-    def _saturated(self, x: Array) -> npt.NDArray[np.bool_]:
+    def _saturated(self, x: Floats) -> npt.NDArray[np.bool_]:
         return np.abs(self.derivative(x)) < SATURATION * self.max_slope
 
-    def _kink_sides(self) -> Array:
+    def _kink_sides(self) -> Floats:
         return np.concatenate([self.kinks, np.nextafter(self.kinks, np.inf)])
 
-    def _landmarks(self, lo: float, hi: float) -> Array:
+    def _landmarks(self, lo: float, hi: float) -> Floats:
         points = [np.linspace(lo, hi, 4001), np.linspace(-_BUSY, _BUSY, 8001), self._kink_sides()]
         x = np.unique(np.concatenate(points))
         return x[(x >= lo) & (x <= hi)]
 
-    def _bisect(self, inside: Array, outside: Array) -> Array:
+    def _bisect(self, inside: Floats, outside: Floats) -> Floats:
         """Return the last saturated points between saturated and unsaturated ones."""
         while True:
             middle = inside / 2 + outside / 2
@@ -170,11 +169,11 @@ class Activation:
             outside = np.where(saturated, outside, middle)
 
 
-def _evaluate(formula: Formula, x: npt.ArrayLike) -> Array:
+def _evaluate(formula: Formula, x: npt.ArrayLike) -> Floats:
     array = np.asarray(x, dtype=np.float64)
     points = np.atleast_1d(array)  # 0-d arrays turn into scalars, whose ** rounds differently
     missing = np.isnan(points)
     with np.errstate(under="ignore"):  # towards 0, by design
         values = formula(np.where(missing, 0.0, points))
-    result: Array = np.where(missing, np.nan, values).reshape(array.shape)[()]
+    result: Floats = np.where(missing, np.nan, values).reshape(array.shape)[()]
     return result

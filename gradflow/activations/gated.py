@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gradflow.activations.base import Array
 from gradflow.activations.smooth import sigmoid
+from gradflow.arrays import Floats
 
 QUICK_GELU_SLOPE = 1.702
 
@@ -65,35 +65,35 @@ GELU_ERF_ROOT = Root(
 )
 
 
-def silu(x: Array) -> Array:
+def silu(x: Floats) -> Floats:
     """Return x·σ(x)."""
     return _gated(x, sigmoid(x))
 
 
-def silu_derivative(x: Array) -> Array:
+def silu_derivative(x: Floats) -> Floats:
     """Return σ(x)(1 + x(1 − σ(x)))."""
     a = np.minimum(np.abs(x), _BEYOND_EXP)
     s = np.exp(-a)
     return _mirrored(x, s * (1 - a + s) / np.square(1 + s))
 
 
-def quick_gelu(x: Array) -> Array:
+def quick_gelu(x: Floats) -> Floats:
     """Return x·σ(1.702x) (Hendrycks & Gimpel 2016, arXiv:1606.08415, section 2)."""
     return _gated(x, sigmoid(QUICK_GELU_SLOPE * np.clip(x, -_BEYOND_EXP, _BEYOND_EXP)))
 
 
-def quick_gelu_derivative(x: Array) -> Array:
+def quick_gelu_derivative(x: Floats) -> Floats:
     """Return SiLU's derivative at 1.702x."""
     return silu_derivative(QUICK_GELU_SLOPE * np.clip(x, -_BEYOND_EXP, _BEYOND_EXP))
 
 
-def gelu(x: Array) -> Array:
+def gelu(x: Floats) -> Floats:
     """Return ½x(1 + tanh u) = x·σ(2u), u = √(2/π)(x + 0.044715x³) (arXiv:1606.08415, section 2)."""
     a = np.clip(x, -_BEYOND_GAUSS, _BEYOND_GAUSS)
     return _gated(x, sigmoid(a * (_LINEAR + _CUBIC * a * a)))
 
 
-def gelu_derivative(x: Array) -> Array:
+def gelu_derivative(x: Floats) -> Floats:
     """Return σ(2u)(1 + x·2u′·(1 − σ(2u)))."""
     a = np.minimum(np.abs(x), _BEYOND_GAUSS)
     s = np.exp(-a * (_LINEAR + _CUBIC * a * a))
@@ -102,20 +102,20 @@ def gelu_derivative(x: Array) -> Array:
     return _near_root(x, slope, GELU_ROOT)
 
 
-def gelu_erf(x: Array) -> Array:
+def gelu_erf(x: Floats) -> Floats:
     """Return x·Φ(x), Φ the standard normal distribution function (arXiv:1606.08415, section 2)."""
     tail = _scaled_tail(x) * _bell(x)
     return _gated(x, np.where(x > 0, 1 - tail, tail))
 
 
-def gelu_erf_derivative(x: Array) -> Array:
+def gelu_erf_derivative(x: Floats) -> Floats:
     """Return Φ(x) + x·φ(x)."""
     a = np.minimum(np.abs(x), _BEYOND_GAUSS)
     slope = _mirrored(x, _bell(x) * (_scaled_tail(x) - _DENSITY_AT_0 * a))
     return _near_root(x, slope, GELU_ERF_ROOT)
 
 
-def mish(x: Array) -> Array:
+def mish(x: Floats) -> Floats:
     """Return x·tanh(ln(1 + eˣ)) (Misra 2019, arXiv:1908.08681)."""
     s = np.exp(-np.abs(x))
     above = (1 + 2 * s) / (1 + 2 * s * (1 + s))  # the tanh, with s = e⁻ˣ
@@ -123,44 +123,44 @@ def mish(x: Array) -> Array:
     return _gated(x, np.where(x > 0, above, below))
 
 
-def mish_derivative(x: Array) -> Array:
+def mish_derivative(x: Floats) -> Floats:
     """Return eˣω/δ², ω = 4(x + 1) + 4e²ˣ + e³ˣ + eˣ(4x + 6), δ = 2eˣ + e²ˣ + 2."""
     a = np.clip(x, -_BEYOND_EXP, _BEYOND_EXP)
     s = np.exp(-np.abs(a))
     # on the right, numerator and denominator are both divided by e⁴ˣ
-    above: Array = (1 + s * (4 + s * (4 * a + 6 + 4 * s * (a + 1)))) / np.square(
+    above: Floats = (1 + s * (4 + s * (4 * a + 6 + 4 * s * (a + 1)))) / np.square(
         1 + 2 * s * (1 + s)
     )
     below = s * (4 * (a + 1) + s * (4 * a + 6 + s * (4 + s))) / np.square(2 + s * (2 + s))
     return np.where(x > 0, above, below)
 
 
-def _gated(x: Array, gate: Array) -> Array:
+def _gated(x: Floats, gate: Floats) -> Floats:
     """Return x·gate(x), for a gate that is 0 long before x = −1000: no −inf·0."""
     return np.asarray(np.maximum(x, -1000.0) * gate)
 
 
-def _mirrored(x: Array, at_minus_abs: Array) -> Array:
+def _mirrored(x: Floats, at_minus_abs: Floats) -> Floats:
     """Return f′(x) from f′(−|x|)."""
     return np.where(x > 0, 1 - at_minus_abs, at_minus_abs)
 
 
-def _near_root(x: Array, slope: Array, root: Root) -> Array:
+def _near_root(x: Floats, slope: Floats, root: Root) -> Floats:
     """Return the slope with its Taylor series put in about the root, where the slope cancels."""
     distance = (np.clip(x, -_BEYOND_GAUSS, _BEYOND_GAUSS) - root.high) - root.low
     series = np.polynomial.polynomial.polyval(distance, (0.0, *root.coefficients))
     return np.where(np.abs(distance) < _ROOT_RADIUS, series, slope)
 
 
-def _bell(x: Array) -> Array:
+def _bell(x: Floats) -> Floats:
     """Return e^(−x²/2)."""
     a = np.minimum(np.abs(x), _BEYOND_GAUSS)
     return np.asarray(np.exp(-0.5 * a * a))
 
 
-def _scaled_tail(x: Array) -> Array:
+def _scaled_tail(x: Floats) -> Floats:
     """Return Φ(−|x|)·e^(x²/2), which stays of order 1/|x|."""
     from scipy.special import erfcx
 
-    tail: Array = 0.5 * erfcx(_SQRT_HALF * np.abs(x))
+    tail: Floats = 0.5 * erfcx(_SQRT_HALF * np.abs(x))
     return tail

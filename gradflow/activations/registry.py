@@ -7,7 +7,7 @@ import re
 from functools import lru_cache
 
 from gradflow.activations.base import Activation
-from gradflow.activations.entries import ENTRIES
+from gradflow.activations.catalogue import ENTRIES
 from gradflow.errors import GradflowError, unknown_name
 
 ACTIVATIONS: dict[str, Activation] = {entry.name: entry for entry in ENTRIES}

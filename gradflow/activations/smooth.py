@@ -9,54 +9,54 @@ from __future__ import annotations
 
 import numpy as np
 
-from gradflow.activations.base import Array
+from gradflow.arrays import Floats
 
 _MAX = float(np.finfo(np.float64).max)
 
 
-def sigmoid(x: Array) -> Array:
+def sigmoid(x: Floats) -> Floats:
     """Return 1 / (1 + e⁻ˣ)."""
-    s: Array = np.exp(-np.abs(x))
+    s: Floats = np.exp(-np.abs(x))
     return np.where(x >= 0, 1.0, s) / (1 + s)
 
 
-def sigmoid_derivative(x: Array) -> Array:
+def sigmoid_derivative(x: Floats) -> Floats:
     """Return e⁻ˣ / (1 + e⁻ˣ)²."""
-    s: Array = np.exp(-np.abs(x))
+    s: Floats = np.exp(-np.abs(x))
     return s / (1 + s * (2 + s))  # (1 + s)² would double the rounding of 1 + s: 4.2 ulp, not 2.5
 
 
-def tanh(x: Array) -> Array:
+def tanh(x: Floats) -> Floats:
     """Return tanh x."""
     return np.asarray(np.tanh(x))
 
 
-def tanh_derivative(x: Array) -> Array:
+def tanh_derivative(x: Floats) -> Floats:
     """Return 1 − tanh² x, as 4σ′(2x)."""
     return 4 * sigmoid_derivative(2 * np.clip(x, -400.0, 400.0))  # e⁻⁸⁰⁰ is 0
 
 
-def softplus(x: Array) -> Array:
+def softplus(x: Floats) -> Floats:
     """Return ln(1 + eˣ)."""
     return np.maximum(x, 0.0) + np.log1p(np.exp(-np.abs(x)))
 
 
-def logsigmoid(x: Array) -> Array:
+def logsigmoid(x: Floats) -> Floats:
     """Return ln σ(x) = −ln(1 + e⁻ˣ)."""
     return -softplus(-x)
 
 
-def logsigmoid_derivative(x: Array) -> Array:
+def logsigmoid_derivative(x: Floats) -> Floats:
     """Return 1 − σ(x) = σ(−x)."""
     return sigmoid(-x)
 
 
-def softsign(x: Array) -> Array:
+def softsign(x: Floats) -> Floats:
     """Return x / (1 + |x|)."""
     finite = np.clip(x, -_MAX, _MAX)
     return np.asarray(finite / (1 + np.abs(finite)))
 
 
-def softsign_derivative(x: Array) -> Array:
+def softsign_derivative(x: Floats) -> Floats:
     """Return 1 / (1 + |x|)²."""
     return np.asarray(np.square(1 / (1 + np.abs(x))))

@@ -11,9 +11,9 @@ from typing import Literal
 
 import numpy as np
 
-from gradflow.benchmark.config import BenchmarkConfig
+from gradflow.configs.benchmark import BenchmarkConfig
+from gradflow.datasets.images import Bytes, Dataset, load
 from gradflow.errors import GradflowError
-from gradflow.mnist import Bytes, Dataset, load
 
 Part = Literal["train", "validation", "test"]
 _SHARE, _MOST = 6, 10_000  # a sixth of the training set is held out, at most this many images
@@ -29,7 +29,7 @@ class Split:
     Attributes
     ----------
     folder
-        Holds ``train_images.npy`` and the like, as in `gradflow.mnist.Dataset`.
+        Holds ``train_images.npy`` and the like, as in `gradflow.datasets.images.Dataset`.
     sizes
         Numbers of images by part.
     available

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from gradflow.activations import Activation, activation
-from gradflow.benchmark.config import CLIP_VALUE, BenchmarkConfig
-from gradflow.options import several
+from gradflow.configs.benchmark import CLIP_VALUE, BenchmarkConfig
+from gradflow.configs.fields import several
 from gradflow.results.benchmark import Setting
 
 
@@ -22,9 +22,13 @@ def settings(config: BenchmarkConfig) -> tuple[Setting, ...]:
         that is none.
     """
     others = itertools.product(
-        _architectures(config), _inits(config), _optimizers(config), several(config.lr),
-        several(config.batch_size), clippings(config),
-    )  # fmt: skip
+        _architectures(config),
+        _inits(config),
+        _optimizers(config),
+        several(config.lr),
+        several(config.batch_size),
+        clippings(config),
+    )
     return tuple(dict.fromkeys(_settings(others, list(activations(config)))))
 
 
@@ -32,9 +36,15 @@ def _settings(others: Iterable[tuple[Any, ...]], names: Iterable[str]) -> Iterat
     for (arch, dropout), init, optimizer, lr, batch_size, clip in others:
         for name in names:
             yield Setting(
-                activation=name, arch=arch, init=init, optimizer=optimizer, lr=lr,
-                batch_size=batch_size, dropout=dropout, clip=clip,
-            )  # fmt: skip
+                activation=name,
+                arch=arch,
+                init=init,
+                optimizer=optimizer,
+                lr=lr,
+                batch_size=batch_size,
+                dropout=dropout,
+                clip=clip,
+            )
 
 
 def activations(config: BenchmarkConfig) -> dict[str, Activation]:
@@ -59,7 +69,7 @@ def clippings(config: BenchmarkConfig) -> tuple[str, ...]:
 
 def _architectures(config: BenchmarkConfig) -> Iterator[tuple[str, str]]:
     """Yield names and dropouts; the architecture's own dropout where none is given."""
-    from gradflow.classifiers import architecture, rates
+    from gradflow.benchmark.networks.classifiers import architecture, rates
 
     for name in several(config.arch):
         own = architecture(name.lower()).dropout
@@ -68,8 +78,8 @@ def _architectures(config: BenchmarkConfig) -> Iterator[tuple[str, str]]:
 
 
 def _inits(config: BenchmarkConfig) -> Iterator[str]:
-    from gradflow.classifiers import KERAS
-    from gradflow.initialization import INITIALIZERS, initializer
+    from gradflow.benchmark.networks.classifiers import KERAS
+    from gradflow.networks.initialization import INITIALIZERS, initializer
 
     names = {id(how): name for name, how in INITIALIZERS.items()}
     for text in several(config.init):
@@ -77,7 +87,7 @@ def _inits(config: BenchmarkConfig) -> Iterator[str]:
 
 
 def _optimizers(config: BenchmarkConfig) -> Iterator[str]:
-    from gradflow.optimizers import find
+    from gradflow.training.optimizers import find
 
     for name in several(config.optimizer):
         find(name)

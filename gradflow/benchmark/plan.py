@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from gradflow import executors
-from gradflow.benchmark.config import BenchmarkConfig
 from gradflow.benchmark.data import splitting
-from gradflow.benchmark.journal import Run, finished
-from gradflow.benchmark.rundir import RunDirectory
-from gradflow.benchmark.runs import check_sizes, checked, planned, spread
+from gradflow.benchmark.run import check_sizes, checked, planned, spread
+from gradflow.benchmark.storage.folder import RunDirectory
+from gradflow.benchmark.storage.journal import Run, finished
 from gradflow.benchmark.worker import Task, examples, trainer
+from gradflow.configs.benchmark import BenchmarkConfig
+from gradflow.executors import processes as executors
 from gradflow.results.base import Finding, RunMeta
 from gradflow.results.benchmark import PlanResult, PlanRow, Setting
 
@@ -46,7 +46,7 @@ def plan(
     Raises
     ------
     GradflowError
-        As `gradflow.benchmark.runs.run`.
+        As `gradflow.benchmark.run.run`.
     """
     device = checked(config)
     runs = _missing(config, planned(config))
@@ -65,30 +65,33 @@ def plan(
             measure, tasks, workers=side.workers, threads=side.threads, on_event=on_event
         )
     sizes = dict(split.sizes)
-    rows = [_row(cost, runs, config.epochs, sizes["train"], sizes["validation"] + sizes["test"])
-            for setting in dict(runs) if (cost := costs.get(setting)) is not None]  # fmt: skip
+    rows = [
+        _row(cost, runs, config.epochs, sizes["train"], sizes["validation"] + sizes["test"])
+        for setting in dict(runs)
+        if (cost := costs.get(setting)) is not None
+    ]
     return PlanResult(
         records=tuple(rows),
         findings=() if complete else (_interrupted(),),
         meta=RunMeta(device=str(device), dtype=config.precision, threads=side.threads),
         runs=len(runs),
         workers=side.workers,
-        seconds=wall_seconds({row.setting: row.seconds / row.runs for row in rows}, runs,
-                             side.workers),
-    )  # fmt: skip
+        seconds=wall_seconds(
+            {row.setting: row.seconds / row.runs for row in rows}, runs, side.workers
+        ),
+    )
 
 
 def measure(task: Task, emit: Callable[[Cost], None]) -> None:
     """Emit what the task's setting costs."""
-    from gradflow.devices import select
-    from gradflow.training import Examples, arithmetic, evaluate, seeded
+    from gradflow.training.devices import select
+    from gradflow.training.trainer import Examples, arithmetic, evaluate, seeded
 
     device = select(task.config.device)
     with arithmetic(task.config.precision, device), seeded(task.seed, device):
         parts, training = examples(task.split, device), trainer(task, device)
         batch = parts["train"].take(slice(task.setting.batch_size))
-        steps = [_seconds(lambda: training.step(*batch).tolist())
-                 for _ in range(_WARM_UP + _STEPS)]  # fmt: skip
+        steps = [_seconds(lambda: training.step(*batch).tolist()) for _ in range(_WARM_UP + _STEPS)]
         test = parts["test"]
         some = Examples(test.images[:500], test.labels[:500])
         looks = [_seconds(lambda: evaluate(training.model, some)) for _ in range(2)]
@@ -113,10 +116,14 @@ def _row(cost: Cost, runs: Iterable[Run], epochs: int, trained: int, evaluated: 
     count = sum(own == setting for own, _ in runs)
     steps = -(-trained // setting.batch_size)
     return PlanRow(
-        **vars(setting), runs=count, epochs=epochs, steps=steps, seconds_per_step=cost.step,
+        **vars(setting),
+        runs=count,
+        epochs=epochs,
+        steps=steps,
+        seconds_per_step=cost.step,
         images_per_second=min(setting.batch_size, trained) / cost.step,
         seconds=count * epochs * (steps * cost.step + evaluated * cost.evaluation),
-    )  # fmt: skip
+    )
 
 
 def wall_seconds(each: dict[Setting, float], runs: Iterable[Run], workers: int) -> float:

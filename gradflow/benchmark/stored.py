@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 
 from gradflow.activations import activation
 from gradflow.benchmark.events import EpochDone
-from gradflow.benchmark.journal import in_order, stored
-from gradflow.benchmark.rundir import RunDirectory
-from gradflow.benchmark.runs import assembled
+from gradflow.benchmark.run import assembled
+from gradflow.benchmark.storage.folder import RunDirectory
+from gradflow.benchmark.storage.journal import in_order, stored
+from gradflow.configs.fields import several
 from gradflow.errors import GradflowError
-from gradflow.options import several
 from gradflow.results.base import RunMeta
 from gradflow.results.benchmark import BenchmarkResult, Setting
 

@@ -7,19 +7,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gradflow.benchmark.config import BenchmarkConfig
 from gradflow.benchmark.data import Part, Split
 from gradflow.benchmark.events import EpochDone, Event, Progress
 from gradflow.benchmark.grid import activations
+from gradflow.configs.benchmark import BenchmarkConfig
 from gradflow.results.benchmark import FlowRow, HistoryRow, Setting
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from gradflow.benchmark.checkpoints import Checkpoint
-    from gradflow.flow import FlowRecorder
-    from gradflow.training import Clip, Epoch, Examples, Trainer
+    from gradflow.benchmark.flow import FlowRecorder
+    from gradflow.benchmark.storage.checkpoints import Checkpoint
+    from gradflow.training.trainer import Clip, Epoch, Examples, Trainer
 
 Emit = Callable[[Event], None]
 _PROBE = 1000  # images that activations are looked at with, after each epoch
@@ -38,7 +38,7 @@ class Task:
 
 def train(task: Task, emit: Emit) -> None:
     """Train one setting with one seed; emit a `Progress` now and then, an `EpochDone` per epoch."""
-    from gradflow.training import arithmetic, seeded
+    from gradflow.training.trainer import arithmetic, seeded
 
     device = _device(task)
     with arithmetic(task.config.precision, device), seeded(task.seed, device) as generator:
@@ -54,7 +54,7 @@ class _Run:
     def __init__(
         self, task: Task, device: torch.device, generator: torch.Generator, emit: Emit
     ) -> None:
-        from gradflow.flow import FlowRecorder
+        from gradflow.benchmark.flow import FlowRecorder
 
         self.task, self.emit, self.device, self.generator = task, emit, device, generator
         self.parts = examples(task.split, device)
@@ -78,7 +78,7 @@ class _Run:
 
     def restore(self) -> None:
         """Go on from the checkpoint, if there is one, and say again what had been said."""
-        from gradflow.benchmark.checkpoints import load
+        from gradflow.benchmark.storage.checkpoints import load
 
         stored = load(self.task.checkpoint) if self.task.checkpoint else None
         if stored is not None:
@@ -92,19 +92,25 @@ class _Run:
         self.emit(Progress(task.setting, task.seed, self.epoch, task.config.epochs, *numbers))
 
     def _history(self, epoch: Epoch) -> HistoryRow:
-        from gradflow.training import evaluate
+        from gradflow.training.trainer import evaluate
 
         model, precision = self.trainer.model, self.task.config.precision
         validation = self.parts["validation"]
         held_out = evaluate(model, validation, precision) if len(validation) else (None, None)
         test_loss, test_accuracy = evaluate(model, self.parts["test"], precision)
         return HistoryRow(
-            **vars(self.task.setting), seed=self.task.seed, epoch=self.epoch,
-            train_loss=epoch.loss, train_accuracy=epoch.accuracy,
-            validation_loss=held_out[0], validation_accuracy=held_out[1],
-            test_loss=test_loss, test_accuracy=test_accuracy,
-            gradient_norm=epoch.gradient_norm, seconds=epoch.seconds,
-        )  # fmt: skip
+            **vars(self.task.setting),
+            seed=self.task.seed,
+            epoch=self.epoch,
+            train_loss=epoch.loss,
+            train_accuracy=epoch.accuracy,
+            validation_loss=held_out[0],
+            validation_accuracy=held_out[1],
+            test_loss=test_loss,
+            test_accuracy=test_accuracy,
+            gradient_norm=epoch.gradient_norm,
+            seconds=epoch.seconds,
+        )
 
     def _flow(self) -> tuple[FlowRow, ...]:
         probe = self.parts["validation"] if len(self.parts["validation"]) else self.parts["test"]
@@ -115,23 +121,27 @@ class _Run:
         )
 
     def _checkpoint(self) -> Checkpoint:
-        from gradflow.benchmark.checkpoints import Checkpoint
+        from gradflow.benchmark.storage.checkpoints import Checkpoint
 
         return Checkpoint.of(self.trainer, self.generator, self.done)
 
 
 def trainer(task: Task, device: torch.device) -> Trainer:
     """Return the network of a task on its device, with its optimiser and clipping."""
-    from gradflow.classifiers import build
-    from gradflow.optimizers import optimizer
-    from gradflow.training import Trainer
+    from gradflow.benchmark.networks.classifiers import build
+    from gradflow.training.optimizers import optimizer
+    from gradflow.training.trainer import Trainer
 
     setting, config = task.setting, task.config
     act = activations(config)[setting.activation]
     model: nn.Module = build(
-        setting.arch, act, task.split.input_shape, task.split.classes,
-        dropout=setting.dropout, init=setting.init,
-    ).to(device)  # fmt: skip
+        setting.arch,
+        act,
+        task.split.input_shape,
+        task.split.classes,
+        dropout=setting.dropout,
+        init=setting.init,
+    ).to(device)
     update = optimizer(setting.optimizer, model.parameters(), setting.lr)
     return Trainer(model, update, clipping(setting.clip), config.precision)
 
@@ -151,12 +161,12 @@ def clipping(words: str) -> Clip | None:
 @functools.lru_cache(maxsize=1)  # for the next task of this process
 def examples(split: Split, device: torch.device) -> dict[Part, Examples]:
     """Return the parts of the data on the device."""
-    from gradflow.training import Examples
+    from gradflow.training.trainer import Examples
 
     return {part: Examples.upload(*split.arrays(part), device) for part in split.parts}
 
 
 def _device(task: Task) -> torch.device:
-    from gradflow.devices import select
+    from gradflow.training.devices import select
 
     return select(task.config.device)

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
 from gradflow._version import __version__
-from gradflow.cli import clipping, functions, networks, training
+from gradflow.cli.activations import activations
+from gradflow.cli.benchmark import benchmark
+from gradflow.cli.chain import chain
+from gradflow.cli.clip import clip
+from gradflow.cli.diagnose import diagnose
+from gradflow.cli.eval import evaluate
 from gradflow.cli.group import Group
+from gradflow.cli.options import expand_configs
+from gradflow.cli.plot import plot
+from gradflow.cli.theory import theory
 
 app = typer.Typer(
     name="gradflow",
@@ -39,8 +48,20 @@ def root(
         typer.echo(context.get_help())
 
 
-for module in (functions, networks, clipping, training):
-    module.register(app)
+#: Every command by its name, in the order of ``--help``; a new one is one entry.
+COMMANDS: dict[str, Callable[..., None]] = {
+    "activations": activations,
+    "eval": evaluate,
+    "plot": plot,
+    "chain": chain,
+    "theory": theory,
+    "diagnose": diagnose,
+    "clip": clip,
+    "benchmark": benchmark,
+}
+
+for name, command in COMMANDS.items():
+    app.command(name)(expand_configs(command))
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
 
-from gradflow.options import OptionSpec, several, value_list
+from gradflow.configs.fields import OptionSpec, several, value_list
 
 
 def expand_configs(command: Callable[..., None]) -> Callable[..., None]:
@@ -56,7 +56,7 @@ def _activation_names() -> list[str]:
 
 
 def _initializer_names() -> list[str]:
-    from gradflow.initialization import INITIALIZERS
+    from gradflow.networks.initialization import INITIALIZERS
 
     return list(INITIALIZERS)
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import typer
 
+from gradflow.configs.fields import option
 from gradflow.errors import unknown_name
-from gradflow.options import option
+from gradflow.findings.codes import CODES
 from gradflow.results.base import Result
 
 
@@ -62,10 +63,6 @@ class Output:
             raise typer.Exit(130)
         if any(finding.code in fail_on for finding in result.findings):
             raise typer.Exit(1)
-
-
-#: What --fail-on can name.
-CODES = ("vanishing", "exploding", "dead", "saturated", "broken", "diverged", "underflow")
 
 
 def parse_fail_on(text: str) -> frozenset[str]:

@@ -108,9 +108,12 @@ class _Runs:
         self.running[run] = task, event.step / event.steps
         note = f"loss {event.loss:.3f}, {event.accuracy:.1%}, {event.images_per_second:,.0f}/s"
         self.progress.update(
-            task, completed=event.step, total=event.steps, note=note,
+            task,
+            completed=event.step,
+            total=event.steps,
+            note=note,
             description=f"{_name(*run)}, epoch {event.epoch}/{event.epochs}",
-        )  # fmt: skip
+        )
 
     def _epoch(self, run: Any, event: Any) -> None:
         row = event.history

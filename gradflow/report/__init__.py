@@ -10,11 +10,23 @@ from gradflow.report import jsonfile, tabular
 from gradflow.report.console import ResultView, say, show
 from gradflow.report.files import check_writable, replacing
 from gradflow.results.base import Result
+from gradflow.results.watching import WatchResult
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["WRITERS", "figure", "html", "jsonfile", "renderable", "save", "say", "show", "text"]
+__all__ = [
+    "WRITERS",
+    "figure",
+    "html",
+    "jsonfile",
+    "renderable",
+    "save",
+    "say",
+    "show",
+    "tensorboard",
+    "text",
+]
 
 
 def _write_figure(result: Result, path: Path) -> None:
@@ -80,3 +92,16 @@ def text(result: Result) -> str:
     file = io.StringIO()
     Console(file=file, width=80, highlight=False).print(ResultView(result))
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
+
+
+def tensorboard(result: WatchResult, folder: str | Path) -> Path:
+    """Write the history of a watched run as scalars for TensorBoard.
+
+    Raises
+    ------
+    GradflowError
+        If tensorboard is not installed.
+    """
+    from gradflow.report import scalars
+
+    return scalars.write(result, folder)

@@ -113,9 +113,12 @@ def _table(columns: dict[str, Column], records: Sequence[Any], wrap: int | None 
         numeric = all(isinstance(v, int | float) or v is None for v in values)
         justify: Any = "right" if numeric else "left"
         table.add_column(
-            column.label, justify=justify, no_wrap=numeric, overflow="fold",
+            column.label,
+            justify=justify,
+            no_wrap=numeric,
+            overflow="fold",
             max_width=None if numeric else wrap,
-        )  # fmt: skip
+        )
         drawn[name] = [cell(value, column) for value in values]
         if column.format == "bar":
             table.add_column("", no_wrap=True)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from gradflow.results.base import Result, plain
-from gradflow.results.plainjson import decoded, encoded
+from gradflow.results.nonfinite import decoded, encoded
 
 
 def dumps(result: Result) -> str:

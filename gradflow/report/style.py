@@ -28,10 +28,27 @@ DASHED: Any = (0, (4, 3))  # reference lines
 
 #: The contract's order, then the others; each has its colour and line style in every figure.
 ACTIVATION_ORDER = (
-    "sigmoid", "relu", "elu", "leaky-relu", "selu", "gelu", "gelu-erf", "tanh", "softplus",
-    "silu", "mish", "softsign", "hardtanh", "relu6", "identity",
-    "celu", "hardswish", "hardsigmoid", "quick-gelu", "logsigmoid",
-)  # fmt: skip
+    "sigmoid",
+    "relu",
+    "elu",
+    "leaky-relu",
+    "selu",
+    "gelu",
+    "gelu-erf",
+    "tanh",
+    "softplus",
+    "silu",
+    "mish",
+    "softsign",
+    "hardtanh",
+    "relu6",
+    "identity",
+    "celu",
+    "hardswish",
+    "hardsigmoid",
+    "quick-gelu",
+    "logsigmoid",
+)
 
 RC: dict[str, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib and has σ ′ ∂ ₁ δ

@@ -7,11 +7,10 @@ from the fields of its row class, so one new field is one new column everywhere.
 from __future__ import annotations
 
 import dataclasses
-import importlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from gradflow._version import __version__
 
@@ -127,6 +126,28 @@ def rows_of(row_type: type[Row]) -> Any:
     return field(default=(), metadata={"rows_of": row_type})
 
 
+class Views(Protocol):
+    """What can be made of a result: `gradflow.report`."""
+
+    def save(self, result: Any, path: str | Path) -> Path:
+        """Write it to a file; the suffix chooses the format."""
+
+    def figure(self, result: Any) -> Figure:
+        """Draw it."""
+
+    def renderable(self, result: Any) -> Any:
+        """Return what rich prints for it."""
+
+    def text(self, result: Any) -> str:
+        """Return its table as plain text."""
+
+    def html(self, result: Any) -> str:
+        """Return its table as HTML."""
+
+    def tensorboard(self, result: Any, folder: str | Path) -> Path:
+        """Write its history for TensorBoard."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Result:
     """Base of every result.
@@ -138,6 +159,7 @@ class Result:
     command: ClassVar[str] = ""
     row_type: ClassVar[type[Row]] = Row
     REGISTRY: ClassVar[dict[str, type[Result]]] = {}
+    views: ClassVar[Callable[[], Views]]
 
     records: tuple[Any, ...] = ()
     findings: tuple[Finding, ...] = ()
@@ -201,32 +223,28 @@ class Result:
         own = {f.name for f in dataclasses.fields(Result)}
         return (f for f in dataclasses.fields(cls) if f.name not in own)
 
-    # The views: looked up at call time, so that results stay free of every heavy import.
+    # The views are handed in (by `gradflow/__init__.py`), so that results import none of them.
 
     def save(self, path: str | Path) -> Path:
         """Write the result to `path`; the suffix chooses the format."""
-        saved: Path = _report().save(self, path)
+        saved: Path = Result.views().save(self, path)
         return saved
 
     def figure(self) -> Figure:
         """Return the result's figure."""
-        drawn: Figure = _report().figure(self)
+        drawn: Figure = Result.views().figure(self)
         return drawn
 
     def __rich__(self) -> Any:
-        return _report().renderable(self)
+        return Result.views().renderable(self)
 
     def __str__(self) -> str:
-        plain: str = _report().text(self)
+        plain: str = Result.views().text(self)
         return plain
 
     def _repr_html_(self) -> str:
-        html: str = _report().html(self)
+        html: str = Result.views().html(self)
         return html
-
-
-def _report() -> Any:
-    return importlib.import_module("gradflow.report")
 
 
 def raise_for(title: str, findings: tuple[Finding, ...], codes: tuple[str, ...]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -126,5 +125,5 @@ class WatchResult(Result):
         GradflowError
             If tensorboard is not installed.
         """
-        written: Path = importlib.import_module("gradflow.report.tensorboard").write(self, folder)
+        written: Path = Result.views().tensorboard(self, folder)
         return written

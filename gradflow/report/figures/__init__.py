@@ -14,15 +14,16 @@ from matplotlib.figure import Figure
 
 from gradflow.errors import GradflowError
 from gradflow.report.figures import (
+    activations,
     benchmark,
+    benchmark_plan,
     chain,
     clip,
-    curves,
     diagnose,
-    plan,
-    points,
+    eval,
+    plot,
     theory,
-    watching,
+    watch,
 )
 from gradflow.report.files import SOFTWARE
 from gradflow.report.style import style
@@ -32,16 +33,16 @@ __all__ = ["FIGURES", "draw", "write"]
 
 #: How each command's result is drawn; a new figure is one entry.
 FIGURES: dict[str, Callable[[Any], Figure]] = {
-    "activations": points.activations,
+    "activations": activations.figure,
     "benchmark": benchmark.figure,
-    "benchmark-plan": plan.figure,
+    "benchmark-plan": benchmark_plan.figure,
     "chain": chain.figure,
     "clip": clip.figure,
     "diagnose": diagnose.figure,
-    "eval": points.evaluation,
-    "plot": curves.figure,
+    "eval": eval.figure,
+    "plot": plot.figure,
     "theory": theory.figure,
-    "watch": watching.figure,
+    "watch": watch.figure,
 }
 
 #: What is said of a file's origin, and nothing of its date: equal results give equal files.

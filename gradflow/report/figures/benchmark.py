@@ -10,9 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
-from gradflow.report.figures import flow, parts, scales
-from gradflow.report.figures.ends import End, ended, label_ends
-from gradflow.report.figures.parts import Floats
+from gradflow.arrays import Floats
+from gradflow.report.figures import benchmark_flow as flow
+from gradflow.report.figures import log_axes as scales
+from gradflow.report.figures import page as parts
+from gradflow.report.figures.line_labels import End, ended, label_ends
 from gradflow.report.style import DASHES, PALETTE, colour, dashes, ink
 from gradflow.results.benchmark import labels
 
@@ -22,9 +24,28 @@ if TYPE_CHECKING:
 #: An accuracy of 1 is drawn as this: on an axis of errors 0 has no place.
 _PERFECT = 1 - 1e-5
 _TICKS = (
-    0, 0.3, 0.5, 0.7, 0.8, 0.85, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.975, 0.98, 0.985, 0.99,
-    0.995, 0.998, 0.999, 0.9999, 0.99999,
-)  # fmt: skip
+    0,
+    0.3,
+    0.5,
+    0.7,
+    0.8,
+    0.85,
+    0.9,
+    0.92,
+    0.94,
+    0.95,
+    0.96,
+    0.97,
+    0.975,
+    0.98,
+    0.985,
+    0.99,
+    0.995,
+    0.998,
+    0.999,
+    0.9999,
+    0.99999,
+)
 
 
 class Quantity(NamedTuple):
@@ -120,9 +141,14 @@ def _courses(axes: Axes, groups: dict[str, list[Any]], quantity: Quantity) -> li
         tint, dash = tint_of(place, rows, groups)
         axes.fill_between(epoch, low, high, color=tint, alpha=0.15, linewidth=0)
         axes.plot(
-            epoch, mean, color=tint, linestyle=dash, label=name,
-            marker=parts.markers(epoch.size), markersize=3,
-        )  # fmt: skip
+            epoch,
+            mean,
+            color=tint,
+            linestyle=dash,
+            label=name,
+            marker=parts.markers(epoch.size),
+            markersize=3,
+        )
         for end in ended(axes, parts.balanced(name, 18), epoch, mean, tint):
             value = "" if end.text.endswith("×") else f" {quantity.form(end.y)}"
             ends.append(end._replace(text=end.text + value))
@@ -149,10 +175,15 @@ def _points(axes: Axes, groups: dict[str, list[Any]], quantity: Quantity) -> lis
         axes.plot([place], mean, "o", color=tint, label=name)
         finite = np.isfinite(mean[0])
         axes.annotate(
-            quantity.form(mean[0]) if finite else "×", (place, mean[0] if finite else 0.06), (5, 0),
-            "data" if finite else axes.get_xaxis_transform(), "offset points", size=8,
-            color=ink(tint), va="center",
-        )  # fmt: skip
+            quantity.form(mean[0]) if finite else "×",
+            (place, mean[0] if finite else 0.06),
+            (5, 0),
+            "data" if finite else axes.get_xaxis_transform(),
+            "offset points",
+            size=8,
+            color=ink(tint),
+            va="center",
+        )
     axes.set_xticks(range(len(groups)), list(groups), rotation=0 if len(groups) <= 7 else 90)
     axes.set_xlim(-0.4, len(groups) - 0.2)
     axes.set_xlabel(f"after epoch {epoch[0]:.0f}")

@@ -9,8 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gradflow.report.figures import parts, scales
-from gradflow.report.figures.parts import Floats
+from gradflow.arrays import Floats
+from gradflow.report.figures import log_axes as scales
+from gradflow.report.figures import page as parts
 from gradflow.report.style import BLUE, DASHED, FAULT, GREY, VERMILLION
 from gradflow.results.chain import ChainResult, FactorRow
 
@@ -71,9 +72,15 @@ def _signs(axes: Axes, x: Floats, log10: Floats, factors: Floats) -> None:
     for chosen, marker, tint, face, label in groups:
         if chosen.any():
             axes.plot(
-                x[chosen], log10[chosen], marker, color=tint, markerfacecolor=face,
-                markersize=size, label=label, zorder=3,
-            )  # fmt: skip
+                x[chosen],
+                log10[chosen],
+                marker,
+                color=tint,
+                markerfacecolor=face,
+                markersize=size,
+                label=label,
+                zorder=3,
+            )
     if (alive & ~positive).any():
         axes.legend(loc="best", handletextpad=0.2)
 
@@ -86,9 +93,15 @@ def _dead(axes: Axes, records: Sequence[FactorRow], log10: Floats) -> None:
     first = records[zeros[0]]
     axes.axvspan(first.index - 0.5, axes.get_xlim()[1], color=FAULT, linewidth=0, zorder=0)
     axes.text(
-        records[-1].index + 0.45, 0.04, f"product = 0 from {first.symbol} on",
-        transform=axes.get_xaxis_transform(), size=8, color=VERMILLION, ha="right", va="bottom",
-    )  # fmt: skip
+        records[-1].index + 0.45,
+        0.04,
+        f"product = 0 from {first.symbol} on",
+        transform=axes.get_xaxis_transform(),
+        size=8,
+        color=VERMILLION,
+        ha="right",
+        va="bottom",
+    )
 
 
 def _symbols(axes: Axes, records: Sequence[FactorRow]) -> None:

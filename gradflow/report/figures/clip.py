@@ -12,25 +12,22 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gradflow.report.figures import clip_suggest, parts, scales
-from gradflow.report.figures.ends import End, ended, label_ends
-from gradflow.report.style import (
-    BLACK,
-    BLUE,
-    DASHED,
-    GREEN,
-    GREY,
-    ORANGE,
-    PURPLE,
-    SKY,
-    VERMILLION,
-)
+from gradflow.report.figures import clip_suggest
+from gradflow.report.figures import log_axes as scales
+from gradflow.report.figures import page as parts
+from gradflow.report.figures.line_labels import End, ended, label_ends
+from gradflow.report.style import BLACK, BLUE, DASHED, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION
 from gradflow.results.clipping import ClipResult, PolicyRow
 
 _COLOURS = {
-    "none": GREY, "value": VERMILLION, "norm": BLUE, "layer-norm": SKY, "parameter-norm": GREEN,
-    "agc": ORANGE, "autoclip": PURPLE,
-}  # fmt: skip
+    "none": GREY,
+    "value": VERMILLION,
+    "norm": BLUE,
+    "layer-norm": SKY,
+    "parameter-norm": GREEN,
+    "agc": ORANGE,
+    "autoclip": PURPLE,
+}
 _OTHERS = (ORANGE, PURPLE, SKY, GREEN)
 #: A course that diverges is drawn up to this many times what the others reach.
 _BEYOND = 100

@@ -8,7 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gradflow.report.figures import parts, scales
+from gradflow.report.figures import log_axes as scales
+from gradflow.report.figures import page as parts
 from gradflow.report.style import BLUE, DASHED, GREY, PALE, VERMILLION
 
 if TYPE_CHECKING:
@@ -30,9 +31,15 @@ def _histogram(axes: Axes, result: ClipResult) -> None:
     low, high = parts.values(result.norms, "low"), parts.values(result.norms, "high")
     count = parts.values(result.norms, "count")
     axes.bar(
-        low, count, high - low, align="edge", color=PALE, edgecolor=GREY, linewidth=0.5,
+        low,
+        count,
+        high - low,
+        align="edge",
+        color=PALE,
+        edgecolor=GREY,
+        linewidth=0.5,
         label="updates",
-    )  # fmt: skip
+    )
     axes.set_xscale("log")
     _threshold_axis(axes)
     axes.set_xlabel("‖g‖ in unclipped training")
@@ -42,20 +49,30 @@ def _histogram(axes: Axes, result: ClipResult) -> None:
         if row.threshold is not None:
             best = row.threshold == result.suggested
             axes.axvline(
-                row.threshold, color=VERMILLION if best else BLUE,
-                linewidth=1.8 if best else 0.8, linestyle="-" if best else DASHED,
-            )  # fmt: skip
+                row.threshold,
+                color=VERMILLION if best else BLUE,
+                linewidth=1.8 if best else 0.8,
+                linestyle="-" if best else DASHED,
+            )
     if result.suggested is not None:
         axes.annotate(
-            f"suggested {parts.number(result.suggested)}", (result.suggested, 1), (4, -2),
-            axes.get_xaxis_transform(), "offset points", size=8, color=VERMILLION, va="top",
+            f"suggested {parts.number(result.suggested)}",
+            (result.suggested, 1),
+            (4, -2),
+            axes.get_xaxis_transform(),
+            "offset points",
+            size=8,
+            color=VERMILLION,
+            va="top",
             bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
-        )  # fmt: skip
+        )
 
 
 def _said(row: DistributionRow) -> list[str]:
-    said = [f"median {parts.number(row.median)}, 90 % below {parts.number(row.percentile_90)}, "
-            f"largest {parts.number(row.largest)}"]  # fmt: skip
+    said = [
+        f"median {parts.number(row.median)}, 90 % below {parts.number(row.percentile_90)}, "
+        f"largest {parts.number(row.largest)}"
+    ]
     if row.tail_index is not None:
         tail = "heavy tail" if row.heavy_tail else "no heavy tail"
         said.append(f"{tail} (index {row.tail_index:.1f})")

@@ -9,9 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, PercentFormatter
 
-from gradflow.report.figures import parts, scales
-from gradflow.report.figures.ends import End, end_of, label_ends
-from gradflow.report.figures.parts import Floats
+from gradflow.arrays import Floats
+from gradflow.report.figures import log_axes as scales
+from gradflow.report.figures import page as parts
+from gradflow.report.figures.line_labels import End, end_of, label_ends
 from gradflow.report.style import BLACK, BLUE, DASHED, FAULT, GREEN, GREY, VERMILLION
 from gradflow.results.diagnosis import DiagnosisResult
 
@@ -124,9 +125,13 @@ def _off_scale(axes: Axes, result: DiagnosisResult, x: Floats, measured: Floats)
             parts.note(axes, f"{words} in every layer")
         if chosen.any():
             axes.plot(
-                x[chosen], np.full(chosen.sum(), height), marker, color=VERMILLION,
-                markerfacecolor="none", transform=axes.get_xaxis_transform(),
-            )  # fmt: skip
+                x[chosen],
+                np.full(chosen.sum(), height),
+                marker,
+                color=VERMILLION,
+                markerfacecolor="none",
+                transform=axes.get_xaxis_transform(),
+            )
             yield f"{signs[marker]} {words}"
 
 

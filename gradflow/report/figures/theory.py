@@ -8,8 +8,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gradflow.report.figures import parts, scales
-from gradflow.report.figures.parts import Floats
+from gradflow.arrays import Floats
+from gradflow.report.figures import log_axes as scales
+from gradflow.report.figures import page as parts
 from gradflow.report.style import BLACK, DASHED, FAULT, GREY, ICE, VERMILLION, colour
 from gradflow.results.theory import TheoryResult
 
@@ -36,14 +37,27 @@ def _phases(axes: Axes, result: TheoryResult) -> None:
         axes.plot(weight, bias, color=BLACK, label="edge of chaos")
         if bias.min() > 0.1 * axes.get_ylim()[1]:
             axes.text(
-                0.5, bias.min() / 2, "no stable edge below", size=8, color=GREY, ha="center",
-                va="center", transform=axes.get_yaxis_transform(),
-            )  # fmt: skip
+                0.5,
+                bias.min() / 2,
+                "no stable edge below",
+                size=8,
+                color=GREY,
+                ha="center",
+                va="center",
+                transform=axes.get_yaxis_transform(),
+            )
         _name_regions(axes, weight, bias, (x, y))
     axes.plot(
-        [x], [y], "o", color=colour(result.activation), markeredgecolor=BLACK, markersize=8,
-        clip_on=False, zorder=4, label="this network",
-    )  # fmt: skip
+        [x],
+        [y],
+        "o",
+        color=colour(result.activation),
+        markeredgecolor=BLACK,
+        markersize=8,
+        clip_on=False,
+        zorder=4,
+        label="this network",
+    )
     edge = "line: edge of chaos" if weight.size else "no edge of chaos here"
     parts.caption(axes, f"dot: this network ({result.regime})", edge, width=50)
     axes.set_xlabel(r"weight variance $\sigma_w^2$")
@@ -76,9 +90,15 @@ def _name_regions(axes: Axes, weight: Floats, bias: Floats, dot: tuple[float, fl
             height, near, flat = 0.55, edge, False
         left, right = (0.0, near.min()) if ordered else (near.max(), 1.0)
         axes.text(
-            (left + right) / 2, height, name, transform=axes.transAxes, size=8, ha="center",
-            va="center", rotation=0 if flat else 90,
-        )  # fmt: skip
+            (left + right) / 2,
+            height,
+            name,
+            transform=axes.transAxes,
+            size=8,
+            ha="center",
+            va="center",
+            rotation=0 if flat else 90,
+        )
 
 
 def _flow(axes: Axes, result: TheoryResult) -> None:
@@ -104,10 +124,19 @@ def _flow(axes: Axes, result: TheoryResult) -> None:
     lost = np.isneginf(raw)
     if lost.any():
         axes.plot(
-            x[lost], np.full(lost.sum(), 0.03), "v", color=VERMILLION, markerfacecolor="none",
+            x[lost],
+            np.full(lost.sum(), 0.03),
+            "v",
+            color=VERMILLION,
+            markerfacecolor="none",
             transform=axes.get_xaxis_transform(),
-        )  # fmt: skip
+        )
         axes.text(
-            0.5, 0.09, "▽ no gradient arrives", transform=axes.transAxes, size=8,
-            color=VERMILLION, ha="center",
-        )  # fmt: skip
+            0.5,
+            0.09,
+            "▽ no gradient arrives",
+            transform=axes.transAxes,
+            size=8,
+            color=VERMILLION,
+            ha="center",
+        )

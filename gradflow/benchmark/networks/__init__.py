@@ -1,0 +1,1 @@
+"""The image classifiers that the benchmark trains."""

@@ -1,0 +1,1 @@
+"""A run folder: what is written, read again and resumed."""

@@ -1,0 +1,29 @@
+"""Arguments and options that several commands take."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from gradflow.cli.options import completer
+
+FailOn = Annotated[
+    str,
+    typer.Option(
+        metavar="CODE,…",
+        help="Exit with 1 if such a finding is made: vanishing, exploding, dead, …",
+        rich_help_panel="Output",
+    ),
+]
+
+
+ActivationName = Annotated[
+    str,
+    typer.Argument(
+        metavar="ACT", help="Activation function.", autocompletion=completer("activation")
+    ),
+]
+
+
+Alpha = Annotated[float | None, typer.Option(help="α of ELU and Leaky ReLU (0.2 unless given).")]

@@ -1,0 +1,122 @@
+"""`gradflow benchmark`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from gradflow.cli.output import Output
+from gradflow.configs.benchmark import BenchmarkConfig
+from gradflow.configs.fields import several
+from gradflow.errors import GradflowError
+
+QUICK: dict[str, Any] = {"train_size": 10_000, "validation_size": 2_000, "epochs": 3}
+
+
+def benchmark(
+    config: BenchmarkConfig,
+    output: Output,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="10,000 training images, 2,000 held out, 3 epochs.")
+    ] = False,
+    skip: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ACT", help="Leave this activation out. Repeatable."),
+    ] = None,
+    plan: Annotated[
+        bool,
+        typer.Option("--plan", help="Say what would be run and how long it would take; stop."),
+    ] = False,
+    source: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--from", metavar="DIR", help="Show and compare stored runs; train nothing. Repeatable."
+        ),
+    ] = None,
+    more: Annotated[
+        list[str] | None, typer.Argument(metavar="[DIR]...", help="Further folders for --from.")
+    ] = None,
+) -> None:
+    """Train the article's CNN on MNIST once per activation, everything else held constant.
+
+    Options of the training panel take several values, as --lr 1e-3,1e-4: every combination is run.
+    """
+    config = dataclasses.replace(config, act=_without(several(config.act), skip or []))
+    if quick:
+        config = dataclasses.replace(config, **QUICK)
+    if more and not source:
+        raise GradflowError(f"unexpected argument '{more[0]}'", f"--from {more[0]} reads a run")
+    if source:
+        from gradflow.benchmark.stored import read
+
+        output.emit(read([*source, *(more or [])], config.target))
+    elif plan:
+        _plan(config, output)
+    else:
+        _train(config, output)
+
+
+def _plan(config: BenchmarkConfig, output: Output) -> None:
+    from gradflow.cli.progress import counting
+
+    with counting("measuring") as progress:
+        from gradflow.benchmark.plan import plan
+
+        result = plan(config, progress)
+    output.emit(result)
+
+
+def _train(config: BenchmarkConfig, output: Output) -> None:
+    from gradflow.benchmark.run import planned, run
+    from gradflow.cli.progress import training_runs
+    from gradflow.executors.processes import keep_freed_memory
+
+    keep_freed_memory()
+    with training_runs(len(planned(config)), config.epochs) as show:
+        result = run(config, _keeping(config, show))
+    if config.output_dir is not None:
+        _keep(result, config.output_dir)
+    output.emit(result)
+
+
+def _keeping(config: BenchmarkConfig, show: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Return what takes events: shows them, and after every run keeps figure and table so far."""
+
+    def take(event: Any) -> None:
+        show(event)
+        history = getattr(event, "history", None)
+        last = history is not None and history.epoch == config.epochs and not event.restored
+        if last and config.output_dir is not None:
+            from gradflow.benchmark.stored import read
+
+            _keep(read([config.output_dir], config.target), config.output_dir)
+
+    return take
+
+
+def _keep(result: Any, folder: str) -> None:
+    """Write a run's result, table and figure into its folder."""
+    from gradflow import report
+
+    for name in ("result.json", "table.md", "figure.png"):
+        report.save(result, f"{folder}/{name}")
+
+
+def _without(acts: tuple[str, ...], skipped: list[str]) -> tuple[str, ...]:
+    """Return the activations but those to skip, whatever they are called.
+
+    Raises
+    ------
+    GradflowError
+        If a name is unknown, or one that is skipped would not have been trained.
+    """
+    from gradflow.activations import activation
+
+    kept = {activation(name).name: name for name in acts}
+    for name in skipped:
+        if kept.pop(activation(name).name, None) is None:
+            raise GradflowError(f"--skip {name}: it is not among {', '.join(acts)}", "drop it")
+    return tuple(kept.values())

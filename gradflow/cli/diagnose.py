@@ -1,0 +1,62 @@
+"""`gradflow diagnose`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from gradflow.cli.arguments import FailOn
+from gradflow.cli.output import Output, parse_fail_on
+from gradflow.configs.network import NetworkConfig
+from gradflow.errors import GradflowError
+
+_MODEL = "Your own model"
+Model = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE.py:NAME",
+        help="Measure your own module: file.py:name or package.module:name, a torch.nn.Module, a "
+        "function that returns one, or either with (model, inputs[, targets[, loss]]).",
+        rich_help_panel=_MODEL,
+    ),
+]
+InputShape = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N,…",
+        help="Shape of one Gaussian input of --model, without the batch: 3,32,32.",
+        rich_help_panel=_MODEL,
+    ),
+]
+
+
+def diagnose(
+    network: NetworkConfig,
+    output: Output,
+    model: Model = None,
+    input_shape: InputShape = None,
+    fail_on: FailOn = "",
+    remedies: Annotated[
+        bool,
+        typer.Option(
+            "--remedies/--no-remedies",
+            help="Try remedies on an unhealthy network.",
+            rich_help_panel="Measurement",
+        ),
+    ] = True,
+) -> None:
+    """Run one forward and backward pass and say how gradients flow through every layer."""
+    from gradflow.cli.progress import working
+
+    codes = parse_fail_on(fail_on)
+    if model is None and input_shape is not None:
+        raise GradflowError("--input-shape goes with --model", "--width sets the built-in inputs")
+    with working("measuring"):
+        from gradflow.diagnosis import run as diagnosis
+
+        if model is None:
+            result = diagnosis.diagnose(network, remedies=remedies)
+        else:
+            result = diagnosis.diagnose_file(model, network, input_shape)
+    output.emit(result, codes)

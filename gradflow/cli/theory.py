@@ -1,0 +1,16 @@
+"""`gradflow theory`."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from gradflow.cli.arguments import ActivationName
+from gradflow.cli.output import Output
+from gradflow.configs.theory import TheoryConfig
+
+
+def theory(act: ActivationName, config: TheoryConfig, output: Output) -> None:
+    """Say what mean-field theory predicts: length map, χ, depth scale, edge of chaos."""
+    from gradflow.theory.meanfield import theory as predict
+
+    output.emit(predict(dataclasses.replace(config, activation=act)))

@@ -1,0 +1,262 @@
+"""What clipping is tried on: tasks by name, where gradients explode and where they do not.
+
+Every seed has its own network and its own batches, which depend on that seed alone: it is the
+same alone and in company, and under every policy.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from gradflow.clipping import sequences
+from gradflow.configs.clipping import ClipConfig
+from gradflow.configs.network import NetworkConfig
+from gradflow.datasets.batches import Batch, batch
+from gradflow.errors import GradflowError, named, unknown_name
+from gradflow.networks.architectures import build
+from gradflow.networks.losses import loss_function
+from gradflow.networks.sequence import CELLS, ReplicatedRecurrent, SequenceNetwork, initialize
+from gradflow.training.devices import dtype as dtype_of
+from gradflow.training.devices import select
+
+_RADIUS = 1.5
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A task made ready: networks, batches and loss.
+
+    Attributes
+    ----------
+    model
+        inputs (seeds, examples, …) -> outputs (seeds, predictions, units) or, if it ends flat,
+        (seeds, predictions · readings, units); every parameter has a leading axis of seeds.
+    batch
+        number -> inputs (seeds, examples, …) and targets (seeds, predictions).
+    loss
+        outputs (predictions, units), targets (predictions,) -> loss of each (predictions,).
+    chance
+        Mean loss of the best answer that does not look at its input.
+    steps
+        Training steps that it takes unless told otherwise.
+    """
+
+    model: nn.Module
+    batch: Callable[[int], tuple[Tensor, Tensor]]
+    loss: Callable[[Tensor, Tensor], Tensor]
+    chance: float
+    steps: int
+
+
+@dataclass(frozen=True)
+class Task:
+    """Something to train under every policy.
+
+    Attributes
+    ----------
+    make
+        (network, config) -> problem.
+    summary
+        In a few words, for help and titles.
+    defaults
+        Fields of `NetworkConfig` that it has other defaults for.
+    takes
+        Fields of `NetworkConfig` that mean something to it; None: all.
+    """
+
+    make: Callable[[NetworkConfig, ClipConfig], Problem]
+    summary: str
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    takes: frozenset[str] | None = None
+
+
+def _described(network: NetworkConfig, config: ClipConfig) -> Problem:
+    """The network of the options, on the batches that `diagnose` measures it with."""
+    _refuse(config, "mlp", "sequence_length")
+    device, dtype = select(network.device), dtype_of(network.dtype)
+    own = [dataclasses.replace(network, seed=s, seeds=1) for s in seeds_of(network)]
+    first = [batch(one, dtype, device) for one in own]
+    loss = loss_function(network.loss)
+
+    def batches(number: int) -> tuple[Tensor, Tensor]:
+        drawn = first
+        if network.data != "gaussian" and number > 0:
+            drawn = [_images(one, number, dtype, device) for one in own]
+        return torch.stack([b.inputs for b in drawn]), torch.stack([b.labels for b in drawn])
+
+    def each(outputs: Tensor, labels: Tensor) -> Tensor:
+        return loss(outputs.unsqueeze(0), labels).flatten() * network.loss_scale
+
+    classes = first[0].classes
+    model = build(network, first[0].inputs.shape[-1], classes, dtype, device)
+    return Problem(model, batches, each, _chance(network, classes) * network.loss_scale, 100)
+
+
+def _images(network: NetworkConfig, number: int, dtype: torch.dtype, device: torch.device) -> Batch:
+    """As `datasets.batch`, without reading the data set again."""
+    data = sequences.images(network.data)
+    start = number % (len(data.train_images) // network.batch_size) * network.batch_size
+    taken = slice(start, start + network.batch_size)
+    images = torch.from_numpy(data.train_images[taken]).flatten(1).to(device, dtype) / 255
+    labels = torch.from_numpy(data.train_labels[taken]).long().to(device)
+    return Batch(images, labels, data.classes)
+
+
+def _chance(network: NetworkConfig, classes: int) -> float:
+    """Loss of the constant answer that suits classes of equal frequency best."""
+    p = 1 / classes
+    logit = 0.0 if network.loss == "cross-entropy" else p
+    if network.loss == "bce":
+        logit = float(np.log(p / (1 - p)))
+    outputs = torch.full((1, 1, classes), logit, dtype=torch.float64)
+    return float(loss_function(network.loss)(outputs, torch.zeros(1, dtype=torch.long)).mean())
+
+
+def _adding(network: NetworkConfig, config: ClipConfig) -> Problem:
+    length = _length(config, 50, at_least=2)
+    draw = _per_seed(network, lambda rng: sequences.adding(rng, network.batch_size, length))
+
+    def squared(outputs: Tensor, targets: Tensor) -> Tensor:
+        return (outputs.squeeze(1) - targets).square()
+
+    return Problem(_recurrent(network, 2, 1, 1), draw, squared, 1 / 6, 300)
+
+
+def _copy(network: NetworkConfig, config: ClipConfig) -> Problem:
+    length = _length(config, 20, at_least=2 * sequences.REMEMBERED + 1)
+    draw = _per_seed(network, lambda rng: sequences.copying(rng, network.batch_size, length))
+    symbols, readings = sequences.SYMBOLS, sequences.REMEMBERED
+    model = _recurrent(network, symbols + 2, symbols, readings)
+    return Problem(model, draw, _cross_entropy, float(np.log(symbols)), 300)
+
+
+def _rows(network: NetworkConfig, config: ClipConfig) -> Problem:
+    _refuse(config, "mnist-rows", "sequence_length")
+    data = sequences.images(network.data)
+    if network.batch_size > len(data.train_images):
+        raise GradflowError(
+            f"--batch-size {network.batch_size} is more than the {len(data.train_images)} images "
+            f"of {data.name}"
+        )
+    draw = _per_seed(network, lambda rng: sequences.rows(rng, network.batch_size, data))
+    model = _recurrent(network, data.input_shape[1], data.classes, 1)
+    return Problem(model, draw, _cross_entropy, float(np.log(data.classes)), 300)
+
+
+def _cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
+    return F.cross_entropy(outputs, targets, reduction="none")
+
+
+def _recurrent(
+    network: NetworkConfig, features: int, outputs: int, readings: int
+) -> SequenceNetwork:
+    device, dtype = select(network.device), dtype_of(network.dtype)
+    if network.arch not in CELLS:
+        raise unknown_name("architecture of a sequence task", network.arch, CELLS)
+    layer = ReplicatedRecurrent(network.arch, network.seeds, features, network.width, dtype)
+    model = SequenceNetwork(layer, readings, outputs, dtype)
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds_of(network)]
+    initialize(model, network.spectral_radius or _RADIUS, generators)
+    return model.to(device)
+
+
+def _per_seed(
+    network: NetworkConfig, draw: Callable[[np.random.Generator], tuple[Any, Any]]
+) -> Callable[[int], tuple[Tensor, Tensor]]:
+    device, dtype = select(network.device), dtype_of(network.dtype)
+
+    def batches(number: int) -> tuple[Tensor, Tensor]:
+        drawn = [draw(sequences.random(seed, number)) for seed in seeds_of(network)]
+        inputs, targets = (torch.from_numpy(np.stack(part)) for part in zip(*drawn, strict=True))
+        if targets.is_floating_point():
+            targets = targets.to(dtype)
+        return inputs.to(device, dtype), targets.to(device)
+
+    return batches
+
+
+def _length(config: ClipConfig, own: int, at_least: int) -> int:
+    length = config.sequence_length or own
+    if length < at_least:
+        raise GradflowError(
+            f"--sequence-length must be at least {at_least} for task '{config.task}', got {length}",
+            f"try --sequence-length {own}",
+        )
+    return length
+
+
+def _refuse(config: ClipConfig, task: str, *fields: str) -> None:
+    for name in fields:
+        if getattr(config, name) is not None:
+            raise GradflowError(
+                f"--{name.replace('_', '-')} does not apply to task '{config.task or task}'",
+                "it is for --task adding or copy",
+            )
+
+
+_SEQUENCE = frozenset(
+    {"arch", "width", "batch_size", "lr", "seed", "seeds", "dtype", "device", "spectral_radius"}
+)
+_SEQUENCE_DEFAULTS = {"arch": "rnn", "width": 32, "batch_size": 32, "lr": 0.1, "seeds": 5}
+
+#: name -> task. A new one is one entry.
+TASKS: dict[str, Task] = {
+    "mlp": Task(_described, "the network of the options"),
+    "deep-mlp": Task(
+        _described,
+        "a deep MLP with too large weights",
+        {"depth": 6, "init": "he-normal", "gain": 1.5, "lr": 0.1, "seeds": 5},
+    ),
+    "adding": Task(_adding, "the adding problem", _SEQUENCE_DEFAULTS, _SEQUENCE),
+    "copy": Task(_copy, "the copy task", _SEQUENCE_DEFAULTS, _SEQUENCE),
+    "mnist-rows": Task(
+        _rows,
+        "MNIST read row by row",
+        {**_SEQUENCE_DEFAULTS, "data": "mnist"},
+        _SEQUENCE | {"data"},
+    ),
+}
+
+
+def seeds_of(network: NetworkConfig) -> range:
+    """Return the seeds of a config's replicas."""
+    return range(network.seed, network.seed + network.seeds)
+
+
+def task(name: str) -> Task:
+    """Return the named task.
+
+    Raises
+    ------
+    GradflowError
+        If there is none of that name.
+    """
+    return named("task", name, TASKS)
+
+
+def network_for(name: str, network: NetworkConfig, given: Collection[str]) -> NetworkConfig:
+    """Return `network` with a task's own defaults for all fields but those that were `given`.
+
+    Raises
+    ------
+    GradflowError
+        For an unknown task, and for a given field that means nothing to it.
+    """
+    chosen = task(name)
+    for field_name in sorted(given):
+        if chosen.takes is not None and field_name not in chosen.takes:
+            flags = " ".join(f"--{f.replace('_', '-')}" for f in sorted(chosen.takes))
+            raise GradflowError(
+                f"--{field_name.replace('_', '-')} does not apply to task '{name}'",
+                f"it takes {flags}",
+            )
+    own = {key: value for key, value in chosen.defaults.items() if key not in given}
+    return dataclasses.replace(network, **own)

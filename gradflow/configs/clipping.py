@@ -1,0 +1,80 @@
+"""What `clip` compares, and on what. Standard library only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gradflow.configs.fields import (
+    at_least,
+    option,
+    positive,
+    validate,
+)
+
+
+@dataclass(frozen=True)
+class ClipConfig:
+    """What to clip, how, and what to train under it.
+
+    The network comes from a `NetworkConfig`; every policy starts from the same weights and
+    sees the same batches.
+
+    Attributes
+    ----------
+    task
+        A key of `gradflow.clipping.tasks.TASKS`; None: the network as it stands.
+    steps, sequence_length
+        None: the task's own.
+    """
+
+    task: str | None = option(
+        None,
+        "What to train: mlp (the network of the options below), deep-mlp (with too large weights), "
+        "adding, copy or mnist-rows (sequences, with --arch rnn, lstm or gru). "
+        "Default: deep-mlp, but mlp where a network option is given.",
+        complete="task",
+        panel="Clipping",
+    )
+    threshold: float = option(
+        0.5,
+        "Largest entry (value) or L2 norm (norm) of a gradient.",
+        panel="Clipping",
+        check=positive,
+    )
+    policy: tuple[str, ...] = option(
+        ("none", "value", "norm"),
+        "none, value, norm, layer-norm, parameter-norm, agc or autoclip; NAME:LIMIT for a limit of "
+        "its own, as in norm:5. Repeatable.",
+        complete="policy",
+        panel="Clipping",
+    )
+    steps: int | None = option(
+        None,
+        "Training steps under each policy (100; sequences: 300); 0 only measures.",
+        panel="Clipping",
+        check=at_least(0),
+    )
+    optimizer: str = option(
+        "sgd",
+        "sgd, adam, … : of torch.optim, with its defaults.",
+        complete="optimizer",
+        panel="Clipping",
+    )
+    nonfinite: str = option(
+        "refuse",
+        "A gradient with a NaN or an infinity ends the training (refuse) or is set to 0 (zero).",
+        complete="nonfinite",
+        panel="Clipping",
+    )
+    sequence_length: int | None = option(
+        None, "Steps of the sequences of adding and copy.", panel="Clipping", check=at_least(1)
+    )
+    suggest: bool = option(
+        False,
+        "Train unclipped, propose thresholds from the norms met, and try them.",
+        "--suggest",
+        panel="Clipping",
+    )
+
+    def __post_init__(self) -> None:
+        validate(self)

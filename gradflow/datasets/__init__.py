@@ -1,0 +1,1 @@
+"""Images, and the batches that networks are measured on."""

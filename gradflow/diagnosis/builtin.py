@@ -1,0 +1,134 @@
+"""Measuring a built-in network over its seeds."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from gradflow.activations import Activation
+from gradflow.configs.network import RECURRENT, NetworkConfig
+from gradflow.datasets.batches import Batch, batch
+from gradflow.diagnosis import checks
+from gradflow.diagnosis.prediction import predict_deltas
+from gradflow.diagnosis.rows import (
+    _fields,
+    _result,
+    with_underflow,
+)
+from gradflow.measurement.half_precision import HALF, Underflow, gradient_entries, underflow
+from gradflow.measurement.recorder import measure
+from gradflow.measurement.records import QUANTITIES, Measurement, keep_counts
+from gradflow.measurement.scaled_pass import measure_scaled
+from gradflow.measurement.time_steps import measure_steps
+from gradflow.networks.architectures import build, network_activation
+from gradflow.networks.losses import loss_function
+from gradflow.networks.recurrent import Cell, largest_singular_values, spectral_radii
+from gradflow.results.base import RunMeta
+from gradflow.results.diagnosis import DiagnosisResult
+from gradflow.training.devices import dtype as dtype_of
+from gradflow.training.devices import select
+
+
+def _diagnose_config(config: NetworkConfig) -> DiagnosisResult:
+    device = select(config.device)
+    dtype = torch.float32 if config.dtype in HALF else dtype_of(config.dtype)
+    data = batch(config, dtype, device)
+    model = build(config, data.inputs.shape[-1], data.classes, dtype, device)
+    measured = measure_replicas(model, data, config)
+    lost = _lost_in_half(model, data, config, measured) if config.dtype in HALF else None
+    fields = with_underflow(_fields(measured, config.batch_size, config.lr, summed=True), lost)
+    phi = network_activation(config)
+    batch_inputs = data.inputs.cpu().double().numpy()
+    meta = RunMeta(
+        torch=torch.__version__,
+        device=str(device),
+        dtype=config.dtype,
+        seeds=tuple(range(config.seed, config.seed + config.seeds)),
+        threads=torch.get_num_threads(),
+        config={k: v for k, v in vars(config).items() if v is not None},
+    )
+    result = _result(
+        measured,
+        fields,
+        meta,
+        predict_deltas(config, phi, batch_inputs, data.classes),
+        activation=phi.name,
+        loss=measured.loss.double().mean().item() / config.batch_size,
+        suggested_loss_scale=None if lost is None else lost.loss_scale,
+        **_recurrent_facts(model, config, phi),
+    )
+    return checks.judged(result, config.width if config.arch == "mlp" else None)
+
+
+def _lost_in_half(
+    model: nn.Sequential, data: Batch, config: NetworkConfig, measured: Measurement
+) -> Underflow:
+    """Run the same pass in half precision, its loss in float32 as autocast has it.
+
+    The magnitudes stay float32's; `measured` is told of what is not finite in half precision.
+    """
+    half = copy.deepcopy(model).to(HALF[config.dtype])
+    loss = loss_function(config.loss)
+    inputs = data.inputs.expand(config.seeds, *data.inputs.shape)
+
+    def losses(network: nn.Module) -> Tensor:
+        logits = network(inputs.to(next(network.parameters()).dtype)).float()
+        return loss(logits, data.labels).sum() * (config.loss_scale / config.batch_size)
+
+    if config.arch not in RECURRENT:
+        keep_counts(measured, measure(half, lambda: losses(half), replicated=True, rescaled=False))
+    wide, narrow = (gradient_entries(m, losses, replicated=True) for m in (model, half))
+    return underflow(wide, narrow, replicated=True)
+
+
+def _recurrent_facts(
+    model: nn.Module, config: NetworkConfig, phi: Activation
+) -> dict[str, float | None]:
+    """Spectral radius, and of a plain cell Pascanu's bound; medians over the seeds."""
+    cells = [module for module in model.modules() if isinstance(module, Cell)]
+    if not cells:
+        return {}
+    weight, gates = cells[0].weight, cells[0].gates
+    facts: dict[str, float | None] = {
+        "spectral_radius": float(spectral_radii(weight, gates).amax(1).median())
+    }
+    if config.arch == "rnn":
+        facts["rate_bound"] = float(largest_singular_values(weight).median()) * phi.max_slope
+    return facts
+
+
+def measure_replicas(model: nn.Sequential, data: Batch, config: NetworkConfig) -> Measurement:
+    """Run the batch through every replica of `model`, and back.
+
+    Where the plain pass leaves the range of its dtype, magnitudes come from one that cannot.
+    """
+    loss = loss_function(config.loss)
+    inputs = data.inputs.expand(config.seeds, *data.inputs.shape)
+
+    def of_logits(logits: Tensor) -> Tensor:
+        each = loss(logits, data.labels)
+        return each.view(config.seeds, -1).sum(1) * config.loss_scale
+
+    def losses() -> Tensor:
+        return of_logits(model(inputs))
+
+    if config.arch in RECURRENT:
+        return measure_steps(model, inputs, of_logits)
+    plain = measure(model, losses, replicated=True)
+    if config.norm != "none" or config.arch != "mlp" or not left_range(plain):
+        return plain
+    phi = network_activation(config)
+    scaled = measure_scaled(model, inputs, data.labels, phi, config.loss, config.loss_scale)
+    keep_counts(scaled, plain)
+    return scaled
+
+
+def left_range(measured: Measurement) -> bool:
+    """Return whether an activation or a gradient over- or underflowed in its dtype."""
+    q = dict(zip(QUANTITIES, measured.values.unbind(1), strict=True))
+    lost = (q["forward_nonfinite"].nan_to_num() + q["backward_nonfinite"].nan_to_num()) > 0
+    tiny = torch.finfo(measured.loss.dtype).tiny ** 0.75
+    faded = q["activation_variance"] + q["activation_mean"].square() < tiny**2
+    return bool(measured.values.isinf().any() | (lost | (faded & (q["dead_fraction"] < 1))).any())

@@ -1,0 +1,227 @@
+"""A user's model by the name of a file or module: ``path/to/file.py:build``."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from gradflow.configs.network import NetworkConfig
+from gradflow.diagnosis.objective import Task, main_output, mapped, own_loss
+from gradflow.errors import GradflowError, unknown_name
+from gradflow.measurement.failures import failure, out_of_memory
+from gradflow.networks.losses import LOSSES
+from gradflow.training.devices import dtype as dtype_of
+from gradflow.training.devices import select
+
+_FORM = "like --model path/to/file.py:build or --model package.module:build"
+
+
+@dataclass(frozen=True)
+class Found:
+    """A model, and what its file says that it is to be called with."""
+
+    model: nn.Module
+    inputs: Any = None
+    targets: Any = None
+    loss: Callable[..., Tensor] | None = None
+
+
+def located(reference: str) -> Any:
+    """Return the object that ``file.py:name`` or ``package.module:name`` names.
+
+    Raises
+    ------
+    GradflowError
+        If there is no such file, module or name, or importing it raises.
+    """
+    home, _, name = reference.rpartition(":")
+    if not home or not name:
+        raise GradflowError(f"--model '{reference}' does not name an object", _FORM)
+    value: Any = _imported(home)
+    for part in name.split("."):
+        if not hasattr(value, part):
+            raise unknown_name(f"name in {home}", part, [n for n in vars(value) if n[0] != "_"])
+        value = getattr(value, part)
+    return value
+
+
+def _imported(home: str) -> ModuleType:
+    path = Path(home)
+    is_file = path.suffix == ".py" or path.exists()
+    if is_file and not path.is_file():
+        raise GradflowError(f"there is no file '{home}'", _FORM)
+    folder = str(path.resolve().parent if is_file else Path.cwd())
+    sys.path.insert(0, folder)  # as python does: what lies beside it can be imported
+    try:
+        return _executed(path) if is_file else importlib.import_module(home)
+    except ModuleNotFoundError as error:
+        if not is_file and error.name and (home + ".").startswith(error.name + "."):
+            raise GradflowError(f"there is no module '{home}'", _FORM) from None
+        raise failure(error, None, f"importing {home}") from error
+    except Exception as error:
+        raise failure(error, None, f"importing {home}") from error
+    finally:
+        sys.path.remove(folder)
+
+
+def _executed(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise GradflowError(f"'{path}' is not a Python file", _FORM)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules.setdefault(path.stem, module)  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+def built(reference: str, seed: int, *, several: bool = False) -> Found:
+    """Return the model that `reference` names, torch seeded before it is imported and made.
+
+    `several` refuses what is one model, whatever the seed.
+
+    Raises
+    ------
+    GradflowError
+        If it is neither a module nor makes one.
+    """
+    torch.manual_seed(seed)
+    value = located(reference)
+    makes = not isinstance(value, nn.Module | tuple) and callable(value)
+    if several and not makes:
+        raise GradflowError(f"'{reference}' is one model: --seeds needs a function that makes one")
+    if makes:
+        torch.manual_seed(seed)
+        try:
+            _refuse_arguments(reference, value)
+            value = value()
+        except GradflowError:
+            raise
+        except Exception as error:
+            if out_of_memory(error):
+                raise
+            raise failure(error, None, f"'{reference}'") from error
+    parts = value if isinstance(value, tuple) else (value,)
+    if not parts or not isinstance(parts[0], nn.Module) or len(parts) > 4:
+        raise GradflowError(
+            f"'{reference}' gives {_described(value)}, not a torch.nn.Module",
+            "return a module, or (module, inputs[, targets[, loss]])",
+        )
+    return Found(*parts)
+
+
+def _refuse_arguments(reference: str, factory: Callable[..., Any]) -> None:
+    try:
+        parameters = inspect.signature(factory).parameters.values()
+    except (TypeError, ValueError):
+        return
+    needed = [p.name for p in parameters if p.default is p.empty and p.kind < p.VAR_POSITIONAL]
+    if needed:
+        raise GradflowError(
+            f"'{reference}' needs arguments ({', '.join(needed)})", "name a function without any"
+        )
+
+
+def _described(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "(" + ", ".join(type(v).__name__ for v in value) + ")"
+    return f"a {type(value).__name__}"
+
+
+def shape_of(text: str) -> tuple[int, ...]:
+    """Return the sizes in ``"3,32,32"``.
+
+    Raises
+    ------
+    GradflowError
+        If one is not a whole number of at least 1.
+    """
+    items = [item.strip() for item in text.split(",")]
+    if not all(item.isdigit() and int(item) > 0 for item in items):
+        raise GradflowError(
+            f"--input-shape must be whole numbers with commas between, got '{text}'",
+            "the shape of one example, without the batch: --input-shape 3,32,32",
+        )
+    return tuple(map(int, items))
+
+
+def task_for(found: Found, config: NetworkConfig, input_shape: str | None) -> Task:
+    """Return what the model is to be run on: its file's inputs, or Gaussian ones of a shape.
+
+    Raises
+    ------
+    GradflowError
+        If neither is known.
+    """
+    if config.loss not in LOSSES:
+        raise unknown_name("loss", config.loss, LOSSES)
+    device, dtype = select(config.device), dtype_of(config.dtype)
+    generator = torch.Generator().manual_seed(config.seed)
+    inputs = found.inputs
+    if input_shape is not None:
+        size = (config.batch_size, *shape_of(input_shape))
+        inputs = torch.randn(size, generator=generator)
+    if inputs is None:
+        raise GradflowError(
+            "--model needs inputs", "--input-shape 3,32,32, or return (model, inputs) from it"
+        )
+
+    def placed(value: Any) -> Any:
+        if not isinstance(value, Tensor):
+            return value
+        return value.to(device, dtype if value.is_floating_point() else value.dtype)
+
+    inputs, targets = mapped(placed, inputs), mapped(placed, found.targets)
+    if found.loss is not None or targets is not None:
+        return Task(inputs, targets, found.loss)
+    return Task(inputs, None, _Random(config.loss, config.loss_scale, config.seed))
+
+
+@dataclass(frozen=True)
+class _Random:
+    """The named loss of whatever a model returns, against random targets; a mean over examples.
+
+    A model that returns its own ``loss`` is taken at its word.
+    """
+
+    name: str
+    scale: float
+    seed: int
+
+    def __call__(self, output: Any) -> Tensor:
+        try:
+            return self.scale * torch.as_tensor(own_loss(output))
+        except GradflowError:
+            pass
+        logits = main_output(output)
+        if logits is None:
+            raise GradflowError(
+                f"no tensor in the model's output ({type(output).__name__}) to take a loss of",
+                "return (model, inputs, targets, loss) from the factory",
+            )
+        return self.scale * self._of(logits)
+
+    def _of(self, logits: Tensor) -> Tensor:
+        if logits.dim() >= 4:  # (examples, classes, height, width), as in torch's cross-entropy
+            logits = logits.movedim(1, -1)
+        flat = logits.flatten(0, -2) if logits.dim() > 1 else logits.unsqueeze(1)
+        classes = flat.shape[1]
+        generator = torch.Generator().manual_seed(self.seed)
+        if classes == 1 or self.name == "mse":
+            target = torch.randn(flat.shape, generator=generator).to(flat)
+            return 0.5 * (flat - target).square().sum(1).mean()
+        labels = torch.randint(classes, (len(flat),), generator=generator).to(flat.device)
+        if self.name == "cross-entropy":
+            return F.cross_entropy(flat, labels)
+        hot = F.one_hot(labels, classes).to(flat)
+        return F.binary_cross_entropy_with_logits(flat, hot, reduction="none").sum(1).mean()

@@ -1,0 +1,169 @@
+"""What mean-field theory predicts of a network that `diagnose` measures."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from gradflow.activations import Activation
+from gradflow.arrays import Floats
+from gradflow.configs.network import NetworkConfig
+from gradflow.errors import GradflowError
+from gradflow.measurement.rates import fit_rates, interval
+from gradflow.networks.initialization import configured
+from gradflow.theory.meanfield import predict, predict_ensemble
+
+#: Examples differ in length, and so in q₁: this many representatives stand for a batch.
+_REPRESENTATIVES = 5
+_SAMPLES = 20_000
+
+
+@dataclass(frozen=True)
+class DeltaPrediction:
+    """log₁₀ of δ's rms per layer, the output's included, with a 5 to 95 % band over networks."""
+
+    log10_rms: Floats
+    low: Floats
+    high: Floats
+
+    def rows(self) -> list[dict[str, float]]:
+        """Return each layer's fields of a `LayerRow`."""
+        names = [f"predicted_delta_log10_rms{end}" for end in ("", "_low", "_high")]
+        columns = (self.log10_rms.tolist(), self.low.tolist(), self.high.tolist())
+        return [dict(zip(names, layer, strict=True)) for layer in zip(*columns, strict=True)]
+
+    def rate(self) -> float | None:
+        """Return the predicted factor per layer going backwards, fitted as the measured one is."""
+        return interval(fit_rates([log[None] for log in self.log10_rms[:-1]]))[0]
+
+
+def predict_deltas(
+    config: NetworkConfig, phi: Activation, inputs: Floats, classes: int
+) -> DeltaPrediction | None:
+    """Predict δ in every layer of a fully connected chain; None where the theory does not hold.
+
+    Backwards from the output's δ = ∂C/∂(logits), whose mean square follows from the logits'
+    Gaussian distribution, by E[δ_l²] = (n_{l+1}/n_l) χ_l E[δ_{l+1}²] (Schoenholz et al. 2017).
+
+    Parameters
+    ----------
+    inputs
+        (examples, features): the batch, for the length of each example and the fan-in.
+    classes
+        Units of the output layer.
+    """
+    if config.norm != "none" or config.residual or config.bias_mean:
+        return None
+    if config.arch == "rnn":
+        return _predict_steps(config, phi, float(np.mean(inputs**2)), inputs.shape[1], classes)
+    if config.arch != "mlp":
+        return None
+    mean_squares = np.mean(inputs**2, axis=1)
+    variances, biases = _layer_variances(config, inputs.shape[1], classes)
+    widths = [config.width] * config.depth + [classes]
+    try:
+        each = [
+            _one(config, phi, variances, biases, widths, variances[0] * q0 + biases[0])
+            for q0 in _representatives(mean_squares)
+        ]
+        typical = variances[0] * float(mean_squares.mean()) + biases[0]
+        drawn = predict_ensemble(phi, variances, biases, typical, widths)
+    except GradflowError:  # beyond the range that the integrals cover
+        return None
+    if not np.isfinite(each).all():  # squared errors beyond float64
+        return None
+    log10_rms = 0.5 * _log10_mean([2 * one for one in each])
+    low, high = np.quantile(drawn, [0.05, 0.95], axis=0) - np.median(drawn, axis=0)
+    return DeltaPrediction(log10_rms, log10_rms + low, log10_rms + high)
+
+
+def _predict_steps(
+    config: NetworkConfig, phi: Activation, mean_square: float, features: int, classes: int
+) -> DeltaPrediction | None:
+    """Predict ∂C/∂h at every step of a plain recurrent network, as if each had weights of its own.
+
+    From E[h′_t²] = σ_w² E[φ′(z_{t+1})²] E[h′_{t+1}²]: χ of a deep network whose layers are the
+    steps (Poole et al. 2016; for recurrent ones Chen et al. 2018). A recurrent matrix of spectral
+    radius ρ has σ_w = ρ (circular law; exact for orthogonal ones).
+    """
+    how = configured(config.init, config.gain, config.weight_variance, config.bias_variance)
+    size = math.ceil(features / config.depth)
+    recurrent = how.variance(config.width, config.width) * config.width
+    driven = recurrent / config.width * size * mean_square
+    biases = 2 * how.bias_variance(config.width)
+    if config.spectral_radius is not None:
+        recurrent = config.spectral_radius**2
+    output = how.variance(config.width, classes) * config.width
+    variances = [*[recurrent] * config.depth, output]
+    all_biases = [*[biases + driven] * config.depth, how.bias_variance(config.width)]
+    widths = [config.width] * config.depth + [classes]
+    try:
+        prediction = predict(phi, variances, all_biases, biases + driven, widths)
+    except GradflowError:  # beyond the range that the integrals cover
+        return None
+    last = _output_delta(config.loss, float(prediction.q[-1]), classes) * config.loss_scale
+    log10 = prediction.gradient_log10 + math.log10(last)
+    following = np.array(variances[1:])
+    log10[:-1] -= 0.5 * np.log10(prediction.chi[:-1] / following)  # of h_t, not of its argument
+    return DeltaPrediction(log10, log10, log10) if np.isfinite(log10).all() else None
+
+
+def _layer_variances(
+    config: NetworkConfig, features: int, classes: int
+) -> tuple[list[float], list[float]]:
+    """σ_w² (variance times fan-in) and σ_b² of every layer, the output's included."""
+    how = configured(config.init, config.gain, config.weight_variance, config.bias_variance)
+    sizes = [features, *[config.width] * config.depth, classes]
+    pairs = list(itertools.pairwise(sizes))
+    return [how.variance(i, o) * i for i, o in pairs], [how.bias_variance(i) for i, _ in pairs]
+
+
+def _representatives(mean_squares: Floats) -> Floats:
+    """The batch's mean squares, or quantiles of them where they are many and differ."""
+    if np.ptp(mean_squares) < 1e-3 * mean_squares.mean():
+        return mean_squares[:1]
+    shares = (np.arange(_REPRESENTATIVES) + 0.5) / _REPRESENTATIVES
+    return np.asarray(np.quantile(mean_squares, shares))
+
+
+def _one(
+    config: NetworkConfig,
+    phi: Activation,
+    variances: list[float],
+    biases: list[float],
+    widths: list[int],
+    q1: float,
+) -> Floats:
+    """log₁₀ of δ's rms per layer for examples of one length."""
+    prediction = predict(phi, variances, biases, q1, widths)
+    output = _output_delta(config.loss, float(prediction.q[-1]), widths[-1])
+    log10: Floats = prediction.gradient_log10 + math.log10(output * config.loss_scale)
+    return log10
+
+
+def _output_delta(loss: str, q: float, classes: int) -> float:
+    """Rms of δ at the output for logits N(0, q) and labels independent of them (Monte Carlo)."""
+    if loss == "mse":
+        return math.sqrt(q + 1 / classes)
+    rng = np.random.default_rng(0)
+    logits = math.sqrt(min(q, 1e300)) * rng.standard_normal((_SAMPLES, classes))
+    target = np.eye(classes)[rng.integers(classes, size=_SAMPLES)]
+    if loss == "cross-entropy":
+        p = np.exp(logits - logits.max(1, keepdims=True))
+        output = p / p.sum(1, keepdims=True)
+    else:
+        from scipy.special import expit
+
+        output = expit(logits)
+    return float(np.sqrt(np.mean((output - target) ** 2)))
+
+
+def _log10_mean(logs: list[Floats]) -> Floats:
+    """log₁₀ of the mean of 10**logs, which may be beyond the range of doubles."""
+    table = np.stack(logs)
+    top = table.max(0)
+    mean: Floats = top + np.log10(np.mean(10.0 ** (table - top), axis=0))
+    return mean

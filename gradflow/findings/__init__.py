@@ -1,0 +1,1 @@
+"""Every finding: its code, thresholds, and the words that checks share."""

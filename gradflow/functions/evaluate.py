@@ -1,0 +1,121 @@
+"""Activations at chosen points, as curves, and as a catalogue. NumPy only."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from gradflow.activations import ACTIVATIONS, Activation, activation
+from gradflow.errors import GradflowError
+from gradflow.results.activations import (
+    ActivationRow,
+    ActivationsResult,
+    CurveInfoRow,
+    CurveRow,
+    EvalResult,
+    EvalRow,
+    PlotResult,
+)
+from gradflow.results.base import RunMeta
+
+CURVE_POINTS = 1001
+
+
+def evaluate(name: str, points: Sequence[float], alpha: float | None = None) -> EvalResult:
+    """Return f, f′ and f′¹⁰ of the named activation at every point (float64)."""
+    phi = _activation(name, alpha)
+    x = np.asarray(points, dtype=np.float64)
+    with np.errstate(over="ignore", under="ignore"):
+        slopes = phi.derivative(x)
+        columns = (x, phi(x), slopes, slopes**10)
+    rows = tuple(EvalRow(*map(float, values)) for values in zip(*columns, strict=True))
+    return EvalResult(
+        records=rows,
+        meta=RunMeta(dtype="float64"),
+        activation=phi.name,
+        parameters=dict(phi.parameters),
+        kinks=phi.kinks,
+    )
+
+
+def curves(
+    names: Sequence[str],
+    low: float = -5.0,
+    high: float = 5.0,
+    alpha: float | None = None,
+    *,
+    derivative_only: bool = False,
+    grid: bool = False,
+) -> PlotResult:
+    """Return the curves of f and f′ over [low, high], with kinks and saturated regions.
+
+    `alpha` goes to those of the activations that have one; it is refused where none does.
+    """
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise GradflowError(
+            f"the range must run from a smaller to a larger number, got {low:g}:{high:g}",
+            "like --range -5:5",
+        )
+    phis = _with_alpha(dict.fromkeys(activation(name).name for name in names), alpha)
+    x = np.linspace(low, high, CURVE_POINTS)
+    rows = [
+        CurveRow(phi.name, *map(float, point))
+        for phi in phis
+        for point in zip(x, phi(x), phi.derivative(x), strict=True)
+    ]
+    return PlotResult(
+        records=tuple(rows),
+        meta=RunMeta(dtype="float64"),
+        curves=tuple(_curve_info(phi, low, high) for phi in phis),
+        derivative_only=derivative_only,
+        grid=grid,
+    )
+
+
+def catalogue(costs: dict[str, float] | None = None) -> ActivationsResult:
+    """Return every activation, with its measured cost relative to ReLU where given."""
+    from gradflow.theory.meanfield import critical_gain
+
+    rows = []
+    for name in ACTIVATIONS:
+        phi = activation(name)
+        rows.append(
+            ActivationRow(
+                name=phi.name,
+                aliases=tuple(phi.aliases),
+                formula=phi.formula,
+                derivative=phi.derivative_formula,
+                parameters=dict(phi.parameters),
+                range=phi.range_text,
+                max_slope=float(phi.max_slope),
+                monotonic=phi.monotonic,
+                critical_gain=critical_gain(phi),
+                relative_cost=None if costs is None else costs[name],
+            )
+        )
+    return ActivationsResult(records=tuple(rows), meta=RunMeta(dtype="float64"))
+
+
+def _activation(name: str, alpha: float | None) -> Activation:
+    return activation(name) if alpha is None else activation(name, alpha=alpha)
+
+
+def _with_alpha(names: Iterable[str], alpha: float | None) -> list[Activation]:
+    names = list(names)
+    takers = [name for name in names if "alpha" in activation(name).parameters]
+    if alpha is not None and not takers:
+        activation(names[0], alpha=alpha)  # raises: it has none
+    return [_activation(name, alpha if name in takers else None) for name in names]
+
+
+def _curve_info(phi: Activation, low: float, high: float) -> CurveInfoRow:
+    return CurveInfoRow(
+        activation=phi.name,
+        formula=phi.formula,
+        parameters=dict(phi.parameters),
+        max_slope=float(phi.max_slope),
+        kinks=tuple(k for k in phi.kinks if low <= k <= high),
+        saturated=tuple(phi.saturation(low, high)),
+    )

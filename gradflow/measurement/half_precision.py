@@ -1,0 +1,162 @@
+"""What half precision loses of a gradient that float32 keeps, and the loss scale for it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gradflow.arrays import Floats
+from gradflow.measurement.modules import is_layer, matrices
+from gradflow.measurement.recorder import first_tensor
+from gradflow.measurement.records import together
+from gradflow.networks.recurrent import Recurrent
+
+HALF = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+#: Share of the entries that a loss scale is to bring into range.
+IN_RANGE = 0.999
+#: The smallest subnormal number: what is at most half of it is rounded to 0.
+_SMALLEST = {torch.float16: 2.0**-24, torch.bfloat16: 2.0**-133}
+
+
+@dataclass
+class Entries:
+    """One layer call's gradients, entry by entry: of its output (δ) and of its weights."""
+
+    delta: Tensor | None = None
+    weight: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Underflow:
+    """What a format loses.
+
+    Attributes
+    ----------
+    weight, delta
+        Per layer call, (replicas,): of the entries that are not 0 in float32, the share that is 0
+        in the format, having been below its smallest normal number; None where there is no
+        gradient.
+    loss_scale
+        The smallest power of two, from 1 on, by which the loss is to be multiplied for 99.9 % of
+        all entries to be in range; None where the largest would then overflow.
+    """
+
+    weight: list[Floats | None]
+    delta: list[Floats | None]
+    loss_scale: float | None
+
+
+@dataclass
+class _Keeper:
+    """Hooks that keep every gradient of one pass."""
+
+    model: nn.Module
+    replicated: bool
+    entries: list[tuple[nn.Module | None, Entries]] = field(default_factory=list)
+
+    def listen(self, owner: nn.Module | None, output: Tensor, units: int | None = None) -> None:
+        entries = Entries()
+        self.entries.append((owner, entries))
+
+        def hook(gradient: Tensor) -> None:
+            entries.delta = gradient if units is None else gradient[..., :units]
+
+        if output.requires_grad:
+            output.register_hook(hook)  # type: ignore[no-untyped-call]
+
+    def hooks(self) -> Iterator[Any]:
+        def after(module: nn.Module, _: Any, outputs: Any) -> None:
+            output = first_tensor(outputs)
+            if output is not None:
+                self.listen(module, output)
+
+        for module in self.model.modules():
+            if is_layer(module):
+                yield module.register_forward_hook(after)
+
+
+def gradient_entries(
+    model: nn.Module, losses: Callable[[nn.Module], Tensor], *, replicated: bool
+) -> list[Entries]:
+    """Return every layer call's gradients from one plain pass, in the order of the forward pass.
+
+    Of a built recurrent network these are those of its hidden states, then of the output layer.
+    """
+    keeper = _Keeper(model, replicated)
+    handles = list(keeper.hooks())
+    unrolled = [_unroll(keeper, m) for m in model.modules() if isinstance(m, Recurrent)]
+    try:
+        with torch.enable_grad():
+            loss = losses(model).sum()
+            trained = [p for p in model.parameters() if p.requires_grad]
+            grads = torch.autograd.grad(loss, trained, allow_unused=True)
+    finally:
+        for handle in handles:
+            handle.remove()
+        for layer in unrolled:
+            del layer.forward
+    by_id = dict(zip(map(id, trained), grads, strict=True))
+    for owner, entries in keeper.entries:
+        if owner is not None:
+            own = [g for w in matrices(owner) if (g := by_id.get(id(w))) is not None]
+            entries.weight = together(own, replicated)
+    return [entries for _, entries in keeper.entries]
+
+
+def _unroll(keeper: _Keeper, layer: Recurrent) -> Recurrent:
+    """Have a recurrent layer keep the gradient of every hidden state."""
+
+    def forward(inputs: Tensor) -> Tensor:
+        state = inputs
+        for step in layer.steps(inputs):
+            state = step.state
+            keeper.listen(None, state, layer.cell.units)
+        return state[..., : layer.cell.units]
+
+    layer.__dict__["forward"] = forward
+    return layer
+
+
+def underflow(wide: Sequence[Entries], half: Sequence[Entries], *, replicated: bool) -> Underflow:
+    """Compare the same pass in float32 and in half precision, entry by entry."""
+
+    def lost(one: Tensor | None, other: Tensor | None) -> Floats | None:
+        if one is None or other is None:
+            return None
+        a, b = (t.flatten(1) if replicated else t.flatten().unsqueeze(0) for t in (one, other))
+        there = a != 0
+        small = a.abs() < torch.finfo(b.dtype).tiny  # larger ones are 0 by cancellation
+        gone = (there & small & (b == 0)).sum(1).double()
+        share: Floats = (gone / there.sum(1).clamp_min(1)).cpu().numpy()
+        return share
+
+    pairs = list(zip(wide, half, strict=True))
+    dtype = next(t.dtype for e in half for t in (e.delta, e.weight) if t is not None)
+    everything = [t for e in wide for t in (e.delta, e.weight) if t is not None]
+    return Underflow(
+        [lost(a.weight, b.weight) for a, b in pairs],
+        [lost(a.delta, b.delta) for a, b in pairs],
+        loss_scale(everything, dtype),
+    )
+
+
+def loss_scale(gradients: Sequence[Tensor], dtype: torch.dtype) -> float | None:
+    """Return the smallest power of two that brings 99.9 % of the entries that are not 0 into range.
+
+    In range is what neither is rounded to 0 nor overflows; None where no power of two does both.
+    """
+    magnitudes = np.concatenate([t.detach().abs().flatten().double().cpu() for t in gradients])
+    magnitudes = magnitudes[(magnitudes > 0) & np.isfinite(magnitudes)]
+    if not magnitudes.size:
+        return None
+    allowed = math.floor((1 - IN_RANGE) * magnitudes.size)  # so many may underflow
+    least = float(np.partition(magnitudes, allowed)[allowed])
+    power = max(0, math.floor(math.log2(_SMALLEST[dtype] / 2 / least)) + 1)
+    too_large = float(magnitudes.max()) * 2.0**power > torch.finfo(dtype).max
+    return None if too_large else 2.0**power

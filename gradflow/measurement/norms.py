@@ -1,0 +1,166 @@
+"""Norms of many tensors in one fused call, of whole ones where they are shards; no host sync."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from array import array
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gradflow.measurement.stats import accumulator
+
+#: (n,): numbers on their device; Python's own from a CPU, where they are read for free.
+Numbers: TypeAlias = "Tensor | array[float]"
+
+
+def as_tensor(numbers: Numbers) -> Tensor:
+    """Return `numbers` as a tensor, where they are."""
+    if isinstance(numbers, Tensor):
+        return numbers
+    return torch.from_numpy(np.array(numbers, dtype=np.float64))
+
+
+def divided(numbers: Numbers, scale: Tensor | float) -> Numbers:
+    """Return `numbers` over one number."""
+    if isinstance(numbers, Tensor):
+        return numbers / scale
+    return array("d", (number / float(scale) for number in numbers))
+
+
+def norms(tensors: Sequence[Tensor | None]) -> Tensor:
+    """Return what `read_norms` does, as a tensor."""
+    return as_tensor(read_norms(tensors))
+
+
+def read_norms(tensors: Sequence[Tensor | None], quick: bool = False) -> Numbers:
+    """Return the L2 norm of each tensor, summed in float64 where it matters; −∞ for None.
+
+    A DTensor's norm is that of the whole tensor: one all-reduce per kind of placement, in which
+    every process has to take part.
+
+    Parameters
+    ----------
+    quick
+        The tensors are gradients of what `is_quick` says yes to: looked at only if that fails, as
+        it does where one is None or sparse.
+    """
+    if quick:
+        with contextlib.suppress(TypeError, RuntimeError):
+            return _quick(tensors)  # type: ignore[arg-type]
+    there = [t for t in tensors if t is not None]
+    found: Numbers
+    if all(type(t) in _PLAIN and t.layout == torch.strided for t in there):
+        found = _quick(there) if there and is_quick(there) else _wide(there)
+    else:
+        found = _reduced(_wide([_local(t) for t in there]), there)
+    return found if len(there) == len(tensors) else _placed(found, tensors)
+
+
+def _placed(found: Numbers, tensors: Sequence[Tensor | None]) -> Numbers:
+    if isinstance(found, array):
+        numbers = iter(found)
+        return array("d", (-math.inf if t is None else next(numbers) for t in tensors))
+    places = [i for i, t in enumerate(tensors) if t is not None]
+    full = torch.full((len(tensors),), -torch.inf, dtype=found.dtype, device=found.device)
+    full[torch.tensor(places, device=found.device)] = found
+    return full
+
+
+#: Between these a norm summed in float32 is exact to its rounding: no square of an entry that
+#: counts is lost.
+_SAFE = (1e-15, 1e15)
+
+
+def is_quick(tensors: Iterable[Tensor]) -> bool:
+    """Return whether these are plain float32 tensors on a CPU: summed in float32 if possible."""
+    kinds = {(type(t), t.dtype, t.layout, t.device.type) for t in tensors}
+    return kinds <= {(kind, torch.float32, torch.strided, "cpu") for kind in _PLAIN}
+
+
+def _exact(found: Sequence[float]) -> bool:
+    return _SAFE[0] < min(found) and max(found) < _SAFE[1]
+
+
+def _quick(tensors: list[Tensor]) -> Numbers:
+    """Take a third of the time, where float32 is exact."""
+    found = array("d", [n.item() for n in torch._foreach_norm(tensors, 2)])
+    return found if _exact(found) else _wide(tensors)
+
+
+@torch.no_grad()
+def _wide(tensors: list[Tensor]) -> Tensor:
+    if not tensors:
+        return torch.empty(0, dtype=torch.float64)
+    device = tensors[0].device
+    found = torch._foreach_norm(tensors, 2, dtype=accumulator(device))
+    return torch.stack([n.to(device) for n in found])  # a model may lie on several
+
+
+@torch.no_grad()
+def row_norms(rows: Tensor) -> Numbers:
+    """Return the L2 norm of each row of (rows, entries), as `read_norms` does."""
+    if rows.device.type == "cpu" and rows.dtype == torch.float32:
+        found = array("d", torch.linalg.vector_norm(rows, dim=1).tolist())
+        if _exact(found):
+            return found
+    wide: Tensor = torch.linalg.vector_norm(rows, 2, dim=1, dtype=accumulator(rows.device))
+    return wide
+
+
+def norm(tensor: Tensor) -> Numbers:
+    """Return the L2 norm of one tensor, (1,), as `read_norms` does."""
+    tensor = tensor.detach()
+    if tensor.device.type == "cpu" and tensor.dtype == torch.float32:
+        flat = tensor.reshape(-1)
+        square = torch.dot(flat, flat).item()
+        if _SAFE[0] ** 2 < square < _SAFE[1] ** 2:
+            return array("d", [math.sqrt(square)])
+    wide: Tensor = torch.linalg.vector_norm(tensor, 2, dtype=accumulator(tensor.device))
+    return wide.reshape(1)
+
+
+#: Neither shards nor anybody's subclass.
+_PLAIN = {Tensor, torch.nn.Parameter}
+
+
+def _local(tensor: Tensor) -> Tensor:
+    if tensor.is_sparse:
+        return tensor.coalesce().values()
+    to_local: Any = getattr(tensor, "to_local", None)
+    if to_local is None:
+        return tensor
+    local: Tensor = to_local()
+    return local
+
+
+def _reduced(found: Tensor, tensors: Sequence[Tensor]) -> Tensor:
+    """Sum the squares of shards over the processes that hold them."""
+    groups: dict[tuple[Any, tuple[int, ...]], list[int]] = {}
+    for index, tensor in enumerate(tensors):
+        whole: Any = tensor
+        if hasattr(whole, "placements"):
+            dims = tuple(d for d, p in enumerate(whole.placements) if p.is_shard())
+            groups.setdefault((whole.device_mesh, dims), []).append(index)
+    for (mesh, dims), indices in groups.items():
+        places = torch.tensor(indices, device=found.device)
+        squares = found[places].square()
+        for dim in dims:
+            torch.distributed.all_reduce(squares, group=mesh.get_group(dim))
+        found[places] = squares.sqrt()
+    return found
+
+
+def differences(new: Sequence[Tensor], old: Sequence[Tensor]) -> list[Tensor]:
+    """Return new − old, shard by shard, as tensors of the same kind."""
+    with torch.no_grad():
+        return list(torch._foreach_sub(list(new), list(old)))
+
+
+def copies(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Return copies that a later step does not change."""
+    return [t.detach().clone() for t in tensors]

@@ -1,0 +1,53 @@
+"""The slope of an elementwise function, by autograd; which units have none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+
+Function = Callable[[Tensor], Tensor]
+
+
+def slope(function: Function, inputs: Tensor) -> Tensor:
+    """Return the derivative of an elementwise function at `inputs`, by autograd."""
+    # Hooks of our own, so that a checkpoint around the model does not count what is saved here.
+    with torch.enable_grad(), saved_tensors_hooks(_itself, _itself):
+        x = inputs.detach().clone().requires_grad_()  # a clone: it may work in place
+        y = function(x * 1)  # x * 1: a leaf cannot be overwritten
+        (derivative,) = torch.autograd.grad(y.sum(), x)
+    return derivative
+
+
+def _itself(tensor: Tensor) -> Tensor:
+    return tensor
+
+
+def max_slope(function: Function, like: Tensor) -> Tensor:
+    """Return the largest |slope| of an elementwise function on [−8, 8], as a 0-d tensor."""
+    grid = torch.linspace(-8, 8, 4001, dtype=like.dtype, device=like.device)
+    return slope(function, grid).abs().max()
+
+
+def dead_units(slopes: Tensor, layer: nn.Module) -> Tensor:
+    """Return which units have slope 0 for every example and at every position.
+
+    Parameters
+    ----------
+    slopes
+        (replicas, examples, …): a unit is a channel, the third axis after a convolution, the last
+        one otherwise.
+    layer
+        What the activation's input came from.
+
+    Returns
+    -------
+    Tensor
+        (replicas, units), boolean.
+    """
+    if slopes.dim() == 2:  # a single example without an axis of its own
+        slopes = slopes.unsqueeze(1)
+    channel = 2 if "Conv" in type(layer).__name__ and slopes.dim() > 3 else -1
+    return (slopes == 0).movedim(channel, -1).flatten(1, -2).all(1)

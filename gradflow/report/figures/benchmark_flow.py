@@ -1,0 +1,134 @@
+"""Gradient flow while training: small heat maps, layer by epoch, a column for each setting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm, Normalize, TwoSlopeNorm
+from matplotlib.figure import SubFigure
+from matplotlib.ticker import FixedLocator, LogLocator, NullLocator
+
+from gradflow.arrays import Floats
+from gradflow.report.figures import page as parts
+from gradflow.report.style import GREY, PALE
+
+MOST = 6  # settings that fit side by side
+_TITLE_CHARACTERS = 13
+
+
+class Quantity(NamedTuple):
+    """A column of the flow, how it reads, and the colours of its values."""
+
+    name: str
+    label: str
+    norm: Callable[[Floats], Normalize]
+    colours: str
+
+
+def _logarithmic(seen: Floats) -> Normalize:
+    positive = seen[seen > 0]
+    low, high = (positive.min(), positive.max()) if positive.size else (0.1, 1.0)
+    return LogNorm(min(low, high / 10), high)
+
+
+def _share(_: Floats) -> Normalize:
+    return Normalize(0, 1)
+
+
+def _about_one(seen: Floats) -> Normalize:
+    """Colours of log₁₀ of a variance: white at 1."""
+    reach = max(float(np.abs(seen).max(initial=0.0)), 0.5)
+    return TwoSlopeNorm(0.0, -reach, reach)
+
+
+#: From top to bottom; a new quantity is one entry.
+QUANTITIES = (
+    Quantity("gradient_norm", "‖g‖", _logarithmic, "viridis"),
+    Quantity("update_ratio", "‖Δw‖ / ‖w‖", _logarithmic, "viridis"),
+    Quantity("saturated_fraction", "saturated", _share, "cividis"),
+    Quantity("dead_fraction", "dead", _share, "cividis"),
+    Quantity("activation_variance", "log₁₀ Var a", _about_one, "PuOr_r"),
+)
+
+
+def height(flow: Sequence[Any]) -> float:
+    """Return the height in inches that the heat maps need; 0 where there is nothing to draw."""
+    return 0.75 * len(QUANTITIES) + 0.6 if flow else 0.0
+
+
+def draw(page: SubFigure, flow: Sequence[Any], names: Mapping[Any, str]) -> None:
+    """Draw a heat map for each quantity and setting; layers from the first (top) to the last."""
+    groups = parts.by_key(flow, lambda row: names[row.setting])
+    shown = dict(list(groups.items())[:MOST])
+    panels = page.subplots(len(QUANTITIES), len(shown), squeeze=False, sharex="col", sharey="row")
+    for row, quantity in zip(panels, QUANTITIES, strict=True):
+        _row(page, row, list(shown.values()), quantity)
+    for axes, name in zip(panels[0], shown, strict=True):
+        axes.set_title(parts.balanced(name, _TITLE_CHARACTERS), loc="center", parse_math=False)
+    for axes in panels[-1]:
+        parts.whole_numbers(axes.xaxis)
+        axes.set_xlabel("epoch")
+    page.align_ylabels(panels[:, 0])
+    missing = len(groups) - len(shown)
+    more = f"; {missing} more are not drawn" if missing else ""
+    page.suptitle(
+        f"gradient flow while training, layer by epoch{more}",
+        x=0.012,
+        ha="left",
+        size=8,
+        color=GREY,
+        weight="normal",
+    )
+
+
+def _row(page: SubFigure, panels: Sequence[Axes], groups: list[Any], quantity: Quantity) -> None:
+    tables = [table(rows, quantity.name) for rows in groups]
+    if quantity.norm is _about_one:
+        with np.errstate(divide="ignore"):
+            tables = [np.log10(values) for values in tables]
+    seen = np.concatenate([values.ravel() for values in tables])
+    norm = quantity.norm(seen[np.isfinite(seen)])
+    for axes, values, rows in zip(panels, tables, groups, strict=True):
+        epochs = {row.epoch for row in rows}
+        image = axes.imshow(
+            values,
+            norm=norm,
+            cmap=quantity.colours,
+            aspect="auto",
+            interpolation="nearest",
+            extent=(min(epochs) - 0.5, max(epochs) + 0.5, len(values) + 0.5, 0.5),
+        )
+        axes.set_facecolor(PALE)  # where there is no number: a layer without an activation
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+    layers = {row.index: row.name for row in groups[0]}
+    few = len(layers) <= 5
+    axes = panels[0]
+    axes.yaxis.set_major_locator(FixedLocator(list(layers) if few else [1, len(layers)]))
+    axes.set_yticklabels(
+        list(layers.values()) if few else ["first", "last"], size=6, parse_math=False
+    )
+    bar = page.colorbar(image, ax=list(panels), pad=0.01, aspect=9, fraction=0.05)
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(labelsize=6, length=2)
+    bar.ax.yaxis.set_minor_locator(NullLocator())
+    if isinstance(norm, LogNorm):
+        bar.ax.yaxis.set_major_locator(LogLocator(numticks=4))
+    axes.set_ylabel(quantity.label, size=7)
+
+
+def table(rows: Sequence[Any], name: str) -> Floats:
+    """Return a column of the flow as (layers, epochs): means over the seeds, NaN for none."""
+    epochs, layers = sorted({r.epoch for r in rows}), sorted({r.index for r in rows})
+    cells = parts.by_key(rows, lambda row: (row.index, row.epoch))
+    return np.array(
+        [[_mean(parts.values(cells.get((i, e), ()), name)) for e in epochs] for i in layers]
+    )
+
+
+def _mean(numbers: Floats) -> float:
+    finite = numbers[np.isfinite(numbers)]
+    return float(finite.mean()) if finite.size else float("nan")

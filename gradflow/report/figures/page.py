@@ -1,0 +1,140 @@
+"""What the figures share: a page with its title, words, and numbers to draw."""
+
+from __future__ import annotations
+
+import math
+import re
+import textwrap
+from collections.abc import Callable, Iterable
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator
+
+from gradflow.arrays import Floats
+from gradflow.report.style import GREY, WIDTH
+
+#: Beyond this matplotlib's own arithmetic (margins, ticks) overflows.
+_LARGEST = 1e300
+_TITLE_CHARACTERS = 84
+_CAPTION_CHARACTERS = 100
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def page(title: str, height: float) -> Figure:
+    """Return an empty figure of the house's width under `title`; `height` is in inches."""
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    heading = figure.suptitle("", x=0.012, horizontalalignment="left", parse_math=False)
+    for width in range(_TITLE_CHARACTERS, 10, -4):  # letters differ in width: measure
+        heading.set_text(balanced(minus_signs(title), width))
+        if heading.get_window_extent().width <= 0.976 * figure.bbox.width:
+            break
+    return figure
+
+
+def balanced(text: str, width: int) -> str:
+    """Return `text` in as few lines as `width` characters allow, of about the same length."""
+    lines = _wrapped(text, width)
+    while width > 1 and len(_wrapped(text, width - 1)) == len(lines):
+        width -= 1
+    return "\n".join(_wrapped(text, width))
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    return textwrap.wrap(text, width, break_on_hyphens=False)  # leaky-relu stays whole
+
+
+def minus_signs(text: str) -> str:
+    """Return `text` with a true minus before numbers; hyphens in names stay."""
+    return re.sub(r"(?<![A-Za-z0-9)])-(?=[\d.∞])|(?<=\de)-(?=\d)|(?<= )-(?= )", "−", text)
+
+
+def number(value: float) -> str:
+    """Return `value` to three digits, in print's notation: 1.3×10⁵."""
+    head, _, exponent = f"{value:.3g}".partition("e")
+    if not exponent:
+        return minus_signs(head)
+    return f"{minus_signs(head)}×10{str(int(exponent)).translate(_SUPERSCRIPTS)}"
+
+
+def caption(axes: Axes, *phrases: str | None, width: int = _CAPTION_CHARACTERS) -> None:
+    """Say above `axes` what is drawn in it; `None` is left out."""
+    said = "; ".join(phrase for phrase in phrases if phrase)
+    axes.set_title(textwrap.fill(minus_signs(said), width), parse_math=False)
+
+
+def note(axes: Axes, text: str) -> None:
+    """Say in the middle of `axes` why there is nothing in it."""
+    axes.text(
+        0.5,
+        0.5,
+        textwrap.fill(text, 50),
+        transform=axes.transAxes,
+        color=GREY,
+        ha="center",
+        va="center",
+    )
+    axes.set_yticks([])
+
+
+def whole_numbers(axis: Axis) -> None:
+    """Label an axis of layers, steps or epochs: no 2.5th layer."""
+    axis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
+
+
+def beside_line(axes: Axes, y: float, text: str, *, right: bool = False) -> None:
+    """Name a horizontal reference line, above it and at one of its ends."""
+    axes.annotate(
+        text,
+        (1 if right else 0, y),
+        (-4 if right else 4, 2.5),
+        axes.get_yaxis_transform(),
+        "offset points",
+        size=8,
+        color=GREY,
+        ha="right" if right else "left",
+        va="bottom",
+        zorder=4,
+        path_effects=[withStroke(linewidth=2, foreground="white")],  # over lines and bands
+    )
+
+
+def values(records: Iterable[Any], name: str) -> Floats:
+    """Return a field of every row; NaN for None."""
+    raw = (getattr(record, name) for record in records)
+    return np.array([math.nan if v is None else v for v in raw], dtype=np.float64)
+
+
+def drawable(numbers: Floats) -> Floats:
+    """Return `numbers` with NaN, at which a line is broken, for what cannot be drawn."""
+    return np.where(np.abs(numbers) <= _LARGEST, numbers, np.nan)
+
+
+def markers(count: int) -> str:
+    """Return the marker for a line of `count` points: none where there are many."""
+    return "o" if count <= 40 else ""
+
+
+def by(records: Iterable[Any], name: str) -> dict[str, list[Any]]:
+    """Return the rows grouped by a field, in the order of first appearance."""
+    return by_key(records, lambda record: getattr(record, name))
+
+
+def by_key(records: Iterable[Any], key: Callable[[Any], Any]) -> dict[Any, list[Any]]:
+    """Return the rows grouped by what `key` gives for them, in the order of first appearance."""
+    groups: dict[Any, list[Any]] = {}
+    for record in records:
+        groups.setdefault(key(record), []).append(record)
+    return groups
+
+
+def runs(indices: Iterable[int]) -> list[tuple[int, int]]:
+    """Return the first and last of every run of consecutive indices."""
+    groups = groupby(enumerate(sorted(set(indices))), key=lambda pair: pair[1] - pair[0])
+    found = [[index for _, index in group] for _, group in groups]
+    return [(run[0], run[-1]) for run in found]

@@ -1,0 +1,121 @@
+"""Figure of ``watch``: the gradient of every layer at every step, and what clipping did to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from gradflow.arrays import Floats
+from gradflow.report.figures import log_axes as scales
+from gradflow.report.figures import page as parts
+from gradflow.report.figures.line_labels import End, end_of, label_ends
+from gradflow.report.style import BLUE, GREY, PALE, VERMILLION
+from gradflow.results.watching import WatchResult
+
+#: Dark is small: a vanished gradient is a dark band. Colour-blind safe and even in print.
+_COLOURS = "viridis"
+_MOST_NAMES = 24
+
+
+def figure(result: WatchResult) -> Figure:
+    """Return a heat map layer × step; above it the norm before and after clipping."""
+    height = 3.4 + min(max(0.14 * len(result.records), 1.2), 4.5)
+    page = parts.page(result.title, height)
+    if not result.steps or not result.records:
+        parts.note(page.subplots(), "no step was recorded")
+        return page
+    ratios = (1, max(1.2, min(0.14 * len(result.records), 4.5)))
+    top, below = page.subplots(2, 1, sharex=True, height_ratios=ratios)
+    ends = _norms(top, result)
+    _heat(page, below, result)
+    label_ends(page, [(top, ends)])
+    return page
+
+
+def _norms(axes: Axes, result: WatchResult) -> list[End]:
+    """Draw the whole gradient's norm as backward left it and as the optimizer met it."""
+    step = parts.values(result.steps, "step")
+    before, after = (
+        parts.drawable(parts.values(result.steps, name)) for name in ("norm_before", "norm_after")
+    )
+    marker = parts.markers(len(step))
+    axes.plot(step, before, color=BLUE, marker=marker, label="before clipping", linewidth=1.2)
+    ends = end_of("‖g‖", step, before, BLUE)
+    if result.clip_rate:
+        cut = np.array([s.clipped for s in result.steps])
+        axes.plot(step, after, color=VERMILLION, marker=marker, label="clipped", linewidth=1.2)
+        axes.vlines(step[cut], after[cut], before[cut], color=PALE, linewidth=0.8, zorder=0)
+        ends += end_of("clipped", step, after, VERMILLION)
+    axes.set_ylabel("‖g‖ of all layers")
+    scales.log_scale(axes)
+    return ends
+
+
+def _heat(page: Figure, axes: Axes, result: WatchResult) -> None:
+    steps = [s.step for s in result.steps]
+    table = _table(result, "gradient_log10_norm")
+    low, high = _limits(table)
+    half = result.every / 2
+    image = axes.imshow(
+        table,
+        cmap=_COLOURS,
+        vmin=low,
+        vmax=high,
+        aspect="auto",
+        interpolation="nearest",
+        extent=(steps[0] - half, steps[-1] + half, len(table) + 0.5, 0.5),
+    )
+    axes.set_facecolor(PALE)
+    axes.set_xlabel("step")
+    parts.whole_numbers(axes.xaxis)
+    names = {row.index: row.name for row in result.records}
+    if len(names) <= _MOST_NAMES:
+        axes.set_yticks(list(names), [_short(name) for name in names.values()], size=7)
+    else:
+        parts.whole_numbers(axes.yaxis)
+    axes.set_ylabel("layer")
+    bar: Any = page.colorbar(image, ax=axes, pad=0.02, aspect=25)
+    bar.set_label("‖∂C/∂W‖", size=8)
+    ticks = scales.log_ticks(low, high)
+    bar.set_ticks(ticks, labels=scales.power_labels(ticks))
+    bar.outline.set_linewidth(0.5)
+    _mark_dead(axes, result, steps)
+
+
+def _table(result: WatchResult, name: str) -> Floats:
+    """(layers, steps), NaN where nothing was measured or the value has no logarithm."""
+    places = {s.step: i for i, s in enumerate(result.steps)}
+    table = np.full((len(result.records), len(places)), np.nan)
+    for row in result.history:
+        value = getattr(row, name)
+        if value is not None and np.isfinite(value):
+            table[row.index - 1, places[row.step]] = value
+    return table
+
+
+def _limits(table: Floats) -> tuple[float, float]:
+    known = table[np.isfinite(table)]
+    if not known.size:
+        return -1.0, 1.0
+    low, high = float(known.min()), float(known.max())
+    return (low, high) if high - low > 0.1 else (low - 0.05, high + 0.05)
+
+
+def _mark_dead(axes: Axes, result: WatchResult, steps: list[int]) -> None:
+    """Cross out, at the right, layers that were dead at the end."""
+    dead = [row.index for row in result.records if (row.dead_fraction or 0) >= 0.9]
+    half = result.every / 2
+    if dead:
+        axes.plot([steps[-1] + half] * len(dead), dead, "X", color=VERMILLION, clip_on=False)
+    grey = np.isnan(_table(result, "gradient_log10_norm")).any()
+    parts.caption(
+        axes, "× : dead at the end" if dead else None, "grey: no gradient" if grey else None
+    )
+    axes.tick_params(axis="y", length=0, labelcolor=GREY if len(result.records) > 1 else None)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 28 else "…" + name[-27:]

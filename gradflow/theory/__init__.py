@@ -1,0 +1,1 @@
+"""Mean-field theory of wide random networks, and what finite width adds."""

@@ -1,0 +1,75 @@
+"""Theory beside measurement: δ predicted from the data's first-layer statistics alone."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gradflow import NetworkConfig, diagnose
+from gradflow.activations import activation
+from gradflow.diagnosis.prediction import predict_deltas
+
+
+def config(**options: Any) -> NetworkConfig:
+    return NetworkConfig(**{"device": "cpu", **options})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("act", "options"),
+    [
+        ("sigmoid", {"init": "default"}),
+        ("tanh", {"init": "lecun-normal", "bias_variance": 0.1}),
+        ("relu", {"init": "he-normal"}),
+        ("leaky-relu", {"init": "default"}),
+        ("elu", {"init": "he-normal"}),
+        ("selu", {"init": "lecun-normal"}),
+    ],
+)
+def test_predicted_and_measured_rate_are_within_one_percent(
+    act: str, options: dict[str, Any]
+) -> None:
+    result = diagnose(config(act=act, depth=10, width=512, batch_size=16, seeds=8, **options))
+    assert result.rate == pytest.approx(result.predicted_rate, rel=0.01)
+    for row in result.records:
+        # Half a decade in nine layers' products; one network scatters by √(5·10/512)/2 in ln.
+        assert row.predicted_delta_log10_rms == pytest.approx(row.delta_log10_rms, abs=0.1)
+
+
+def test_it_starts_from_the_data_and_not_from_unit_variance() -> None:
+    options = config(act="tanh", init="lecun-normal", gain=2, depth=4, width=256, seeds=8)
+    result = diagnose(dataclasses.replace(options, data="mnist", batch_size=64))
+    for row in result.records:
+        assert row.predicted_delta_log10_rms == pytest.approx(row.delta_log10_rms, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    "options", [{"norm": "layer"}, {"residual": True}, {"bias_mean": -1.0}], ids=str
+)
+def test_where_the_theory_does_not_hold_it_says_nothing(options: dict[str, Any]) -> None:
+    inputs = np.ones((4, 8))
+    assert predict_deltas(config(**options), activation("relu"), inputs, 10) is None
+
+
+def test_the_band_of_gelu_without_biases_is_wide_because_the_length_map_amplifies() -> None:
+    def width(act: str, init: str) -> float:
+        options = config(act=act, init=init, depth=20, width=64)
+        predicted = predict_deltas(options, activation(act), np.ones((4, 64)), 10)
+        assert predicted is not None
+        return float(predicted.high[0] - predicted.low[0])
+
+    assert width("gelu", "he-normal") > 3 * width("tanh", "lecun-normal")
+
+
+def test_the_loss_scale_moves_every_prediction_alike() -> None:
+    inputs = np.ones((4, 64))
+    one, other = (
+        predict_deltas(config(loss_scale=s), activation("relu"), inputs, 10) for s in (1.0, 1e6)
+    )
+    assert one is not None
+    assert other is not None
+    np.testing.assert_allclose(other.log10_rms - one.log10_rms, 6, rtol=1e-12)
+    assert other.rate() == pytest.approx(one.rate())

@@ -1,0 +1,119 @@
+"""Points, ranges, curves and the catalogue."""
+
+from __future__ import annotations
+
+import io
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gradflow.activations import ACTIVATIONS
+from gradflow.cli.points import parse_points, parse_range
+from gradflow.errors import GradflowError
+from gradflow.functions.evaluate import catalogue, curves, evaluate
+
+
+def test_a_span_includes_its_stop_and_reads_like_decimals() -> None:
+    assert parse_points(["0:1:0.1"], io.StringIO()) == [
+        0,
+        0.1,
+        0.2,
+        0.3,
+        0.4,
+        0.5,
+        0.6,
+        0.7,
+        0.8,
+        0.9,
+        1.0,
+    ]
+    assert parse_points(["-5:5:2.5"], io.StringIO()) == [-5, -2.5, 0, 2.5, 5]
+    assert parse_points(["1:0:-0.5"], io.StringIO()) == [1, 0.5, 0]
+    assert parse_points(["2:2:1"], io.StringIO()) == [2]
+
+
+def test_a_span_that_misses_its_stop_ends_before_it() -> None:
+    assert parse_points(["0:1:0.4"], io.StringIO()) == [0, 0.4, 0.8]
+
+
+@given(st.integers(-1000, 1000), st.integers(1, 500), st.sampled_from([0.1, 0.25, 0.3, 1.0, 7.0]))
+def test_a_span_of_n_steps_has_n_plus_one_points(start: int, steps: int, step: float) -> None:
+    stop = start + steps * step
+    points = parse_points([f"{start}:{stop!r}:{step}"], io.StringIO())
+    assert len(points) == steps + 1
+    assert points[-1] == pytest.approx(stop, rel=1e-12, abs=1e-12)
+
+
+def test_standard_input_takes_numbers_in_any_layout() -> None:
+    assert parse_points(["-", "7"], io.StringIO("1 2\n3,4\n")) == [1, 2, 3, 4, 7]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("abc", "'abc' is not a number"),
+        ("", "'' is not a number"),
+        ("0:1", "not start:stop:step"),
+        ("0:1:0", "never arrives"),
+        ("0:1:-1", "never arrives"),
+        ("0:inf:1", "not start:stop:step"),
+        ("0:1:1e-9", "more than 1,000,000"),
+        ("-", "no numbers on standard input"),
+    ],
+)
+def test_what_is_not_a_point_is_refused(text: str, says: str) -> None:
+    with pytest.raises(GradflowError, match=says):
+        parse_points([text], io.StringIO())
+
+
+def test_ranges() -> None:
+    assert parse_range("-2:3") == (-2, 3)
+    for text in ("3", "1:2:3", "a:b"):
+        with pytest.raises(GradflowError):
+            parse_range(text)
+    for low, high in ((1, 1), (2, 1), (math.nan, 1), (0, math.inf)):
+        with pytest.raises(GradflowError, match="range"):
+            curves(["relu"], low, high)
+
+
+def test_ten_layers_of_the_sigmoids_largest_slope() -> None:
+    (row,) = evaluate("sigmoid", [0.0]).records
+    assert (row.value, row.derivative, row.ten_layers) == (0.5, 0.25, 0.25**10)
+
+
+def test_nan_and_infinities_pass_through() -> None:
+    nan, low, high = evaluate("gelu", [math.nan, -math.inf, math.inf]).records
+    assert math.isnan(nan.value)
+    assert math.isnan(nan.derivative)
+    assert (low.value, low.derivative) == (0, 0)
+    assert (high.value, high.derivative) == (math.inf, 1)
+
+
+def test_alpha_goes_to_those_that_have_one() -> None:
+    result = curves(["relu", "elu", "leaky-relu"], alpha=0.7)
+    assert [c.parameters for c in result.curves] == [{}, {"alpha": 0.7}, {"alpha": 0.7}]
+    with pytest.raises(GradflowError, match="alpha"):
+        curves(["relu", "gelu"], alpha=0.7)
+
+
+def test_a_curve_knows_its_kinks_and_plateaus_within_the_range() -> None:
+    (info,) = curves(["hardtanh"], -0.5, 3).curves
+    assert info.kinks == (1,)
+    ((start, stop),) = info.saturated
+    assert start == pytest.approx(1, abs=1e-9)
+    assert stop == 3
+
+
+def test_an_alias_drawn_twice_is_one_curve() -> None:
+    assert [c.activation for c in curves(["swish", "silu"]).curves] == ["silu"]
+
+
+def test_the_catalogue_has_every_activation_with_its_slope() -> None:
+    rows = {row.name: row for row in catalogue().records}
+    assert list(rows) == list(ACTIVATIONS)
+    assert rows["sigmoid"].max_slope == 0.25
+    assert rows["relu"].critical_gain == pytest.approx(math.sqrt(2))
+    assert rows["tanh"].critical_gain == pytest.approx(1)
+    assert rows["relu"].relative_cost is None

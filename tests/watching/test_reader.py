@@ -1,0 +1,319 @@
+"""What watch() reads of activations and δ, many at a time, against reading each one by hand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+import gradflow
+from gradflow.measurement.norms import as_tensor, norm, read_norms, row_norms
+from gradflow.results.watching import WatchResult
+from gradflow.watching import reader as reading
+from gradflow.watching.dead_units import Awake, Window
+
+#: Sums of some hundred float32 numbers.
+CLOSE = 1e-5
+
+Batch = tuple[Tensor, Tensor]
+
+
+class Net(nn.Module):
+    """Five activations: flat on one side, on both, nowhere; below 0 or not; one called twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = nn.ModuleList([nn.Linear(8, 8) for _ in range(5)])
+        self.acts = nn.ModuleList([nn.ReLU(), nn.Tanh(), nn.LeakyReLU(), nn.ELU(), nn.Sigmoid()])
+        self.head = nn.Linear(8, 3)
+        with torch.no_grad():
+            self.layers[0].bias -= 1.0  # dead in some batches, not in all
+            self.layers[1].weight[:4] *= 100.0
+            self.layers[1].bias[:2] += 100.0  # 1 in float32
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer, act in zip(self.layers, self.acts, strict=True):
+            x = act(layer(x))
+        again: Tensor = self.acts[0](self.layers[0](x))
+        output: Tensor = self.head(again)
+        return output
+
+
+def batches(count: int) -> list[Batch]:
+    generator = torch.Generator().manual_seed(1)
+    sizes = [16 if i % 5 else 11 for i in range(count)]  # the last of an epoch is smaller
+    return [
+        (
+            torch.randn(n, 8, generator=generator) * 0.4,
+            torch.randint(3, (n,), generator=generator),
+        )
+        for n in sizes
+    ]
+
+
+def train(model: nn.Module, data: list[Batch]) -> Iterator[int]:
+    """Train, and stop before every step of the optimizer."""
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    for step, (inputs, labels) in enumerate(data):
+        optimizer.zero_grad()
+        F.cross_entropy(model(inputs), labels).backward()
+        yield step
+        optimizer.step()
+
+
+class ByHand:
+    """The same training, every tensor read as it comes, in float64."""
+
+    def __init__(self, data: list[Batch], every: int, window: int) -> None:
+        self.rows: dict[tuple[int, int], dict[str, float]] = {}
+        model = Net()
+        self.calls: list[tuple[int, nn.Module, Tensor, Tensor]] = []
+        for layer, act in zip(model.layers, model.acts, strict=True):
+            layer.register_forward_hook(self._layer)
+            act.register_forward_hook(self._act)
+        awake: list[list[Tensor]] = [[] for _ in range(5)]
+        for step in train(model, data):
+            if -step % every < window:
+                for index in range(5):
+                    outputs = [a for i, _, _, a in self.calls if i == index]
+                    flat = [0.0, (-1.0, 1.0), None, -1.0, (0.0, 1.0)][index]
+                    if flat is not None:
+                        levels = torch.tensor(flat, dtype=torch.float64).reshape(-1, 1, 1)
+                        off = [(a != levels).all(0).any(0) for a in outputs]
+                        awake[index].append(torch.stack(off).any(0))
+            if step % every == 0:
+                for index in range(5):
+                    self._note(step, index, awake[index][-window:])
+            self.calls.clear()
+
+    def _layer(self, module: nn.Module, _: Any, output: Tensor) -> None:
+        output.retain_grad()
+        self._z = (module, output)
+
+    def _act(self, module: nn.Module, _: Any, output: Tensor) -> None:
+        layer, z = self._z
+        order = [nn.ReLU, nn.Tanh, nn.LeakyReLU, nn.ELU, nn.Sigmoid]
+        self.calls.append((order.index(type(module)), layer, z, output.detach().double()))
+
+    def _note(self, step: int, index: int, awake: list[Tensor]) -> None:
+        outputs = torch.cat([a for i, _, _, a in self.calls if i == index])
+        delta = torch.cat([z.grad.double() for i, _, z, _ in self.calls if i == index])
+        self.rows[step + 1, index + 1] = {
+            "activation_mean": float(outputs.mean()),
+            "activation_rms": float(outputs.square().mean().sqrt()),
+            "zero_fraction": float((outputs == 0).double().mean()),
+            "delta_log10_rms": float(delta.square().mean().sqrt().log10()),
+            "dead_fraction": float((~torch.stack(awake).any(0)).double().mean()) if awake else None,
+        }
+
+
+def equal(result: WatchResult, truth: ByHand) -> None:
+    rows = [row for row in result.history if row.index <= 5]
+    assert len(rows) == len(truth.rows) > 0
+    for row in rows:
+        for name, value in truth.rows[row.step, row.index].items():
+            found = getattr(row, name)
+            if name == "delta_log10_rms":
+                assert 10**found == pytest.approx(10**value, rel=CLOSE), (row, name)
+            elif name == "dead_fraction":
+                assert found == pytest.approx(value, abs=1e-6), (row, name)
+            else:
+                assert found == pytest.approx(value, rel=CLOSE, abs=1e-7), (row, name)
+
+
+@pytest.mark.parametrize(("every", "window"), [(1, 8), (1, 1), (7, 3), (3, 8)])
+def test_many_steps_read_at_once_are_those_read_one_by_one(every: int, window: int) -> None:
+    data = batches(3 * reading.STEPS * min(every, 2) + 1)
+    model = Net()
+    with gradflow.watch(model, every=every, window=window) as w:
+        for _ in train(model, data):
+            pass
+    truth = ByHand(data, every, window)
+    dead = [row["dead_fraction"] for row in truth.rows.values() if row["dead_fraction"]]
+    assert len(set(dead)) > 2  # there is something to see
+    equal(w.result(), truth)
+
+
+@pytest.mark.parametrize(("name", "limit", "kept"), [("SMALL", 20, 0), ("KEPT", 300, 300 + 16 * 8)])
+def test_what_is_too_large_to_keep_is_read_at_once(
+    name: str, limit: int, kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, name, limit)
+    data, model = batches(20), Net()
+    with gradflow.watch(model) as w:
+        reader = w.sensors.reader
+        most = [sum(c.tensor.numel() for c in reader._kept) for _ in train(model, data)]
+    equal(w.result(), ByHand(data, 1, 8))
+    assert max(most) <= kept
+
+
+def test_small_pieces_of_large_tensors_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "CHUNK", 50)
+    data, model = batches(20), Net()
+    with gradflow.watch(model) as w:
+        for _ in train(model, data):
+            pass
+    equal(w.result(), ByHand(data, 1, 8))
+
+
+def test_a_look_at_the_result_changes_nothing() -> None:
+    data, model = batches(12), Net()
+    with gradflow.watch(model) as w:
+        for step in train(model, data):
+            assert len(w.result().steps) == step  # the step under way is not over
+    equal(w.result(), ByHand(data, 1, 8))
+
+
+class Overwriting(nn.Module):
+    """Adds into the output of an activation that does not need it for its gradient."""
+
+    def __init__(self, overwrite: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.fc, self.act, self.head = nn.Linear(8, 8), nn.GELU(), nn.Linear(8, 3)
+        self.overwrite = overwrite
+        self.means: list[float] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.act(self.fc(x))
+        self.means.append(float(h.detach().double().mean()))
+        if self.overwrite:
+            h += 100.0
+        output: Tensor = self.head(h)
+        return output
+
+
+@pytest.mark.parametrize("start", [0, 3, 9])
+def test_an_output_that_is_overwritten_is_read_before_or_not_at_all(start: int) -> None:
+    model = Overwriting(start == 0)
+    with gradflow.watch(model) as w:
+        data = batches(40)
+        for step in train(model, data):
+            model.overwrite = step + 1 >= start
+    rows = [row for row in w.result().history if row.index == 1]
+    known = [row.activation_mean for row in rows]
+    for mean, value in zip(known, model.means, strict=True):
+        assert mean is None or mean == pytest.approx(value, rel=CLOSE, abs=1e-7)
+    # Where nothing was overwritten before, it is noticed when what was kept is read.
+    lost = known.count(None)
+    assert lost == (0 if start == 0 else reading.STEPS + 1 - start)
+    assert known[-1] is not None
+
+
+def test_delta_can_be_left_out() -> None:
+    data, model = batches(6), Net()
+    with gradflow.watch(model, deltas=False) as w:
+        for _ in train(model, data):
+            pass
+    result = w.result()
+    assert result.rate is None
+    truth = ByHand(data, 1, 8)
+    for row in result.history:
+        assert row.delta_log10_rms is None
+        if row.index <= 5:
+            expected = truth.rows[row.step, row.index]["activation_rms"]
+            assert row.activation_rms == pytest.approx(expected, rel=CLOSE)
+
+
+def test_steps_are_batches_where_the_models_own_forward_is_not_called() -> None:
+    model = nn.ModuleDict({"fc": nn.Linear(1, 2), "act": nn.ReLU(), "head": nn.Linear(2, 2)})
+    with torch.no_grad():
+        model["fc"].weight.copy_(torch.tensor([[1.0], [-1.0]]))
+        model["fc"].bias.zero_()
+    with gradflow.watch(model, window=2) as w:
+        for sign in (1.0, 1.0, 1.0, -1.0, 1.0, 1.0):
+            output = model["head"](model["act"](model["fc"](torch.full((3, 1), sign))))
+            output.sum().backward()
+            w.step()
+    dead = [row.dead_fraction for row in w.result().history if row.index == 1]
+    assert dead == [0.5, 0.5, 0.5, 0.0, 0.0, 0.5]
+
+
+def test_gradients_of_every_kind_have_their_norms() -> None:
+    model = nn.ModuleDict(
+        {
+            "sparse": nn.Embedding(10, 4, sparse=True),
+            "fc": nn.Linear(4, 4),
+            "unused": nn.Linear(4, 4),
+            "zero": nn.Linear(4, 4),
+        }
+    )
+    with gradflow.watch(model) as w:
+        x = model["sparse"](torch.tensor([1, 1, 3]))
+        (model["fc"](x).square().sum() + 0 * model["zero"](x).sum()).backward()
+        w.step()
+    found = {row.name: row.gradient_log10_last for row in w.result().records}
+    assert found.pop("unused") is None
+    assert found.pop("zero") == -math.inf
+    for name, log in found.items():
+        grad = model[name].weight.grad.to_dense().double()
+        assert 10**log == pytest.approx(float(grad.norm()), rel=1e-6)
+
+
+finite = st.floats(-1.0, 1.0, allow_nan=False, width=32)
+
+
+@given(
+    st.lists(st.lists(finite, min_size=3, max_size=3), min_size=1, max_size=4),
+    st.integers(-38, 36),
+)
+def test_norms_lose_no_small_square_and_overflow_with_no_large_one(
+    values: list[list[float]], power: int
+) -> None:
+    rows = (torch.tensor(values, dtype=torch.float64) * 10.0**power).float()
+    expected = np.array([math.hypot(*row) for row in rows.double().tolist()])
+    # float32 holds numbers below 1.2e-38 with fewer digits, but those are exact as given.
+    for found in (row_norms(rows), read_norms(list(rows))):
+        np.testing.assert_allclose(as_tensor(found).double().numpy(), expected, rtol=2e-6)
+    alone = [float(as_tensor(norm(row))[0]) for row in rows]
+    np.testing.assert_allclose(alone, expected, rtol=2e-6)
+
+
+Calls = st.lists(
+    st.dictionaries(st.integers(0, 3), st.lists(st.booleans(), min_size=2, max_size=2)),
+    min_size=1,
+    max_size=12,
+)
+
+
+@given(Calls, st.integers(1, 4), st.integers(1, 5), st.randoms())
+def test_the_window_is_that_of_a_plain_count(
+    batches: list[dict[int, list[bool]]], size: int, together: int, random: Any
+) -> None:
+    """However batches are put together, and whichever sensors each of them has."""
+    window, found = Window(size), {}
+    numbered = [(size + i, b) for i, b in enumerate(batches)]
+    for start in range(0, len(numbered), together):
+        calls = [(n, s, a) for n, b in numbered[start : start + together] for s, a in b.items()]
+        if not calls:
+            continue
+        random.shuffle(calls)
+        extents = torch.tensor([a for *_, a in calls], dtype=torch.float32)
+        new = Awake([n for n, *_ in calls], [s for _, s, _ in calls], extents)
+        for numbers, sensors, dead in window.roll(new):
+            for number, row in zip(numbers, dead.tolist(), strict=True):
+                found |= {(number, s): d for s, d in zip(sensors, row, strict=True)}
+    for number, batch in numbered:
+        for sensor in batch:
+            last = [b[sensor] for n, b in numbered if number - size < n <= number and sensor in b]
+            expected = sum(not any(unit) for unit in zip(*last, strict=True)) / 2
+            assert found[number, sensor] == expected
+
+
+def test_shapes_of_units_that_change_begin_anew() -> None:
+    window = Window(3)
+    shapes = ((2, [1.0, 0.0]), (3, [0.0, 0.0, 1.0]), (2, [0.0, 1.0]))
+    found = []
+    for number, (_, units) in enumerate(shapes, start=3):
+        new = Awake([number], [0], torch.tensor([units]))
+        found += [float(dead) for *_, dead in window.roll(new)]
+    assert found == pytest.approx([1 / 2, 2 / 3, 1 / 2])
