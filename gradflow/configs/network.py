@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gradflow.configs.architectures import (
+    ARCHITECTURES,
+    Architecture,
+    architecture,
+    listed,
+    names_with,
+)
 from gradflow.configs.fields import (
     at_least,
     finite,
@@ -15,7 +22,31 @@ from gradflow.configs.fields import (
 
 _NET, _RUN = "Network", "Measurement"
 #: Architectures whose layers are time steps.
-RECURRENT = ("rnn", "lstm", "gru")
+RECURRENT = tuple(names_with("recurrent", True))
+#: What `NetworkConfig.norm` and `NetworkConfig.norm_position` take.
+NORMS = ("none", "batch", "layer", "rms")
+NORM_POSITIONS = ("pre", "post")
+
+
+def _depth_help() -> str:
+    """What depth counts, architecture by architecture where it is not hidden layers."""
+    counted = dict.fromkeys(a.depth for a in ARCHITECTURES.values())
+    usual = Architecture.depth
+    others = (
+        f"; {word} of {listed(names_with('depth', word), 'and')}"
+        for word in counted
+        if word != usual
+    )
+    return f"{usual.capitalize()}{''.join(others)}."
+
+
+def _usual_help(field: str, takes: str) -> str:
+    """A field's usual value, and the architectures for which it is another."""
+    usual = getattr(Architecture, field)
+    able = names_with(takes, True)
+    own = {name: value for name in able if (value := getattr(ARCHITECTURES[name], field)) != usual}
+    others = (f", {value} in {name}" for name, value in own.items())
+    return f"{usual} unless given{''.join(others)}."
 
 
 @dataclass(frozen=True)
@@ -37,19 +68,17 @@ class NetworkConfig:
         If a value is out of range. Names are checked where they are looked up.
     """
 
-    arch: str = option(
-        "mlp", "mlp, cnn, resmlp, rnn, lstm, gru or transformer.", complete="arch", panel=_NET
-    )
+    arch: str = option("mlp", f"{listed(ARCHITECTURES)}.", complete="arch", panel=_NET)
     depth: int = option(
         10,
-        "Hidden layers; blocks of resmlp and transformer; time steps of rnn, lstm and gru.",
+        _depth_help(),
         panel=_NET,
         check=at_least(1),
     )
     width: int = option(64, "Units (channels) per hidden layer.", panel=_NET, check=at_least(1))
     act: str = option(
         "",
-        "Activation function: relu unless given, tanh in rnn.",
+        f"Activation function: {_usual_help('act', 'takes_act')}",
         complete="activation",
         panel=_NET,
     )
@@ -69,7 +98,7 @@ class NetworkConfig:
     bias_mean: float = option(0.0, "Added to every hidden bias.", panel=_NET, check=finite)
     norm: str = option(
         "",
-        "Normalisation: none, batch, layer or rms; none unless given, layer in transformer.",
+        f"Normalisation: {listed(NORMS)}; {_usual_help('norm', 'takes_norm')}",
         complete="norm",
         panel=_NET,
     )
@@ -81,7 +110,7 @@ class NetworkConfig:
     )
     spectral_radius: float | None = option(
         None,
-        "Scale the recurrent matrix of rnn, lstm or gru (each gate's) to this.",
+        f"Scale the recurrent matrix of {listed(RECURRENT)} (each gate's) to this.",
         panel=_NET,
         check=positive,
     )
@@ -112,7 +141,17 @@ class NetworkConfig:
 
     def __post_init__(self) -> None:
         validate(self)
-        usual = {"act": "tanh" if self.arch in RECURRENT else "relu"}
-        usual["norm"] = "layer" if self.arch == "transformer" else "none"
-        for name, value in usual.items():
-            object.__setattr__(self, name, getattr(self, name) or value)
+        usual = ARCHITECTURES.get(self.arch, Architecture)  # an unknown one is refused when built
+        for name in ("act", "norm"):
+            object.__setattr__(self, name, getattr(self, name) or getattr(usual, name))
+
+    @property
+    def architecture(self) -> Architecture:
+        """The architecture that `arch` names.
+
+        Raises
+        ------
+        GradflowError
+            If there is none of that name.
+        """
+        return architecture(self.arch)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gradflow.configs.network import RECURRENT, NetworkConfig
+from gradflow.configs.network import NetworkConfig
 from gradflow.errors import GradflowError
 
 CLASSES = 10
@@ -59,6 +59,4 @@ def gaussian_features(config: NetworkConfig) -> int:
     As many as the network is wide; 3 × 16 × 16 for a cnn; 16 tokens of them for a transformer;
     8 per time step for a recurrent network.
     """
-    if config.arch in RECURRENT:
-        return 8 * config.depth
-    return {"cnn": 3 * 16 * 16, "transformer": 16 * config.width}.get(config.arch, config.width)
+    return config.architecture.features(config.depth, config.width)

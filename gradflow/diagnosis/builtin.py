@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gradflow.activations import Activation
-from gradflow.configs.network import RECURRENT, NetworkConfig
+from gradflow.configs.network import NetworkConfig
 from gradflow.datasets.batches import Batch, batch
 from gradflow.diagnosis import checks
 from gradflow.diagnosis.prediction import predict_deltas
@@ -59,7 +59,7 @@ def _diagnose_config(config: NetworkConfig) -> DiagnosisResult:
         suggested_loss_scale=None if lost is None else lost.loss_scale,
         **_recurrent_facts(model, config, phi),
     )
-    return checks.judged(result, config.width if config.arch == "mlp" else None)
+    return checks.judged(result, config.width if config.architecture.theory == "layers" else None)
 
 
 def _lost_in_half(
@@ -77,7 +77,7 @@ def _lost_in_half(
         logits = network(inputs.to(next(network.parameters()).dtype)).float()
         return loss(logits, data.labels).sum() * (config.loss_scale / config.batch_size)
 
-    if config.arch not in RECURRENT:
+    if not config.architecture.recurrent:
         keep_counts(measured, measure(half, lambda: losses(half), replicated=True, rescaled=False))
     wide, narrow = (gradient_entries(m, losses, replicated=True) for m in (model, half))
     return underflow(wide, narrow, replicated=True)
@@ -94,7 +94,7 @@ def _recurrent_facts(
     facts: dict[str, float | None] = {
         "spectral_radius": float(spectral_radii(weight, gates).amax(1).median())
     }
-    if config.arch == "rnn":
+    if config.architecture.bounded:
         facts["rate_bound"] = float(largest_singular_values(weight).median()) * phi.max_slope
     return facts
 
@@ -114,10 +114,10 @@ def measure_replicas(model: nn.Sequential, data: Batch, config: NetworkConfig) -
     def losses() -> Tensor:
         return of_logits(model(inputs))
 
-    if config.arch in RECURRENT:
+    if config.architecture.recurrent:
         return measure_steps(model, inputs, of_logits)
     plain = measure(model, losses, replicated=True)
-    if config.norm != "none" or config.arch != "mlp" or not left_range(plain):
+    if config.norm != "none" or not config.architecture.scale_free or not left_range(plain):
         return plain
     phi = network_activation(config)
     scaled = measure_scaled(model, inputs, data.labels, phi, config.loss, config.loss_scale)

@@ -57,9 +57,10 @@ def predict_deltas(
     """
     if config.norm != "none" or config.residual or config.bias_mean:
         return None
-    if config.arch == "rnn":
+    theory = config.architecture.theory
+    if theory == "steps":
         return _predict_steps(config, phi, float(np.mean(inputs**2)), inputs.shape[1], classes)
-    if config.arch != "mlp":
+    if theory != "layers":
         return None
     mean_squares = np.mean(inputs**2, axis=1)
     variances, biases = _layer_variances(config, inputs.shape[1], classes)

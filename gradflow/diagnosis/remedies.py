@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from gradflow.activations import activation
+from gradflow.configs.architectures import Architecture
 from gradflow.configs.clipping import ClipConfig
-from gradflow.configs.network import RECURRENT, NetworkConfig
+from gradflow.configs.network import NetworkConfig
 from gradflow.diagnosis.checks import decades
 from gradflow.results.diagnosis import DiagnosisResult, RemedyRow
 from gradflow.theory.meanfield import critical_weight_variance
@@ -38,7 +39,7 @@ class Remedy:
 
 
 def _critical(config: NetworkConfig) -> NetworkConfig | None:
-    phi = activation(config.act, **({} if config.alpha is None else {"alpha": config.alpha}))
+    phi = activation(config.act, alpha=config.alpha)
     variance = critical_weight_variance(phi, config.bias_variance or 0.0)
     if variance is None:
         return None
@@ -55,31 +56,25 @@ def _plain_init(name: str) -> Change:
     return lambda c: dataclasses.replace(c, init=name, gain=1.0, weight_variance=None)
 
 
-def _with(**fields: str | bool | float) -> Change:
+def _with(**fields: str | bool | float | None) -> Change:
     return lambda c: dataclasses.replace(c, **fields)  # type: ignore[arg-type]
 
 
-def _layered(change: Change) -> Change:
-    """A change of networks whose layers are not time steps."""
-    return lambda c: None if c.arch in RECURRENT else change(c)
+def _where(fits: Callable[[Architecture], bool], change: Change) -> Change:
+    """A change of networks whose architecture it fits."""
+    return lambda config: change(config) if fits(config.architecture) else None
 
 
-def _in_steps(change: Change, *arches: str) -> Change:
-    return lambda c: change(c) if c.arch in arches else None
-
-
-def _residual(config: NetworkConfig) -> NetworkConfig | None:
-    if config.arch not in ("mlp", "cnn"):  # the others have their own, or can have none
-        return None
-    return dataclasses.replace(config, residual=True)
+def _normalised(kind: str) -> Change:
+    return _where(lambda architecture: architecture.takes_norm, _with(norm=kind))
 
 
 def _other_activation(name: str) -> Change:
-    def change(config: NetworkConfig) -> NetworkConfig | None:
-        gated = config.arch in ("lstm", "gru")  # which have no other
-        return None if gated else dataclasses.replace(config, act=name, alpha=None)
+    return _where(lambda architecture: architecture.takes_act, _with(act=name, alpha=None))
 
-    return change
+
+def _other_architecture(name: str) -> Change:
+    return _where(lambda architecture: name in architecture.remedies, _with(arch=name))
 
 
 def _unbiased(config: NetworkConfig) -> NetworkConfig:
@@ -100,20 +95,22 @@ REMEDIES: dict[str, Remedy] = {
     "biases at 0": Remedy(_unbiased, "nn.init.zeros_(b)"),
     "ReLU": Remedy(_other_activation("relu"), "nn.ReLU()"),
     "Leaky ReLU": Remedy(_other_activation("leaky-relu"), "nn.LeakyReLU(0.2)"),
-    "LayerNorm": Remedy(
-        _layered(_with(norm="layer")), "nn.LayerNorm({width}) before the activation"
+    "LayerNorm": Remedy(_normalised("layer"), "nn.LayerNorm({width}) before the activation"),
+    "BatchNorm": Remedy(_normalised("batch"), "nn.BatchNorm1d({width}) before the activation"),
+    "RMSNorm": Remedy(_normalised("rms"), "nn.RMSNorm({width}) before the activation"),
+    "residual": Remedy(
+        _where(lambda architecture: architecture.residual == "option", _with(residual=True)),
+        "x = x + block(x)",
     ),
-    "BatchNorm": Remedy(
-        _layered(_with(norm="batch")), "nn.BatchNorm1d({width}) before the activation"
-    ),
-    "RMSNorm": Remedy(_layered(_with(norm="rms")), "nn.RMSNorm({width}) before the activation"),
-    "residual": Remedy(_residual, "x = x + block(x)"),
     "spectral radius 1": Remedy(
-        _in_steps(_with(spectral_radius=1.0, init="orthogonal"), *RECURRENT),
+        _where(
+            lambda architecture: architecture.recurrent,
+            _with(spectral_radius=1.0, init="orthogonal"),
+        ),
         "nn.init.orthogonal_(rnn.weight_hh_l0)  # each gate's block",
     ),
-    "LSTM": Remedy(_in_steps(_with(arch="lstm"), "rnn"), "nn.LSTM(features, {width})"),
-    "GRU": Remedy(_in_steps(_with(arch="gru"), "rnn"), "nn.GRU(features, {width})"),
+    "LSTM": Remedy(_other_architecture("lstm"), "nn.LSTM(features, {width})"),
+    "GRU": Remedy(_other_architecture("gru"), "nn.GRU(features, {width})"),
 }
 
 

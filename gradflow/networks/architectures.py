@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable
 
 import torch
 from torch import nn
 
 from gradflow.activations import Activation, activation
-from gradflow.configs.network import NetworkConfig
+from gradflow.configs.architectures import listed, loaded, names_with
+from gradflow.configs.network import NORM_POSITIONS, NORMS, NetworkConfig
 from gradflow.errors import GradflowError, unknown_name
 from gradflow.networks.initialization import configured, initialize
 from gradflow.networks.layers import (
@@ -28,21 +28,15 @@ from gradflow.networks.layers import (
     Residual,
     Split,
 )
-from gradflow.networks.recurrent import CELLS, Cell, Recurrent, set_spectral_radius
+from gradflow.networks.recurrent import Cell, Recurrent, set_spectral_radius
 
 __all__ = [
-    "ARCHITECTURES",
-    "NORMS",
     "Block",
     "ReplicatedLinear",
     "ReplicatedNorm",
     "build",
     "network_activation",
 ]
-
-#: Names that `NetworkConfig.norm` takes.
-NORMS = ("none", "batch", "layer", "rms")
-NORM_POSITIONS = ("pre", "post")
 
 
 def network_activation(config: NetworkConfig) -> Activation:
@@ -156,12 +150,9 @@ def recurrent(
     config: NetworkConfig, inputs: int, outputs: int, dtype: torch.dtype
 ) -> nn.Sequential:
     """Return one recurrent layer over `config.depth` time steps; the last state is the output's."""
-    for name, value in (("--residual", config.residual), ("--norm", config.norm != "none")):
-        if value:
-            raise GradflowError(f"{name} does not apply to --arch {config.arch}", "drop it")
     size = math.ceil(inputs / config.depth)
     phi = network_activation(config).module()
-    cell = CELLS[config.arch](config.seeds, size, config.width, phi, dtype)
+    cell = loaded(config.architecture.cell or "")(config.seeds, size, config.width, phi, dtype)
     layers: OrderedDict[str, nn.Module] = OrderedDict(
         steps=Split(config.depth, size), recurrent=Recurrent(cell)
     )
@@ -182,18 +173,6 @@ def _post(config: NetworkConfig) -> bool:
     return config.norm_position == "post"
 
 
-#: name -> (config, inputs, outputs, dtype) -> uninitialised network.
-ARCHITECTURES: dict[str, Callable[[NetworkConfig, int, int, torch.dtype], nn.Sequential]] = {
-    "mlp": mlp,
-    "cnn": cnn,
-    "resmlp": resmlp,
-    "rnn": recurrent,
-    "lstm": recurrent,
-    "gru": recurrent,
-    "transformer": transformer,
-}
-
-
 def build(
     config: NetworkConfig, inputs: int, outputs: int, dtype: torch.dtype, device: torch.device
 ) -> nn.Sequential:
@@ -209,18 +188,28 @@ def build(
         If the architecture, activation, normalisation or initialisation is unknown, or an option
         does not apply.
     """
-    if config.arch not in ARCHITECTURES:
-        raise unknown_name("architecture", config.arch, ARCHITECTURES)
-    if config.norm not in NORMS:
-        raise unknown_name("normalisation", config.norm, NORMS)
-    if config.spectral_radius is not None and config.arch not in CELLS:
-        raise GradflowError(
-            f"--spectral-radius is of a recurrent matrix, and --arch {config.arch} has none",
-            "--arch rnn, lstm or gru",
-        )
-    model = ARCHITECTURES[config.arch](config, inputs, outputs, dtype)
+    _check(config)
+    model: nn.Sequential = loaded(config.architecture.builder)(config, inputs, outputs, dtype)
     _draw(model, config)
     return model.to(device)
+
+
+def _check(config: NetworkConfig) -> None:
+    """Refuse what the architecture cannot have."""
+    architecture = config.architecture
+    if config.norm not in NORMS:
+        raise unknown_name("normalisation", config.norm, NORMS)
+    if config.spectral_radius is not None and not architecture.recurrent:
+        raise GradflowError(
+            f"--spectral-radius is of a recurrent matrix, and --arch {config.arch} has none",
+            f"--arch {listed(names_with('recurrent', True))}",
+        )
+    for name, refused in (
+        ("--residual", config.residual and architecture.residual == "none"),
+        ("--norm", config.norm != "none" and not architecture.takes_norm),
+    ):
+        if refused:
+            raise GradflowError(f"{name} does not apply to --arch {config.arch}", "drop it")
 
 
 def _draw(model: nn.Module, config: NetworkConfig) -> None:

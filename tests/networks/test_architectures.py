@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from gradflow import NetworkConfig, diagnose
+from gradflow.configs.architectures import ARCHITECTURES
 from gradflow.datasets.batches import Batch, batch, gaussian_features
 from gradflow.diagnosis.builtin import measure_replicas
 from gradflow.errors import GradflowError
 from gradflow.measurement.records import QUANTITIES
-from gradflow.networks.architectures import ARCHITECTURES, build
+from gradflow.networks.architectures import build
 from gradflow.networks.layers import (
     Attention,
     ReplicatedConv,
