@@ -23,6 +23,7 @@ from scipy.stats import rankdata
 
 from gradflow import NetworkConfig, diagnose
 from gradflow.diagnosis import checks
+from gradflow.findings.words import lost_decades
 from gradflow.report.style import PALETTE, style
 
 HERE = Path(__file__).parent
@@ -39,7 +40,7 @@ def measured(path: Path, bar: float) -> list[dict[str, Any]]:
         result = diagnose(NetworkConfig(**record["config"]))
         gradients = [row.gradient_log10_norm for row in result.records]
         known = [g for g in gradients if g is not None and not math.isnan(g)]
-        gradient = checks.lost_decades(result)
+        gradient = lost_decades(result.rate, result.hidden)
         rows.append(
             {
                 "learned": max(record["accuracies"]) > bar,

@@ -1,107 +1,82 @@
-"""What a reader of a benchmark's table should know beside it. Standard library only."""
+"""The checks of a benchmark, and of its plan. Standard library only."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 
+from gradflow.findings.check import Check, check, finding
+from gradflow.findings.thresholds import BEHIND, DEAD_AFTER_TRAINING, SATURATED_AFTER_TRAINING
+from gradflow.findings.words import STOPPED, indices, shares
 from gradflow.results.base import Finding
-from gradflow.results.benchmark import BenchmarkRow, FlowRow, HistoryRow, labels, percent
-
-_BEHIND = 0.02  # of accuracy: what is further from the best is worth a finding
-_DEAD, _SATURATED = 0.5, 0.9  # shares from which a layer is worth one
+from gradflow.results.benchmark import BenchmarkResult, FlowRow, PlanResult, labels, percent
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """What the findings are made of.
-
-    Attributes
-    ----------
-    wanted
-        Number of epochs that were to be trained, where Ctrl-C came first; else None.
-    """
-
-    records: tuple[BenchmarkRow, ...]
-    history: tuple[HistoryRow, ...]
-    flow: tuple[FlowRow, ...]
-    validation_size: int
-    test_size: int
-    wanted: int | None = None
-
-
-def findings(evidence: Evidence) -> Iterator[Finding]:
-    """Yield what every check has to say."""
-    for check in CHECKS:
-        yield from check(evidence)
-
-
-def interrupted(evidence: Evidence) -> Iterator[Finding]:
+@check("interrupted")
+def interrupted(result: BenchmarkResult) -> Iterator[Finding]:
     """Ctrl-C came before all was done."""
-    if evidence.wanted is not None:
-        yield Finding(
+    if result.facts.interrupted:
+        done, wanted = len(result.history), result.facts.wanted_epochs
+        yield finding(
             "interrupted",
-            "warning",
-            (),
-            f"stopped by Ctrl-C; {len(evidence.history)} of {evidence.wanted} epochs were finished",
+            f"{STOPPED}; {done} of {wanted} epochs were finished",
             "with --output-dir, --resume trains what is missing",
         )
 
 
-def diverged(evidence: Evidence) -> Iterator[Finding]:
+@check("diverged")
+def diverged(result: BenchmarkResult) -> Iterator[Finding]:
     """A training loss is not finite."""
-    names = labels(evidence.history)
-    lost = {names[row.setting]: 0 for row in evidence.history if not math.isfinite(row.train_loss)}
-    for name in lost:
-        yield Finding(
+    names = labels(result.history)
+    lost = [names[row.setting] for row in result.history if not math.isfinite(row.train_loss)]
+    for name in dict.fromkeys(lost):
+        yield finding(
             "diverged",
-            "error",
-            (),
             f"{name}: the training loss is not finite",
             "a lower --lr, or a lower --clip-value",
         )
 
 
-def behind(evidence: Evidence) -> Iterator[Finding]:
+@check("below-expected")
+def behind(result: BenchmarkResult) -> Iterator[Finding]:
     """A setting is far from the best."""
-    names = labels(evidence.records)
-    ranked = sorted(evidence.records, key=lambda row: -row.test_accuracy)
+    names = labels(result.records)
+    ranked = sorted(result.records, key=lambda row: -row.test_accuracy)
     for row in ranked[1:]:
         gap = ranked[0].test_accuracy - row.test_accuracy
-        if gap > _BEHIND:
-            yield Finding(
+        if gap > BEHIND:
+            yield finding(
                 "below-expected",
-                "warning",
-                (),
                 f"{names[row.setting]} reaches {percent(row)}, "
                 f"{100 * gap:.1f} points below {names[ranked[0].setting]}",
                 f"more --epochs; gradflow diagnose --act {row.activation} shows its gradients",
             )
 
 
-def unresponsive(evidence: Evidence) -> Iterator[Finding]:
+@check("dead", "saturated")
+def unresponsive(result: BenchmarkResult) -> Iterator[Finding]:
     """Units of a layer are dead, or saturated, at the end of training."""
-    names = labels(evidence.flow)
-    for rows in _last(evidence.flow).values():
+    names = labels(result.flow)
+    for rows in _last(result.flow).values():
+        run = f"{names[rows[0].setting]}, seed {rows[0].seed}"
         for code, limit, word in (
-            ("dead", _DEAD, "of the units are dead: they pass no gradient for any image"),
-            ("saturated", _SATURATED, "of the slopes are below 1 % of the largest"),
+            (
+                "dead",
+                DEAD_AFTER_TRAINING,
+                "of the units are dead: they pass no gradient for any image",
+            ),
+            ("saturated", SATURATED_AFTER_TRAINING, "of the slopes are below 1 % of the largest"),
         ):
-            bad = {row.name: getattr(row, f"{code}_fraction") or 0.0 for row in rows}
-            layers = {name: share for name, share in bad.items() if share > limit}
+            layers = [row for row in rows if (getattr(row, f"{code}_fraction") or 0.0) > limit]
             if layers:
-                yield Finding(
+                found = {f"in {row.name}": getattr(row, f"{code}_fraction") for row in layers}
+                yield finding(
                     code,
-                    "warning",
-                    tuple(r.index for r in rows if r.name in layers),
-                    f"{names[rows[0].setting]}, seed {rows[0].seed}: {_shares(layers)} {word}",
+                    f"{run}: {shares(found)} {word}",
                     "a lower --lr, or an activation with a slope on both sides",
+                    layers=indices(layers),
+                    severity="warning",
                 )
-
-
-def _shares(layers: dict[str, float]) -> str:
-    return ", ".join(f"in {name} {share:.0%}" for name, share in layers.items())
 
 
 def _last(flow: Iterable[FlowRow]) -> dict[object, list[FlowRow]]:
@@ -115,39 +90,51 @@ def _last(flow: Iterable[FlowRow]) -> dict[object, list[FlowRow]]:
     return runs
 
 
-def how_judged(evidence: Evidence) -> Iterator[Finding]:
-    """How the best epoch was chosen, what the test set was for, and what noise means."""
-    if not evidence.records:
+@check("test-set")
+def test_set(result: BenchmarkResult) -> Iterator[Finding]:
+    """How the best epoch was chosen, and what the test set was for."""
+    if not result.records:
         return
     chosen = (
-        f"the best epoch is that of {evidence.validation_size:,} images held out of the training "
-        "set"
-        if evidence.validation_size
+        f"the best epoch is that of {result.validation_size:,} images held out of the training set"
+        if result.validation_size
         else "without a validation set the last epoch counts"
     )
-    yield Finding(
+    yield finding(
         "test-set",
-        "info",
-        (),
-        f"{chosen}; the {evidence.test_size:,} test images were looked at once per epoch and chose "
+        f"{chosen}; the {result.test_size:,} test images were looked at once per epoch and chose "
         "nothing",
-        "",
     )
-    if len(evidence.records) > 1 and max(row.seeds for row in evidence.records) == 1:
-        yield Finding(
+
+
+@check("one-seed")
+def one_seed(result: BenchmarkResult) -> Iterator[Finding]:
+    """What noise means where there is one seed."""
+    if len(result.records) > 1 and max(row.seeds for row in result.records) == 1:
+        yield finding(
             "one-seed",
-            "info",
-            (),
-            f"one seed: 'within noise' is judged by the {evidence.test_size:,} test images alone",
+            f"one seed: 'within noise' is judged by the {result.test_size:,} test images alone",
             "--seeds 3 or more gives intervals and paired tests",
         )
 
 
 #: In the order in which they are said; a new check is one entry.
-CHECKS: tuple[Callable[[Evidence], Iterator[Finding]], ...] = (
+CHECKS: tuple[Check[BenchmarkResult], ...] = (
     interrupted,
     diverged,
     behind,
     unresponsive,
-    how_judged,
+    test_set,
+    one_seed,
 )
+
+
+@check("interrupted")
+def unmeasured(result: PlanResult) -> Iterator[Finding]:
+    """Ctrl-C came before every setting was measured."""
+    if result.facts.interrupted:
+        yield finding("interrupted", f"{STOPPED}; not every setting was measured")
+
+
+#: The same for a plan.
+PLAN_CHECKS: tuple[Check[PlanResult], ...] = (unmeasured,)

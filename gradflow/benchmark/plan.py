@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from gradflow.benchmark import checks
 from gradflow.benchmark.data import splitting
 from gradflow.benchmark.run import check_sizes, checked, planned, spread
 from gradflow.benchmark.storage.folder import RunDirectory
@@ -16,7 +17,8 @@ from gradflow.benchmark.storage.journal import Run, finished
 from gradflow.benchmark.worker import Task, examples, trainer
 from gradflow.configs.benchmark import BenchmarkConfig
 from gradflow.executors import processes as executors
-from gradflow.results.base import Finding, RunMeta
+from gradflow.findings.check import judged
+from gradflow.results.base import Facts, RunMeta
 from gradflow.results.benchmark import PlanResult, PlanRow, Setting
 
 _WARM_UP, _STEPS = 2, 5
@@ -70,9 +72,9 @@ def plan(
         for setting in dict(runs)
         if (cost := costs.get(setting)) is not None
     ]
-    return PlanResult(
+    result = PlanResult(
         records=tuple(rows),
-        findings=() if complete else (_interrupted(),),
+        facts=Facts(interrupted=not complete),
         meta=RunMeta(device=str(device), dtype=config.precision, threads=side.threads),
         runs=len(runs),
         workers=side.workers,
@@ -80,6 +82,7 @@ def plan(
             {row.setting: row.seconds / row.runs for row in rows}, runs, side.workers
         ),
     )
+    return judged(result, checks.PLAN_CHECKS)
 
 
 def measure(task: Task, emit: Callable[[Cost], None]) -> None:
@@ -132,9 +135,3 @@ def wall_seconds(each: dict[Setting, float], runs: Iterable[Run], workers: int) 
     for setting, _ in runs:
         heapq.heapreplace(free, free[0] + each.get(setting, 0.0))
     return max(free)
-
-
-def _interrupted() -> Finding:
-    return Finding(
-        "interrupted", "warning", (), "stopped by Ctrl-C; not every setting was measured", ""
-    )

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gradflow.benchmark.checks import Evidence, findings
+from gradflow.benchmark import checks
 from gradflow.benchmark.data import Split, splitting
 from gradflow.benchmark.events import Event
 from gradflow.benchmark.grid import settings
@@ -25,8 +25,9 @@ from gradflow.benchmark.worker import Task, train
 from gradflow.configs.benchmark import BenchmarkConfig
 from gradflow.configs.fields import several
 from gradflow.executors import processes as executors
+from gradflow.findings.check import judged
 from gradflow.results.base import RunMeta, plain
-from gradflow.results.benchmark import BenchmarkResult, FlowRow, HistoryRow
+from gradflow.results.benchmark import BenchmarkFacts, BenchmarkResult, FlowRow, HistoryRow
 
 if TYPE_CHECKING:
     import torch
@@ -88,7 +89,7 @@ def run(config: BenchmarkConfig, on_event: OnEvent | None = None) -> BenchmarkRe
         target=config.target,
         aggregate=journal.aggregate(split.size("train")),
         meta=meta,
-        wanted=None if complete else len(runs) * config.epochs,
+        facts=BenchmarkFacts(interrupted=not complete, wanted_epochs=len(runs) * config.epochs),
     )
 
 
@@ -135,16 +136,15 @@ def assembled(
     target: float | None,
     meta: RunMeta,
     aggregate: float | None = None,
-    wanted: int | None = None,
+    facts: BenchmarkFacts = BenchmarkFacts(),  # noqa: B008
 ) -> BenchmarkResult:
     """Return the result that these epochs make."""
     train_size, validation_size, test_size = (sizes[p] for p in ("train", "validation", "test"))
     records, reference, ties = summarize(history, train_size, test_size, target)
-    evidence = Evidence(records, history, flow, validation_size, test_size, wanted)
-    return BenchmarkResult(
+    result = BenchmarkResult(
         records=records,
-        findings=tuple(findings(evidence)),
         meta=meta,
+        facts=facts,
         aggregate_images_per_second=aggregate,
         train_size=train_size,
         validation_size=validation_size,
@@ -156,6 +156,7 @@ def assembled(
         history=history,
         flow=flow,
     )
+    return judged(result, checks.CHECKS)
 
 
 def checked(config: BenchmarkConfig) -> torch.device:

@@ -8,16 +8,6 @@ import typer
 
 from gradflow.cli.options import completer
 
-FailOn = Annotated[
-    str,
-    typer.Option(
-        metavar="CODE,…",
-        help="Exit with 1 if such a finding is made: vanishing, exploding, dead, …",
-        rich_help_panel="Output",
-    ),
-]
-
-
 ActivationName = Annotated[
     str,
     typer.Argument(

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from gradflow.cli.arguments import FailOn
-from gradflow.cli.output import Output, parse_fail_on
+from gradflow.cli.fail_on import FailOn, parse_fail_on
+from gradflow.cli.output import Output
 from gradflow.configs.network import NetworkConfig
 from gradflow.errors import GradflowError
 

@@ -10,8 +10,6 @@ from pathlib import Path
 import typer
 
 from gradflow.configs.fields import option
-from gradflow.errors import unknown_name
-from gradflow.findings.codes import CODES
 from gradflow.results.base import Result
 
 
@@ -63,18 +61,3 @@ class Output:
             raise typer.Exit(130)
         if any(finding.code in fail_on for finding in result.findings):
             raise typer.Exit(1)
-
-
-def parse_fail_on(text: str) -> frozenset[str]:
-    """Return the finding codes of a comma list.
-
-    Raises
-    ------
-    GradflowError
-        For a code that no check gives: a misspelt one would never fail.
-    """
-    codes = frozenset(code.strip() for code in text.split(",") if code.strip())
-    for code in sorted(codes):
-        if code not in CODES:
-            raise unknown_name("finding", code, CODES)
-    return codes

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 
 from gradflow.arrays import Floats
-from gradflow.clipping.checks import findings
+from gradflow.clipping import checks
 from gradflow.clipping.effect import first_gradient
 from gradflow.clipping.policies import NONFINITE, Clipping, clipping
 from gradflow.clipping.rows import Trial, layer_rows, policy_row, step_rows
@@ -18,7 +18,8 @@ from gradflow.clipping.training import Course, Training, norms_met
 from gradflow.configs.clipping import ClipConfig
 from gradflow.configs.network import NetworkConfig
 from gradflow.errors import GradflowError, unknown_name
-from gradflow.results.base import RunMeta, plain
+from gradflow.findings.check import judged
+from gradflow.results.base import Facts, RunMeta, plain
 from gradflow.results.clipping import ClipResult, best_of
 from gradflow.training.devices import select
 
@@ -150,6 +151,7 @@ class _Run:
         result = ClipResult(
             records=tuple(policy_row(trial, self.chance) for trial in trials),
             meta=self._meta(),
+            facts=Facts(interrupted=self.interrupted),
             layers=tuple(row for t in trials for row in layer_rows(t, names)),
             history=tuple(row for t in trials for row in step_rows(t)),
             flow=self.first.flow,
@@ -163,7 +165,7 @@ class _Run:
         if met is not None:
             best = best_of(result.records)
             result = replace(result, suggested=best.threshold if best is not None else None)
-        return replace(result, findings=tuple(findings(result, self.interrupted)))
+        return judged(result, checks.CHECKS)
 
     def _meta(self) -> RunMeta:
         return RunMeta(

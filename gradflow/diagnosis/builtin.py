@@ -17,6 +17,7 @@ from gradflow.diagnosis.rows import (
     _result,
     with_underflow,
 )
+from gradflow.findings.check import judged
 from gradflow.measurement.half_precision import HALF, Underflow, gradient_entries, underflow
 from gradflow.measurement.recorder import measure
 from gradflow.measurement.records import QUANTITIES, Measurement, keep_counts
@@ -26,7 +27,7 @@ from gradflow.networks.architectures import build, network_activation
 from gradflow.networks.losses import loss_function
 from gradflow.networks.recurrent import Cell, largest_singular_values, spectral_radii
 from gradflow.results.base import RunMeta
-from gradflow.results.diagnosis import DiagnosisResult
+from gradflow.results.diagnosis import DiagnosisFacts, DiagnosisResult
 from gradflow.training.devices import dtype as dtype_of
 from gradflow.training.devices import select
 
@@ -57,9 +58,12 @@ def _diagnose_config(config: NetworkConfig) -> DiagnosisResult:
         activation=phi.name,
         loss=measured.loss.double().mean().item() / config.batch_size,
         suggested_loss_scale=None if lost is None else lost.loss_scale,
+        facts=DiagnosisFacts(
+            width=config.width if config.architecture.theory == "layers" else None
+        ),
         **_recurrent_facts(model, config, phi),
     )
-    return checks.judged(result, config.width if config.architecture.theory == "layers" else None)
+    return judged(result, checks.CHECKS)
 
 
 def _lost_in_half(

@@ -1,17 +1,23 @@
-"""Checks: a diagnosis in, a finding or nothing out. Standard library only."""
+"""The checks of a diagnosis. Standard library only."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Iterator
 
-from gradflow.findings.thresholds import DEAD, DECADES, SATURATED, UNDERFLOWS
-from gradflow.findings.words import lost_decades, named_layers
+from gradflow.findings.check import Check, check, finding
+from gradflow.findings.thresholds import (
+    DECADES,
+    ONE_SEED,
+    SATURATED,
+    SELU_LARGEST_VARIANCE,
+    SELU_LEAST_VARIANCE,
+    SELU_MEAN,
+    UNDERFLOW,
+)
+from gradflow.findings.words import dead_rows, indices, lost_decades, named_layers
 from gradflow.results.base import Finding
 from gradflow.results.diagnosis import DiagnosisResult, LayerRow
-
-Check = Callable[[DiagnosisResult], Finding | None]
 
 
 def hidden_rows(result: DiagnosisResult) -> tuple[LayerRow, ...]:
@@ -19,13 +25,14 @@ def hidden_rows(result: DiagnosisResult) -> tuple[LayerRow, ...]:
     return result.records[: result.hidden]
 
 
-def broken(result: DiagnosisResult) -> Finding | None:
+@check("broken")
+def broken(result: DiagnosisResult) -> Iterator[Finding]:
     """A value that is not finite, and the layer where it arose."""
     forward = [row.index for row in result.records if row.forward_nonfinite]
     backward = [row.index for row in result.records if row.backward_nonfinite]
     lost = result.loss is not None and not math.isfinite(result.loss)
     if not (forward or backward or lost):
-        return None
+        return
     if forward:
         where = f"layer {forward[0]} is the first whose activations are not finite" + _overflow(
             result
@@ -34,12 +41,11 @@ def broken(result: DiagnosisResult) -> Finding | None:
         where = f"gradients are not finite from layer {backward[-1]} backwards"
     else:
         where = f"the loss is {result.loss}"
-    return Finding(
+    yield finding(
         "broken",
-        "error",
-        tuple(sorted({*forward, *backward})),
         where,
         "smaller weights (--gain, --init), or a wider dtype",
+        layers=sorted({*forward, *backward}),
     )
 
 
@@ -50,160 +56,159 @@ def _overflow(result: DiagnosisResult) -> str:
     return f": they overflow {result.meta.dtype} (the magnitudes here do not)"
 
 
-def dead(result: DiagnosisResult) -> Finding | None:
+@check("dead")
+def dead(result: DiagnosisResult) -> Iterator[Finding]:
     """Layers nearly all of whose units have slope 0 on the whole batch."""
-    rows = [row for row in hidden_rows(result) if (row.dead_fraction or 0) >= DEAD]
-    if not rows:
-        return None
-    worst = max(row.dead_fraction or 0 for row in rows)
-    return Finding(
-        "dead",
-        "error",
-        tuple(row.index for row in rows),
-        f"in {named_layers(rows)} up to {worst:.0%} of the units have slope 0 for every example, "
-        "so no gradient passes them",
-        "biases nearer to 0, He initialisation, a smaller learning rate, or Leaky ReLU",
-    )
+    rows = dead_rows(hidden_rows(result))
+    if rows:
+        worst = max(row.dead_fraction or 0 for row in rows)
+        yield finding(
+            "dead",
+            f"in {named_layers(rows)} up to {worst:.0%} of the units have slope 0 for every "
+            "example, so no gradient passes them",
+            "biases nearer to 0, He initialisation, a smaller learning rate, or Leaky ReLU",
+            layers=indices(rows),
+        )
 
 
-def vanishing(result: DiagnosisResult) -> Finding | None:
+@check("vanishing", "saturated")
+def vanishing(result: DiagnosisResult) -> Iterator[Finding]:
     """δ shrinks on its way back; told apart by its cause: saturation, or small weights."""
     lost = lost_decades(result.rate, result.hidden)
     if lost is None or lost < DECADES:
-        return None
+        return
     evidence = (
         f"δ shrinks by {lost:.1f} decades over {result.hidden} {_units(result)} ({_factor(result)})"
     )
-    rows = [row for row in hidden_rows(result) if _on_plateaus(row) >= SATURATED]
+    rows = [row for row in hidden_rows(result) if _saturation(row) >= SATURATED]
     if rows:
-        return Finding(
+        yield finding(
             "saturated",
-            "error",
-            tuple(row.index for row in rows),
             f"{evidence}, because {named_layers(rows)} "
             f"{'are' if len(rows) > 1 else 'is'} saturated",
             "smaller weights or biases, a normalisation layer, or an activation without plateaus",
+            layers=indices(rows),
         )
-    return Finding(
+        return
+    yield finding(
         "vanishing",
-        "error",
-        _far_layers(result),
         f"{evidence}, because the weights are small for this activation's slopes",
         "weights at the activation's critical variance, or an activation with a larger slope",
+        layers=_far_layers(result),
     )
 
 
-def collapsing(result: DiagnosisResult) -> Finding | None:
+@check("vanishing")
+def collapsing(result: DiagnosisResult) -> Iterator[Finding]:
     """Every example is mapped to nearly the same point: there is no signal to learn from."""
     lost = signal_decades(result)
-    if lost is None or lost < DECADES or dead(result):
-        return None
+    if lost is None or lost < DECADES or dead_rows(hidden_rows(result)):
+        return
     rows = [row for row in hidden_rows(result) if _signal(row) >= DECADES]
-    return Finding(
+    yield finding(
         "vanishing",
-        "error",
-        tuple(row.index for row in rows),
         f"the difference between examples shrinks by {lost:.1f} decades on its way forwards: "
         f"in {named_layers(rows)} every example is nearly the same point",
         "smaller biases, weights at the critical variance, or normalisation over the batch",
+        layers=indices(rows),
     )
 
 
-def exploding(result: DiagnosisResult) -> Finding | None:
+@check("exploding")
+def exploding(result: DiagnosisResult) -> Iterator[Finding]:
     """δ grows on its way back, whatever the weight gradients look like."""
     lost = lost_decades(result.rate, result.hidden)
     if lost is None or lost > -DECADES:
-        return None
-    norms = [
-        row.gradient_log10_norm
-        for row in hidden_rows(result)
-        if row.gradient_log10_norm is not None
-    ]
-    flat = norms and max(norms) - min(norms) < -lost / 2
-    return Finding(
+        return
+    yield finding(
         "exploding",
-        "error",
-        _far_layers(result),
         f"δ grows by {-lost:.1f} decades over {result.hidden} {_units(result)} "
-        f"({_factor(result)})"
-        + (
-            "; the weight gradients look flat, since the activations are small where δ is large"
-            if flat
-            else ""
-        ),
+        f"({_factor(result)})" + _looks_flat(result, -lost),
         "smaller weights (--gain, he-normal for ReLU), normalisation, residual connections, "
         "or clipping",
+        layers=_far_layers(result),
     )
 
 
-def self_normalising(result: DiagnosisResult) -> Finding | None:
+def _looks_flat(result: DiagnosisResult, gained: float) -> str:
+    """Say so where the weight gradients hide that δ grows."""
+    found = (row.gradient_log10_norm for row in hidden_rows(result))
+    norms = [norm for norm in found if norm is not None]
+    if norms and max(norms) - min(norms) < gained / 2:
+        return "; the weight gradients look flat, since the activations are small where δ is large"
+    return ""
+
+
+@check("self-normalising")
+def self_normalising(result: DiagnosisResult) -> Iterator[Finding]:
     """SELU keeps mean 0 and variance 1, within bounds (Klambauer et al. 2017, section 2)."""
     if result.activation != "selu":
-        return None
-    off = [
-        row
-        for row in hidden_rows(result)
-        if not (
-            abs(row.activation_mean or 0) <= 0.1 and 0.8 <= (row.activation_variance or 0) <= 1.5
-        )
-    ]
+        return
+    off = [row for row in hidden_rows(result) if not _normal(row)]
+    bounds = f"{SELU_LEAST_VARIANCE} to {SELU_LARGEST_VARIANCE}"
     if not off:
-        return Finding(
+        yield finding(
             "self-normalising",
-            "info",
-            (),
-            "self-normalisation holds: mean within ±0.1 and variance within 0.8 to 1.5 everywhere",
-            "",
+            f"self-normalisation holds: mean within ±{SELU_MEAN} and variance within {bounds} "
+            "everywhere",
         )
-    return Finding(
+        return
+    yield finding(
         "self-normalising",
-        "info",
-        tuple(row.index for row in off),
-        f"self-normalisation is broken in {named_layers(off)}: mean beyond ±0.1 or variance "
-        "outside 0.8 to 1.5",
+        f"self-normalisation is broken in {named_layers(off)}: mean beyond ±{SELU_MEAN} or "
+        f"variance outside {bounds}",
         "lecun-normal weights, zero biases, inputs of mean 0 and variance 1",
+        layers=indices(off),
     )
 
 
-def bounded(result: DiagnosisResult) -> Finding | None:
+def _normal(row: LayerRow) -> bool:
+    variance = row.activation_variance or 0
+    return (
+        abs(row.activation_mean or 0) <= SELU_MEAN
+        and SELU_LEAST_VARIANCE <= variance <= SELU_LARGEST_VARIANCE
+    )
+
+
+@check("bound")
+def bounded(result: DiagnosisResult) -> Iterator[Finding]:
     """The rate of a plain recurrent network beside Pascanu's bound."""
     bound, rate = result.rate_bound, result.rate
     if bound is None or rate is None:
-        return None
+        return
     says = (
         "below 1, so the gradient has to vanish"
         if bound < 1
         else "not below 1, so the gradient may explode, and need not"
     )
-    return Finding(
+    yield finding(
         "bound",
-        "info",
-        (),
         f"a factor of {rate:.3g} per step; Pascanu's bound σ_max(W)·max|φ′| is {bound:.3g}, {says}",
-        "",
     )
 
 
-def underflow(result: DiagnosisResult) -> Finding | None:
+@check("underflow")
+def underflow(result: DiagnosisResult) -> Iterator[Finding]:
     """Entries of the gradient that half precision loses, and the loss scale against it."""
-    rows = [r for r in result.records if _lost(r) > UNDERFLOWS]
+    rows = [row for row in result.records if _lost(row) > UNDERFLOW]
     if not rows:
-        return None
+        return
     worst = max(_lost(row) for row in rows)
-    scale = result.suggested_loss_scale
-    advice = (
-        "bfloat16, which has float32's range: no loss scale brings 99.9 % into this one's"
-        if scale is None
-        else f"a loss scale of {scale:.0f} (2^{math.log2(scale):.0f}) brings 99.9 % of them into "
-        f"range: GradScaler(init_scale={scale:.0f}.0); or bfloat16"
-    )
-    return Finding(
+    yield finding(
         "underflow",
-        "warning",
-        tuple(row.index for row in rows),
         f"in {named_layers(rows)} up to {worst:.1%} of the gradient's entries are 0 in "
         f"{result.meta.dtype} though not in float32",
-        advice,
+        _loss_scale(result.suggested_loss_scale),
+        layers=indices(rows),
+    )
+
+
+def _loss_scale(scale: float | None) -> str:
+    if scale is None:
+        return "bfloat16, which has float32's range: no loss scale brings 99.9 % into this one's"
+    return (
+        f"a loss scale of {scale:.0f} (2^{math.log2(scale):.0f}) brings 99.9 % of them into "
+        f"range: GradScaler(init_scale={scale:.0f}.0); or bfloat16"
     )
 
 
@@ -211,8 +216,83 @@ def _lost(row: LayerRow) -> float:
     return max(row.underflow_fraction or 0.0, row.delta_underflow_fraction or 0.0)
 
 
+@check("compiled")
+def compiled(result: DiagnosisResult) -> Iterator[Finding]:
+    """A compiled model was measured as it was written."""
+    if result.facts.compiled:
+        yield finding(
+            "compiled",
+            "the model goes through torch.compile; it was measured through the original module",
+        )
+
+
+@check("lazy")
+def lazy(result: DiagnosisResult) -> Iterator[Finding]:
+    """A model without shapes was measured on a copy."""
+    if result.facts.lazy:
+        yield finding(
+            "lazy", "the model has lazy parameters; a copy of it was initialised and measured"
+        )
+
+
+@check("unreached")
+def unreached(result: DiagnosisResult) -> Iterator[Finding]:
+    """Layers that could be trained and that no gradient reaches."""
+    layers = result.facts.unreached
+    if layers:
+        yield finding(
+            "unreached",
+            f"no gradient reaches {named_layers(layers)}, which could be trained",
+            "is there a no_grad(), a detach() or a reentrant checkpoint (use_reentrant=False)?",
+            layers=layers,
+        )
+
+
+@check("shared")
+def shared(result: DiagnosisResult) -> Iterator[Finding]:
+    """Layers with one and the same weight."""
+    for layers in result.facts.shared:
+        yield finding(
+            "shared",
+            f"{named_layers(layers)} share a weight: each shows its gradient over all of them",
+            layers=layers,
+        )
+
+
+@check("precision")
+def widened(result: DiagnosisResult) -> Iterator[Finding]:
+    """δ left the model's own dtype, and float64 was measured instead."""
+    layers = result.facts.widened
+    if layers:
+        yield finding(
+            "precision",
+            f"δ under- or overflows the model's own dtype in {named_layers(layers)}; "
+            "the magnitudes here were measured again where they are not lost",
+            "a wider dtype, or loss scaling",
+            layers=layers,
+        )
+
+
+@check("one-seed")
+def noisy(result: DiagnosisResult) -> Iterator[Finding]:
+    """One seed says little where depth/width is large: for He-Gaussian ReLU nets
+    E‖δ‖⁴/(E‖δ‖²)² = (1 + 5/n)^d (Hanin & Nica 2020).
+    """
+    width = result.facts.width
+    if width is None or len(result.meta.seeds) != 1:
+        return
+    spread = result.hidden * math.log1p(5 / width)
+    if spread >= ONE_SEED:
+        yield finding(
+            "one-seed",
+            f"{result.hidden} layers of {width} units: ‖δ‖² of one random network scatters by a "
+            f"factor of about e^{math.sqrt(spread):.1f}",
+            "--seeds 20 measures the spread",
+        )
+
+
 #: In the order in which they decide the verdict; a new check is one entry.
-CHECKS: tuple[Check, ...] = (
+CHECKS: tuple[Check[DiagnosisResult], ...] = (
     broken,
     dead,
     vanishing,
@@ -221,37 +301,13 @@ CHECKS: tuple[Check, ...] = (
     self_normalising,
     bounded,
     underflow,
+    compiled,
+    lazy,
+    unreached,
+    shared,
+    widened,
+    noisy,
 )
-
-
-def judged(
-    result: DiagnosisResult, width: int | None = None, notes: tuple[Finding, ...] = ()
-) -> DiagnosisResult:
-    """Return `result` with its findings and further notes, and the first error as its verdict."""
-    findings = [finding for check in CHECKS if (finding := check(result)) is not None]
-    errors = [finding.code for finding in findings if finding.severity == "error"]
-    verdict = errors[0] if errors else "healthy"
-    noise = None if width is None else noisy(result, width)
-    if noise is not None:
-        notes = (*notes, noise)
-    return dataclasses.replace(result, verdict=verdict, findings=(*findings, *notes))
-
-
-def noisy(result: DiagnosisResult, width: int) -> Finding | None:
-    """One seed says little where depth/width is large: for He-Gaussian ReLU nets
-    E‖δ‖⁴/(E‖δ‖²)² = (1 + 5/n)^d (Hanin & Nica 2020).
-    """
-    spread = result.hidden * math.log1p(5 / width)
-    if len(result.meta.seeds) != 1 or spread < 1:
-        return None
-    return Finding(
-        "one-seed",
-        "info",
-        (),
-        f"{result.hidden} layers of {width} units: ‖δ‖² of one random network scatters by a "
-        f"factor of about e^{math.sqrt(spread):.1f}",
-        "--seeds 20 measures the spread",
-    )
 
 
 def signal_decades(result: DiagnosisResult) -> float | None:
@@ -276,7 +332,7 @@ def _signal(row: LayerRow) -> float:
     return -0.5 * math.log10(spread) if spread > 0 else math.inf
 
 
-def _on_plateaus(row: LayerRow) -> float:
+def _saturation(row: LayerRow) -> float:
     """Share of the slopes that are near 0 on a plateau; an output of 0 is sparsity, not that."""
     return (row.saturated_fraction or 0.0) - (row.zero_fraction or 0.0)
 

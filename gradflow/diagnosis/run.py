@@ -21,6 +21,7 @@ from gradflow.diagnosis.rows import (
 )
 from gradflow.diagnosis.user_module import measure_module
 from gradflow.errors import GradflowError
+from gradflow.findings.check import judged
 from gradflow.results.base import RunMeta
 from gradflow.results.diagnosis import DiagnosisResult
 from gradflow.training.devices import dtype as dtype_of
@@ -105,8 +106,9 @@ def diagnose_module(model: nn.Module, task: Task, lr: float) -> DiagnosisResult:
         meta,
         loss=measured.loss.double().mean().item(),
         suggested_loss_scale=None if lost is None else lost.loss_scale,
+        facts=seen.facts,
     )
-    return checks.judged(result, notes=seen.notes)
+    return judged(result, checks.CHECKS)
 
 
 def diagnose_file(
@@ -151,8 +153,10 @@ def diagnose_file(
     loss = measured.loss.double().mean().item()
     scale = None if seen.underflow is None else seen.underflow.loss_scale
     fields = stacked_fields(layers)
-    result = _result(measured, fields, meta, loss=loss, suggested_loss_scale=scale)
-    return checks.judged(result, notes=seen.notes)
+    result = _result(
+        measured, fields, meta, loss=loss, suggested_loss_scale=scale, facts=seen.facts
+    )
+    return judged(result, checks.CHECKS)
 
 
 #: What a config says of a user's model; everything else describes a built-in network.

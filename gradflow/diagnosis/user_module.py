@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gradflow.diagnosis import notes as say
 from gradflow.diagnosis.objective import Task, called, copied, criterion_is_cross_entropy, listed
 from gradflow.errors import GradflowError
 from gradflow.measurement.failures import failure, out_of_memory
@@ -32,7 +31,7 @@ from gradflow.measurement.recorder import measure
 from gradflow.measurement.records import QUANTITIES, Measurement, keep_counts
 from gradflow.measurement.scaled_pass import measure_scaled
 from gradflow.networks.conversion import converted
-from gradflow.results.base import Finding
+from gradflow.results.diagnosis import DiagnosisFacts
 
 
 @dataclass(frozen=True)
@@ -49,15 +48,15 @@ class Inspection:
         Whether the loss is a mean over them.
     underflow
         Of a model in half precision: what that loses.
-    notes
-        What a user should know of how it was measured.
+    facts
+        How it was measured.
     """
 
     measurement: Measurement
     examples: int
     averaged: bool
     underflow: Underflow | None = None
-    notes: tuple[Finding, ...] = ()
+    facts: DiagnosisFacts = DiagnosisFacts()
 
 
 def measure_module(model: nn.Module, task: Task) -> Inspection:
@@ -69,19 +68,23 @@ def measure_module(model: nn.Module, task: Task) -> Inspection:
         If there is no loss to be had from what was given, no layer with weights, or an exception
         in the model.
     """
-    notes = [say.compiled()] if is_compiled(model) else []
+    compiled = is_compiled(model)
     model = original(model)
-    if is_lazy_module(model):
-        notes.append(say.lazy())
+    lazy = is_lazy_module(model)
+    if lazy:
         model = _materialized(model, task)
     _refuse_sharded(model)
     plain = measured(model, task)
-    notes += say.unreached(plain.unreached())
-    notes += say.shared(_shared_rows(model, plain))
-    found, recovered = _recovered(model, task, plain)
-    notes += say.widened(recovered)
+    found, widened = _recovered(model, task, plain)
+    facts = DiagnosisFacts(
+        compiled=compiled,
+        lazy=lazy,
+        unreached=plain.unreached(),
+        shared=tuple(_shared_rows(model, plain)),
+        widened=widened,
+    )
     lost = _lost_in_half(model, task, plain)
-    return Inspection(found, task.examples(), task.averaged(), lost, tuple(notes))
+    return Inspection(found, task.examples(), task.averaged(), lost, facts)
 
 
 def measured(model: nn.Module, task: Task, *, rescaled: bool = True) -> Measurement:

@@ -1,6 +1,65 @@
-"""Every finding's code. Standard library only."""
+"""Every finding's code: a new one is one line here. Standard library only."""
 
 from __future__ import annotations
 
-#: What --fail-on can name.
-CODES = ("vanishing", "exploding", "dead", "saturated", "broken", "diverged", "underflow")
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Code:
+    """What all findings of one code have in common.
+
+    Attributes
+    ----------
+    name
+        What ``--fail-on`` and ``assert_healthy`` take.
+    severity
+        ``error`` makes a network or run unhealthy and can be its verdict; ``warning`` does not;
+        ``info`` is context.
+    summary
+        One line.
+    also
+        Further severities that a check may give it.
+    """
+
+    name: str
+    severity: str
+    summary: str
+    also: tuple[str, ...] = ()
+
+    @property
+    def page(self) -> str:
+        """The file that explains it, as seen from the project's root."""
+        return f"docs/findings/{self.name}.md"
+
+
+_ALL = (
+    Code("broken", "error", "A value of the forward or backward pass is not finite."),
+    Code("dead", "error", "Units have slope 0 for every example.", also=("warning",)),
+    Code("vanishing", "error", "The gradient, or the signal, fades over depth.", also=("warning",)),
+    Code("saturated", "error", "Slopes are near 0 on an activation's plateaus.", also=("warning",)),
+    Code("exploding", "error", "The gradient grows over depth."),
+    Code("diverged", "error", "The training loss grew far beyond its start, or is not finite."),
+    Code("unreached", "warning", "No gradient reaches layers that could be trained."),
+    Code("underflow", "warning", "Entries of a gradient round to 0."),
+    Code("precision", "warning", "Magnitudes leave the range of the model's own dtype."),
+    Code("unrecorded", "warning", "No step of an optimizer that trains the model was seen."),
+    Code("clipping", "warning", "Clipping engages in most of the steps."),
+    Code("scaled", "warning", "The gradients are a GradScaler's."),
+    Code("overclipped", "warning", "A policy clips more than half of the updates."),
+    Code("below-expected", "warning", "A setting trains far worse than the best one."),
+    Code("interrupted", "warning", "Ctrl-C came before all was done."),
+    Code("self-normalising", "info", "Whether SELU keeps mean 0 and variance 1."),
+    Code("bound", "info", "The rate of a recurrent network beside Pascanu's bound."),
+    Code("one-seed", "info", "One seed says little about the spread over seeds."),
+    Code("compiled", "info", "The model goes through torch.compile."),
+    Code("lazy", "info", "The model had no shapes; a copy of it was initialised."),
+    Code("shared", "info", "Layers share one weight."),
+    Code("turned", "info", "A policy changes the gradient's direction."),
+    Code("idle", "info", "No policy clipped anything."),
+    Code("suggested", "info", "The threshold under which training ended best."),
+    Code("test-set", "info", "What the test set was used for."),
+)
+
+#: By name.
+CODES: dict[str, Code] = {code.name: code for code in _ALL}

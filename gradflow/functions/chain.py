@@ -15,7 +15,9 @@ from collections.abc import Sequence
 
 from gradflow.configs.fields import finite, float_list
 from gradflow.errors import GradflowError
-from gradflow.results.base import Finding, RunMeta
+from gradflow.findings.check import judged
+from gradflow.functions import checks
+from gradflow.results.base import RunMeta
 from gradflow.results.chain import ChainResult, FactorRow
 
 _SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
@@ -59,9 +61,8 @@ def chain(
         )
     )
     gradient = products[-1]
-    return ChainResult(
+    result = ChainResult(
         records=rows,
-        findings=_findings(slopes, weights, rows[-1]),
         meta=RunMeta(dtype="float64"),
         gradient=gradient,
         gradient_log10=logs[-1],
@@ -69,6 +70,7 @@ def chain(
         bias=bias,
         updated_bias=None if bias is None else bias - learning_rate * gradient,
     )
+    return judged(result, checks.CHECKS)
 
 
 def given_slopes(
@@ -136,35 +138,3 @@ def _check(
         finite(name, value)
     for value in (*weights, *slopes):
         finite("every weight and slope", value)
-
-
-def _findings(
-    slopes: Sequence[float], weights: Sequence[float], last: FactorRow
-) -> tuple[Finding, ...]:
-    dead = tuple(layer for layer, slope in enumerate(slopes, start=1) if slope == 0)
-    if dead:
-        names = ", ".join(f"φ′({_sub('z', layer)})" for layer in dead)
-        return (
-            Finding(
-                "dead",
-                "error",
-                dead,
-                f"{names} = 0: neuron {_and(dead)} is dead, so nothing before it learns",
-                "move its pre-activation to where the slope is not 0 (a smaller bias, Leaky ReLU)",
-            ),
-        )
-    if last.product == 0 and all(weights) and last.product_log10 > -math.inf:
-        return (
-            Finding(
-                "underflow",
-                "warning",
-                (),
-                f"the product is 10^{last.product_log10:.2f}, which float64 rounds to 0",
-                "read the log₁₀ column",
-            ),
-        )
-    return ()
-
-
-def _and(layers: tuple[int, ...]) -> str:
-    return " and ".join(str(layer) for layer in layers)

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SCHEMA = 1
-#: Findings that make a network or a run unhealthy.
-FAULTS = ("broken", "dead", "vanishing", "exploding", "saturated", "diverged")
 
 R = TypeVar("R", bound="Row")
 
@@ -108,6 +106,19 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Facts:
+    """What was seen beside the rows, for the checks alone: no view shows it.
+
+    Attributes
+    ----------
+    interrupted
+        Whether Ctrl-C came before all was done.
+    """
+
+    interrupted: bool = False
+
+
+@dataclass(frozen=True)
 class RunMeta:
     """Where a result came from: enough to run it again."""
 
@@ -164,6 +175,7 @@ class Result:
     records: tuple[Any, ...] = ()
     findings: tuple[Finding, ...] = ()
     meta: RunMeta = RunMeta()
+    facts: Facts = field(default=Facts(), repr=False, compare=False)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -247,14 +259,26 @@ class Result:
         return html
 
 
-def raise_for(title: str, findings: tuple[Finding, ...], codes: tuple[str, ...]) -> None:
-    """Raise an `AssertionError` with the findings whose code is in `codes`, if there are any."""
-    found = [finding for finding in findings if finding.code in codes]
+def raise_for(result: Result, codes: tuple[str, ...], always: tuple[str, ...] = ()) -> None:
+    """Raise an `AssertionError` with the findings at fault, if there are any.
+
+    Parameters
+    ----------
+    codes
+        Whose findings are at fault; none: those of every error.
+    always
+        Codes that are at fault in any case.
+    """
+    found = [
+        finding
+        for finding in result.findings
+        if finding.code in (*codes, *always) or (not codes and finding.severity == "error")
+    ]
     if found:
         lines = [
             f"{f.code}: {f.message}" + (f"\n  → {f.advice}" if f.advice else "") for f in found
         ]
-        raise AssertionError("\n".join([title, *lines]))
+        raise AssertionError("\n".join([result.title, *lines]))
 
 
 def plain(value: Any) -> Any:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from gradflow.results.base import Result, Row, column, rows_of
+from gradflow.results.base import Facts, Result, Row, column, rows_of
 
 DEFAULT_DROPOUT, DEFAULT_CLIP = "0.25/0.5", "value 0.5"
 
@@ -154,6 +154,19 @@ class FlowRow(Setting):
     saturated_fraction: float | None = column("satur.", ".0%", default=None)
 
 
+@dataclass(frozen=True)
+class BenchmarkFacts(Facts):
+    """How a benchmark went.
+
+    Attributes
+    ----------
+    wanted_epochs
+        As many as all its runs were to train together.
+    """
+
+    wanted_epochs: int = 0
+
+
 @dataclass(frozen=True, kw_only=True)
 class BenchmarkResult(Result):
     """Settings compared by training the same network with each.
@@ -178,6 +191,7 @@ class BenchmarkResult(Result):
     command: ClassVar[str] = "benchmark"
     row_type: ClassVar[type[Row]] = BenchmarkRow
 
+    facts: BenchmarkFacts = field(default=BenchmarkFacts(), repr=False, compare=False)
     aggregate_images_per_second: float | None = None
     train_size: int = 0
     validation_size: int = 0

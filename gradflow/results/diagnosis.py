@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
-from gradflow.results.base import FAULTS, Result, Row, column, raise_for, rows_of
+from gradflow.results.base import Facts, Result, Row, column, raise_for, rows_of
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,34 @@ class RemedyRow(Row):
     torch: str = column("torch", priority=1)
 
 
+@dataclass(frozen=True)
+class DiagnosisFacts(Facts):
+    """How a network was measured.
+
+    Attributes
+    ----------
+    width
+        Units of every hidden layer of a plain stack of layers; None for any other network.
+    compiled
+        Whether the model goes through torch.compile.
+    lazy
+        Whether it had no shapes before, so that a copy of it was measured.
+    unreached
+        Layers that could be trained and that no gradient reaches.
+    shared
+        Groups of layers with one and the same weight.
+    widened
+        Layers whose magnitudes are float64's, since their own dtype loses them.
+    """
+
+    width: int | None = None
+    compiled: bool = False
+    lazy: bool = False
+    unreached: tuple[int, ...] = ()
+    shared: tuple[tuple[int, ...], ...] = ()
+    widened: tuple[int, ...] = ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class DiagnosisResult(Result):
     """Gradient flow through a network at one set of weights.
@@ -92,6 +120,7 @@ class DiagnosisResult(Result):
     command: ClassVar[str] = "diagnose"
     row_type: ClassVar[type[Row]] = LayerRow
 
+    facts: DiagnosisFacts = field(default=DiagnosisFacts(), repr=False, compare=False)
     verdict: str = "healthy"
     rate: float | None = None
     rate_low: float | None = None
@@ -118,7 +147,7 @@ class DiagnosisResult(Result):
         codes
             Of findings; none: every one that makes a network unhealthy.
         """
-        raise_for(self.title, self.findings, codes or FAULTS)
+        raise_for(self, codes)
 
     def _flow(self) -> str:
         if self.verdict == "broken":

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from gradflow.results.base import FAULTS, Result, Row, column, raise_for, rows_of
+from gradflow.results.base import Facts, Result, Row, column, raise_for, rows_of
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,19 @@ class WatchStepRow(Row):
     clipped: bool = column("cut")
 
 
+@dataclass(frozen=True)
+class WatchFacts(Facts):
+    """How a model was watched.
+
+    Attributes
+    ----------
+    compiled
+        Whether it goes through torch.compile, so that its activations were not read.
+    """
+
+    compiled: bool = False
+
+
 @dataclass(frozen=True, kw_only=True)
 class WatchResult(Result):
     """Gradient flow through a model while it trained.
@@ -82,6 +95,7 @@ class WatchResult(Result):
     command: ClassVar[str] = "watch"
     row_type: ClassVar[type[Row]] = WatchRow
 
+    facts: WatchFacts = field(default=WatchFacts(), repr=False, compare=False)
     verdict: str = "healthy"
     rate: float | None = None
     seen: int = 0
@@ -115,7 +129,7 @@ class WatchResult(Result):
             Of findings; none: every one that makes a run unhealthy. That nothing was recorded is
             one always.
         """
-        raise_for(self.title, self.findings, ("unrecorded", *(codes or FAULTS)))
+        raise_for(self, codes, always=("unrecorded",))
 
     def to_tensorboard(self, folder: str | Path) -> Path:
         """Write the history as scalars for TensorBoard (``pip install tensorboard``).

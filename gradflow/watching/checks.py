@@ -1,39 +1,30 @@
-"""Checks of a watched run: a result in, a finding or nothing out. Standard library only."""
+"""The checks of a watched run. Standard library only."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Iterator
 
-from gradflow.findings.thresholds import DEAD, DECADES
-from gradflow.findings.words import lost_decades, named_layers
+from gradflow.findings.check import Check, check, finding
+from gradflow.findings.thresholds import CLIPPED_OFTEN, DEAD, DECADES, LEAST_SCALE
+from gradflow.findings.words import dead_rows, indices, lost_decades, named_layers
 from gradflow.results.base import Finding
 from gradflow.results.watching import WatchResult
 
-#: More than half of the updates clipped: something else is wrong (Godbole et al., Deep Learning
-#: Tuning Playbook, 2023).
-CLIPPED_OFTEN = 0.5
-#: A GradScaler starts at 2¹⁶; what shrinks by less than this may be clipping.
-_LEAST_SCALE = 8
 
-Check = Callable[[WatchResult], Finding | None]
-
-
-def broken(result: WatchResult) -> Finding | None:
+@check("broken")
+def broken(result: WatchResult) -> Iterator[Finding]:
     """A gradient that is not finite, and the first step at which it was met."""
     bad = [s.step for s in result.steps if not math.isfinite(s.norm_before or 0.0)]
     if not bad:
-        return None
+        return
     at = [row for row in result.history if row.step == bad[0]]
-    layers = tuple(r.index for r in at if not _finite(r.gradient_log10_norm))
-    return Finding(
+    yield finding(
         "broken",
-        "error",
-        layers,
         f"the gradient is not finite at step {bad[0]}"
         + (f", and in {len(bad) - 1} of the recorded steps after it" if len(bad) > 1 else ""),
         "a lower learning rate, clipping, or a wider dtype",
+        layers=(row.index for row in at if not _finite(row.gradient_log10_norm)),
     )
 
 
@@ -41,61 +32,57 @@ def _finite(log: float | None) -> bool:
     return log is not None and log < math.inf and not math.isnan(log)
 
 
-def dead(result: WatchResult) -> Finding | None:
+@check("dead")
+def dead(result: WatchResult) -> Iterator[Finding]:
     """Layers nearly all of whose units gave slope 0 for every example of the last window."""
-    rows = [row for row in result.records if (row.dead_fraction or 0) >= DEAD]
-    if not rows:
-        return None
-    return Finding(
-        "dead",
-        "error",
-        tuple(row.index for row in rows),
-        f"in {named_layers([r.index for r in rows])} at least {DEAD:.0%} of the units gave slope "
-        "0 for every example of the last batches",
-        "a smaller learning rate, biases nearer to 0, or Leaky ReLU",
-    )
+    rows = dead_rows(result.records)
+    if rows:
+        yield finding(
+            "dead",
+            f"in {named_layers(rows)} at least {DEAD:.0%} of the units gave slope "
+            "0 for every example of the last batches",
+            "a smaller learning rate, biases nearer to 0, or Leaky ReLU",
+            layers=indices(rows),
+        )
 
 
-def flow(result: WatchResult) -> Finding | None:
+@check("vanishing", "exploding")
+def flow(result: WatchResult) -> Iterator[Finding]:
     """δ shrinks or grows on its way back, at the median step."""
     hidden = len(result.records) - 1
     lost = lost_decades(result.rate, hidden)
     if lost is None or abs(lost) < DECADES:
-        return None
+        return
     code, verb = ("vanishing", "shrinks") if lost > 0 else ("exploding", "grows")
-    return Finding(
+    yield finding(
         code,
-        "error",
-        (),
         f"δ {verb} by {abs(lost):.1f} decades over {hidden} layers (a factor of "
         f"{result.rate:.3g} per layer) at the median step",
         "other weights at the start, normalisation, or residual connections",
     )
 
 
-def unrecorded(result: WatchResult) -> Finding | None:
+@check("unrecorded")
+def unrecorded(result: WatchResult) -> Iterator[Finding]:
     """No step at all, as of an optimizer that trains another model."""
-    if result.steps:
-        return None
-    return Finding(
-        "unrecorded",
-        "warning",
-        (),
-        "no step of an optimizer that trains this model was seen",
-        "step inside the `with`, with the optimizer that was given, if one was; a loop that "
-        "updates by hand calls w.step() between backward and update",
-    )
+    if not result.steps:
+        yield finding(
+            "unrecorded",
+            "no step of an optimizer that trains this model was seen",
+            "step inside the `with`, with the optimizer that was given, if one was; a loop that "
+            "updates by hand calls w.step() between backward and update",
+        )
 
 
-def clipping(result: WatchResult) -> Finding | None:
+@check("clipping")
+def clipping(result: WatchResult) -> Iterator[Finding]:
     """Clipping that engages all the time."""
-    if result.clip_rate is None or result.clip_rate <= CLIPPED_OFTEN or scaled(result):
-        return None
+    often = result.clip_rate is not None and result.clip_rate > CLIPPED_OFTEN
+    if not often or _power_of_two(result) is not None:
+        return
     factor = "" if result.clip_factor is None else f", to {result.clip_factor:.2g} of the norm"
-    return Finding(
+    yield finding(
         "clipping",
-        "warning",
-        (),
         f"clipping engaged in {result.clip_rate:.0%} of the recorded steps{factor}: it acts as a "
         "smaller learning rate",
         "a lower learning rate or a longer warm-up; a threshold near the 90th percentile of the "
@@ -103,42 +90,46 @@ def clipping(result: WatchResult) -> Finding | None:
     )
 
 
-def scaled(result: WatchResult) -> Finding | None:
+@check("scaled")
+def scaled(result: WatchResult) -> Iterator[Finding]:
     """Gradients that shrink by one exact power of two: a GradScaler that watch was not told of."""
+    power = _power_of_two(result)
+    if power is not None:
+        yield finding(
+            "scaled",
+            f"between backward and step every gradient shrinks by exactly 2^{power}: these "
+            "are a GradScaler's, and the magnitudes here are scaled",
+            "gradflow.watch(model, scaler=scaler)",
+        )
+
+
+def _power_of_two(result: WatchResult) -> int | None:
+    """Return by which power of two every gradient shrinks, if it does."""
     cut = [s for s in result.steps if s.clipped and s.norm_after and s.norm_before]
     powers = [math.log2((s.norm_before or 1) / (s.norm_after or 1)) for s in cut]
-    exact = [p >= _LEAST_SCALE - 1e-3 and abs(p - round(p)) < 1e-4 for p in powers]
-    if not powers or not all(exact):
-        return None
-    return Finding(
-        "scaled",
-        "warning",
-        (),
-        f"between backward and step every gradient shrinks by exactly 2^{round(powers[0])}: these "
-        "are a GradScaler's, and the magnitudes here are scaled",
-        "gradflow.watch(model, scaler=scaler)",
-    )
+    exact = [p >= LEAST_SCALE - 1e-3 and abs(p - round(p)) < 1e-4 for p in powers]
+    return round(powers[0]) if powers and all(exact) else None
+
+
+@check("compiled")
+def compiled(result: WatchResult) -> Iterator[Finding]:
+    """A compiled model's activations were not read."""
+    if result.facts.compiled:
+        yield finding(
+            "compiled",
+            "the model goes through torch.compile: gradients and updates were recorded, "
+            "activations were not",
+            "gradflow.diagnose(model, …) reads them through the original module",
+        )
 
 
 #: In the order in which they decide the verdict; a new check is one entry.
-CHECKS: tuple[Check, ...] = (broken, dead, flow, unrecorded, clipping, scaled)
-
-
-def judged(result: WatchResult, notes: tuple[Finding, ...] = ()) -> WatchResult:
-    """Return `result` with its findings, and the first error as its verdict."""
-    found = [finding for check in CHECKS if (finding := check(result)) is not None]
-    errors = [finding.code for finding in found if finding.severity == "error"]
-    verdict = errors[0] if errors else "healthy"
-    return dataclasses.replace(result, verdict=verdict, findings=(*found, *notes))
-
-
-def unread() -> Finding:
-    """Say that a compiled model's activations were not read."""
-    return Finding(
-        "compiled",
-        "info",
-        (),
-        "the model goes through torch.compile: gradients and updates were recorded, activations "
-        "were not",
-        "gradflow.diagnose(model, …) reads them through the original module",
-    )
+CHECKS: tuple[Check[WatchResult], ...] = (
+    broken,
+    dead,
+    flow,
+    unrecorded,
+    clipping,
+    scaled,
+    compiled,
+)

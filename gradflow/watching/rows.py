@@ -11,13 +11,20 @@ import torch
 from torch import Tensor
 
 from gradflow.arrays import Floats
+from gradflow.findings.check import judged
 from gradflow.measurement.modules import matrices
 from gradflow.measurement.norms import Numbers, as_tensor
 from gradflow.measurement.preserving import plain_name
 from gradflow.measurement.rates import fit_rates
 from gradflow.results.base import RunMeta
-from gradflow.results.watching import WatchHistoryRow, WatchResult, WatchRow, WatchStepRow
-from gradflow.watching import checks as runchecks
+from gradflow.results.watching import (
+    WatchFacts,
+    WatchHistoryRow,
+    WatchResult,
+    WatchRow,
+    WatchStepRow,
+)
+from gradflow.watching import checks
 from gradflow.watching.step_table import SENSED
 
 if TYPE_CHECKING:
@@ -57,9 +64,9 @@ def summarized(watch: Watch) -> WatchResult:
         skipped=watch.skipped,
         history=tuple(_history(recorded, layers, history)),
         steps=steps,
+        facts=WatchFacts(compiled=watch.compiled),
     )
-    notes = [runchecks.unread()] if watch.compiled else []
-    return runchecks.judged(result, tuple(notes))
+    return judged(result, checks.CHECKS)
 
 
 class Layers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -12,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.benchmark_runs import flow_row, history_row
 
-from gradflow.benchmark.checks import Evidence, findings
+from gradflow.benchmark import checks
 from gradflow.benchmark.rows import Difference, corrected, difference, outcomes, summarize
+from gradflow.findings.check import judged
 from gradflow.results.benchmark import BenchmarkResult, HistoryRow, Setting, duration, labels
 
 
@@ -222,9 +224,9 @@ def test_durations_read_well(seconds: float, words: str) -> None:
     assert duration(seconds) == words
 
 
-def found(result: BenchmarkResult, **options: Any) -> dict[str, Any]:
-    evidence = Evidence(result.records, result.history, result.flow, 10, 10_000, **options)
-    return {finding.code: finding for finding in findings(evidence)}
+def found(result: BenchmarkResult) -> dict[str, Any]:
+    sized = dataclasses.replace(result, validation_size=10, test_size=10_000)
+    return {finding.code: finding for finding in judged(sized, checks.CHECKS).findings}
 
 
 def test_an_activation_far_behind_is_a_finding() -> None:

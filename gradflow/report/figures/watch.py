@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gradflow.arrays import Floats
+from gradflow.findings.words import dead_rows, indices
 from gradflow.report.figures import log_axes as scales
 from gradflow.report.figures import page as parts
 from gradflow.report.figures.line_labels import End, end_of, label_ends
@@ -106,7 +107,7 @@ def _limits(table: Floats) -> tuple[float, float]:
 
 def _mark_dead(axes: Axes, result: WatchResult, steps: list[int]) -> None:
     """Cross out, at the right, layers that were dead at the end."""
-    dead = [row.index for row in result.records if (row.dead_fraction or 0) >= 0.9]
+    dead = indices(dead_rows(result.records))
     half = result.every / 2
     if dead:
         axes.plot([steps[-1] + half] * len(dead), dead, "X", color=VERMILLION, clip_on=False)

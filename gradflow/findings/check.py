@@ -1,0 +1,102 @@
+"""A check: a function from a result to findings, which declares their codes.
+
+Standard library only.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from gradflow.findings.codes import CODES, Code
+from gradflow.results.base import Finding, Result
+
+R = TypeVar("R", bound=Result)
+
+
+@dataclass(frozen=True)
+class Check(Generic[R]):
+    """What `check` makes of a function.
+
+    Attributes
+    ----------
+    codes
+        Of the findings that it can give.
+    function
+        Takes a result and yields what is to be said of it.
+    """
+
+    codes: tuple[str, ...]
+    function: Callable[[R], Iterable[Finding]]
+
+    @property
+    def name(self) -> str:
+        """The function's name."""
+        return self.function.__name__
+
+    def __call__(self, result: R) -> Iterator[Finding]:
+        """Yield the findings on `result`.
+
+        Raises
+        ------
+        ValueError
+            For a code that the check does not declare, or a severity that the code does not have:
+            ``--fail-on`` and the verdict rest on both.
+        """
+        for finding in self.function(result):
+            if finding.code not in self.codes:
+                raise ValueError(f"the check '{self.name}' does not declare '{finding.code}'")
+            code = CODES[finding.code]
+            if finding.severity not in (code.severity, *code.also):
+                raise ValueError(f"'{finding.code}' has no severity '{finding.severity}'")
+            yield finding
+
+
+def check(*codes: str) -> Callable[[Callable[[R], Iterable[Finding]]], Check[R]]:
+    """Make a check of a function that gives findings of these codes.
+
+    Raises
+    ------
+    ValueError
+        For no code at all, and for one that `gradflow.findings.codes` does not know.
+    """
+    unknown = [code for code in codes if code not in CODES]
+    if unknown or not codes:
+        raise ValueError(f"a check declares codes of gradflow/findings/codes.py, got {codes}")
+
+    def declared(function: Callable[[R], Iterable[Finding]]) -> Check[R]:
+        return Check(codes, function)
+
+    return declared
+
+
+def finding(
+    code: str,
+    message: str,
+    advice: str = "",
+    *,
+    layers: Iterable[int] = (),
+    severity: str | None = None,
+) -> Finding:
+    """Return a finding; its severity is the code's own unless another is given."""
+    return Finding(code, severity or CODES[code].severity, tuple(layers), message, advice)
+
+
+def judged(result: R, checks: Iterable[Check[R]]) -> R:
+    """Return `result` with what the checks say of it, and its verdict where it has one.
+
+    The verdict is the code of the first error, or ``healthy``: the order of the checks decides.
+    """
+    found = tuple(finding for check in checks for finding in check(result))
+    changes: dict[str, Any] = {"findings": found}
+    if any(f.name == "verdict" for f in dataclasses.fields(result)):
+        errors = (finding.code for finding in found if finding.severity == "error")
+        changes["verdict"] = next(errors, "healthy")
+    return dataclasses.replace(result, **changes)
+
+
+def declared(checks: Iterable[Check[Any]]) -> dict[str, Code]:
+    """Return every code that one of the checks can give, by name, in their order."""
+    return {name: CODES[name] for check in checks for name in check.codes}

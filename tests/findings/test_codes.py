@@ -1,0 +1,103 @@
+"""Every code has a check that gives it, and every finding a code that a check declares."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.finding_examples import EXAMPLES
+
+import gradflow
+from gradflow.cli.fail_on import all_checks, known_codes
+from gradflow.findings.check import Check, check, finding, judged
+from gradflow.findings.codes import CODES
+from gradflow.findings.thresholds import THRESHOLDS
+from gradflow.results.base import Finding, Result
+from gradflow.results.diagnosis import DiagnosisResult
+
+
+def named(one: Check[Result]) -> str:
+    return f"{one.function.__module__.split('.')[1]}.{one.name}"
+
+
+CHECKS = {named(one): one for one in all_checks()}
+DECLARED = [(name, code) for name, one in CHECKS.items() for code in one.codes]
+
+
+@pytest.mark.parametrize(("name", "code"), DECLARED)
+def test_a_check_gives_every_code_that_it_declares(name: str, code: str) -> None:
+    result = EXAMPLES[name][code]()
+    assert code in {finding.code for finding in CHECKS[name](result)}
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_a_check_says_nothing_of_an_empty_result(name: str) -> None:
+    if name == "watching.unrecorded":  # that it is empty is what this one finds
+        return
+    (example, *_) = EXAMPLES[name].values()
+    assert list(CHECKS[name](type(example())())) == []
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_every_code_of_the_registry_is_one_that_a_check_declares(code: str) -> None:
+    assert code in known_codes()
+    assert CODES[code].name == code
+    assert CODES[code].page == f"docs/findings/{code}.md"
+    assert CODES[code].severity in ("error", "warning", "info")
+
+
+def test_every_room_with_checks_is_asked_for_its_codes() -> None:
+    (folder,) = gradflow.__path__
+    rooms = {path.parent.name for path in Path(folder).glob("*/checks.py")}
+    assert rooms == {name.split(".")[0] for name in CHECKS}
+
+
+def test_every_check_of_a_room_is_in_its_list() -> None:
+    for room in {name.split(".")[0] for name in CHECKS}:
+        module = importlib.import_module(f"gradflow.{room}.checks")
+        written = {value for value in vars(module).values() if isinstance(value, Check)}
+        assert written <= set(CHECKS.values()), room
+
+
+def test_a_finding_that_its_check_did_not_declare_is_refused() -> None:
+    @check("dead")
+    def careless(_: Result) -> Iterator[Finding]:
+        yield finding("broken", "something else")
+
+    with pytest.raises(ValueError, match="'careless' does not declare 'broken'"):
+        list(careless(Result()))
+
+
+def test_a_severity_that_a_code_does_not_have_is_refused() -> None:
+    @check("lazy")
+    def severe(_: Result) -> Iterator[Finding]:
+        yield finding("lazy", "a fault all at once", severity="error")
+
+    with pytest.raises(ValueError, match="'lazy' has no severity 'error'"):
+        list(severe(Result()))
+
+
+def test_a_check_of_no_known_code_is_refused() -> None:
+    for codes in ((), ("ded",)):
+        with pytest.raises(ValueError, match="declares codes"):
+            check(*codes)
+
+
+def test_the_first_error_is_the_verdict_and_warnings_are_not() -> None:
+    @check("dead", "exploding", "underflow")
+    def several(_: DiagnosisResult) -> Iterator[Finding]:
+        yield finding("underflow", "a warning")
+        yield finding("dead", "no fault here", severity="warning")
+        yield finding("exploding", "the first error")
+        yield finding("dead", "the second")
+
+    assert judged(DiagnosisResult(), (several,)).verdict == "exploding"
+    assert judged(DiagnosisResult(verdict="dead"), ()).verdict == "healthy"
+    assert judged(Result(), ()).findings == ()
+
+
+def test_every_threshold_has_its_reason() -> None:
+    assert THRESHOLDS["dead"].value == 0.9
+    assert all(t.reason.endswith(".") and t.name == n for n, t in THRESHOLDS.items())

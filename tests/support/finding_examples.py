@@ -1,0 +1,131 @@
+"""For every code of every check a result, made by hand, on which the check gives it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from gradflow.benchmark.rows import summarize
+from gradflow.results.base import Facts, Result, RunMeta
+from gradflow.results.benchmark import BenchmarkFacts, BenchmarkResult, PlanResult
+from gradflow.results.chain import ChainResult, FactorRow
+from gradflow.results.clipping import ClipResult, DistributionRow, PolicyRow, TimeStepRow
+from gradflow.results.diagnosis import DiagnosisFacts, DiagnosisResult, LayerRow
+from gradflow.results.watching import WatchFacts, WatchResult, WatchRow, WatchStepRow
+from support.benchmark_runs import flow_row, history_row
+
+
+def layer(index: int = 1, **given: Any) -> LayerRow:
+    """Return a layer of which nothing is known but what is given."""
+    unknown = dict.fromkeys(LayerRow.columns()) | {"index": index, "name": "linear"}
+    return LayerRow(**(unknown | {"kind": "Linear"} | given))
+
+
+def diagnosed(rate: float | None = None, row: dict[str, Any] | None = None, **given: Any) -> Result:
+    """Return a diagnosis of four hidden layers, all alike, and the output."""
+    rows = [layer(i, delta_log10_rms=float(i), **(row or {})) for i in range(1, 6)]
+    return DiagnosisResult(records=tuple(rows), hidden=4, rate=rate, **given)
+
+
+def facts(**given: Any) -> Result:
+    """Return a diagnosis with these facts."""
+    return diagnosed(facts=DiagnosisFacts(**given))
+
+
+def watched(rate: float | None = None, norms: tuple[float, float] = (1, 1), **given: Any) -> Result:
+    """Return a watched step of a network of five layers."""
+    before, after = norms
+    unknown = dict.fromkeys(WatchStepRow.columns())
+    step = unknown | {"step": 1, "norm_before": before, "norm_after": after}
+    row = dict.fromkeys(WatchRow.columns()) | {"name": "linear", "dead_fraction": 0.95}
+    records = tuple(WatchRow(**(row | {"index": i})) for i in range(1, 6))
+    steps = (WatchStepRow(**(step | {"clipped": before != after})),)
+    return WatchResult(**{"records": records, "steps": steps, "rate": rate} | given)
+
+
+def trained(**accuracies: float) -> Result:
+    """Return a benchmark of one epoch with one seed."""
+    history = tuple(history_row(name, test_accuracy=a) for name, a in accuracies.items())
+    return BenchmarkResult(records=summarize(history, 10, 10)[0], history=history)
+
+
+def policy(**given: Any) -> PolicyRow:
+    """Return what a policy does to a gradient of norm 1."""
+    row: dict[str, Any] = {"policy": "norm", "threshold": 0.5, "norm_before": 1.0}
+    row |= {"norm_after": 0.5, "cosine": 1.0, "clipped_fraction": 0.0}
+    return PolicyRow(**(row | given))
+
+
+def clipped(row: PolicyRow | None = None, **given: Any) -> Result:
+    """Return a comparison of one policy."""
+    return ClipResult(records=(policy() if row is None else row,), **given)
+
+
+def chained(*factors: float) -> Result:
+    """Return a chain of these factors, of which only the product is computed."""
+    log10 = sum(math.log10(abs(f)) if f else -math.inf for f in factors)
+    rows = tuple(FactorRow(i, f"f{i}", f, math.nan) for i, f in enumerate(factors, start=1))
+    return ChainResult(records=rows, gradient=math.prod(factors), gradient_log10=log10)
+
+
+_STEPS = tuple(TimeStepRow(step, log) for step, log in enumerate((-9.0, -5.0, 0.0), start=1))
+_SPREAD = DistributionRow(10, 1.0, 1.0, 2.0, 3.0, 3.0)
+
+#: By the room and the check, then by code.
+EXAMPLES: dict[str, dict[str, Callable[[], Result]]] = {
+    "diagnosis.broken": {"broken": lambda: diagnosed(row={"forward_nonfinite": 1})},
+    "diagnosis.dead": {"dead": lambda: diagnosed(row={"dead_fraction": 1.0})},
+    "diagnosis.vanishing": {
+        "vanishing": lambda: diagnosed(rate=0.1),
+        "saturated": lambda: diagnosed(rate=0.1, row={"saturated_fraction": 0.8}),
+    },
+    "diagnosis.exploding": {"exploding": lambda: diagnosed(rate=10.0)},
+    "diagnosis.collapsing": {"vanishing": lambda: diagnosed(row={"example_spread": 1e-8})},
+    "diagnosis.self_normalising": {"self-normalising": lambda: diagnosed(activation="selu")},
+    "diagnosis.bounded": {"bound": lambda: diagnosed(rate=0.9, rate_bound=0.95)},
+    "diagnosis.underflow": {"underflow": lambda: diagnosed(row={"underflow_fraction": 0.5})},
+    "diagnosis.compiled": {"compiled": lambda: facts(compiled=True)},
+    "diagnosis.lazy": {"lazy": lambda: facts(lazy=True)},
+    "diagnosis.unreached": {"unreached": lambda: facts(unreached=(1, 2))},
+    "diagnosis.shared": {"shared": lambda: facts(shared=((1, 3),))},
+    "diagnosis.widened": {"precision": lambda: facts(widened=(2,))},
+    "diagnosis.noisy": {
+        "one-seed": lambda: diagnosed(meta=RunMeta(seeds=(0,)), facts=DiagnosisFacts(width=2))
+    },
+    "watching.broken": {"broken": lambda: watched(norms=(math.inf, math.inf))},
+    "watching.dead": {"dead": watched},
+    "watching.flow": {
+        "vanishing": lambda: watched(rate=0.1),
+        "exploding": lambda: watched(rate=10.0),
+    },
+    "watching.unrecorded": {"unrecorded": lambda: watched(steps=())},
+    "watching.clipping": {"clipping": lambda: watched(norms=(3, 1), clip_rate=0.8)},
+    "watching.scaled": {"scaled": lambda: watched(norms=(2.0**16, 1))},
+    "watching.compiled": {"compiled": lambda: watched(facts=WatchFacts(compiled=True))},
+    "clipping.interrupted": {"interrupted": lambda: clipped(facts=Facts(interrupted=True))},
+    "clipping.diverged": {"diverged": lambda: clipped(policy(diverged=True))},
+    "clipping.overclipped": {"overclipped": lambda: clipped(policy(engaged_fraction=0.9))},
+    "clipping.vanishing": {"vanishing": lambda: clipped(flow=_STEPS)},
+    "clipping.turned": {"turned": lambda: clipped(policy(cosine=0.5))},
+    "clipping.idle": {"idle": clipped},
+    "clipping.suggested": {
+        "suggested": lambda: clipped(policy(final_loss=0.1), distribution=(_SPREAD,))
+    },
+    "benchmark.interrupted": {
+        "interrupted": lambda: BenchmarkResult(facts=BenchmarkFacts(interrupted=True))
+    },
+    "benchmark.diverged": {
+        "diverged": lambda: BenchmarkResult(history=(history_row(train_loss=math.nan),))
+    },
+    "benchmark.behind": {"below-expected": lambda: trained(relu=0.9, sigmoid=0.5)},
+    "benchmark.unresponsive": {
+        "dead": lambda: BenchmarkResult(flow=(flow_row(dead_fraction=0.8),)),
+        "saturated": lambda: BenchmarkResult(flow=(flow_row(saturated_fraction=0.95),)),
+    },
+    "benchmark.test_set": {"test-set": lambda: trained(relu=0.9)},
+    "benchmark.one_seed": {"one-seed": lambda: trained(relu=0.9, elu=0.9)},
+    "benchmark.unmeasured": {"interrupted": lambda: PlanResult(facts=Facts(interrupted=True))},
+    "functions.dead": {"dead": lambda: chained(0.0, 1.0)},
+    "functions.underflow": {"underflow": lambda: chained(1e-200, 1e-200)},
+}
