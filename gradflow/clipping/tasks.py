@@ -20,10 +20,10 @@ from gradflow.clipping import sequences
 from gradflow.configs.clipping import ClipConfig
 from gradflow.configs.network import NetworkConfig
 from gradflow.datasets.batches import Batch, batch
-from gradflow.errors import GradflowError, named, unknown_name
+from gradflow.errors import GradflowError, named
 from gradflow.networks.architectures import build
 from gradflow.networks.losses import loss_function
-from gradflow.networks.sequence import CELLS, ReplicatedRecurrent, SequenceNetwork, initialize
+from gradflow.networks.sequence import SequenceNetwork, initialize, recurrent_layer
 from gradflow.training.devices import dtype as dtype_of
 from gradflow.training.devices import select
 
@@ -159,10 +159,8 @@ def _recurrent(
     network: NetworkConfig, features: int, outputs: int, readings: int
 ) -> SequenceNetwork:
     device, dtype = select(network.device), dtype_of(network.dtype)
-    if network.arch not in CELLS:
-        raise unknown_name("architecture of a sequence task", network.arch, CELLS)
-    layer = ReplicatedRecurrent(network.arch, network.seeds, features, network.width, dtype)
-    model = SequenceNetwork(layer, readings, outputs, dtype)
+    layer = recurrent_layer(network.arch, network.seeds, features, network.width, dtype)
+    model = SequenceNetwork(layer, readings, outputs)
     generators = [torch.Generator().manual_seed(seed) for seed in seeds_of(network)]
     initialize(model, network.spectral_radius or _RADIUS, generators)
     return model.to(device)

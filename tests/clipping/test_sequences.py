@@ -10,20 +10,20 @@ import torch
 from torch import nn
 
 from gradflow.clipping import sequences
-from gradflow.networks.sequence import CELLS, ReplicatedRecurrent, SequenceNetwork, initialize
+from gradflow.configs.architectures import names_with
+from gradflow.networks.sequence import SequenceNetwork, initialize, recurrent_layer
 
 TORCH: dict[str, Any] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 
 
 def network(cell: str, replicas: int = 3, radius: float | None = 1.2) -> SequenceNetwork:
-    layer = ReplicatedRecurrent(cell, replicas, 2, 5, torch.float64)
-    made = SequenceNetwork(layer, 2, 4, torch.float64)
+    made = SequenceNetwork(recurrent_layer(cell, replicas, 2, 5, torch.float64), 2, 4)
     generators = [torch.Generator().manual_seed(seed) for seed in range(replicas)]
     initialize(made, radius, generators)
     return made
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", names_with("recurrent", True))
 def test_states_and_gradients_are_torchs_own(cell: str) -> None:
     made = network(cell)
     inputs = torch.randn(3, 4, 7, 2, dtype=torch.float64, requires_grad=True)
@@ -42,9 +42,9 @@ def test_states_and_gradients_are_torchs_own(cell: str) -> None:
             torch.testing.assert_close(whole.grad[replica], gradient, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", names_with("recurrent", True))
 def test_every_gates_recurrent_block_has_the_spectral_radius(cell: str) -> None:
-    weights = network(cell).recurrent.weight_hh.detach()
+    weights = network(cell).recurrent.weight.detach()
     for block in weights.reshape(-1, 5, 5).numpy():
         assert np.abs(np.linalg.eigvals(block)).max() == pytest.approx(1.2, rel=1e-6)
 
