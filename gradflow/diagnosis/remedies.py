@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from gradflow.activations import activation
 from gradflow.configs.architectures import Architecture
@@ -154,20 +155,19 @@ def _row(
 
 def _options(before: NetworkConfig, after: NetworkConfig) -> str:
     """The command-line options that turn one config into the other."""
-    parts = []
-    for f in dataclasses.fields(after):
-        value = getattr(after, f.name)
-        if value is None or value == getattr(before, f.name):
-            continue
-        flag = f"--{f.name.replace('_', '-')}"
-        parts.append(
-            flag
-            if value is True
-            else f"{flag} {value:g}"
-            if isinstance(value, float)
-            else f"{flag} {value}"
-        )
-    return " ".join(parts)
+    return " ".join(
+        _option(name, value)
+        for name, value in vars(after).items()
+        if value is not None and value != getattr(before, name)
+    )
+
+
+def _option(name: str, value: Any) -> str:
+    """One option as it is typed: a switch by its name alone."""
+    flag = f"--{name.replace('_', '-')}"
+    if value is True:
+        return flag
+    return f"{flag} {value:g}" if isinstance(value, float) else f"{flag} {value}"
 
 
 def _clipped(config: NetworkConfig, result: DiagnosisResult) -> RemedyRow:
