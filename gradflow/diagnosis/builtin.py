@@ -1,4 +1,4 @@
-"""Measuring a built-in network over its seeds."""
+"""The subject that gradflow builds itself: a network from its config, all seeds in one pass."""
 
 from __future__ import annotations
 
@@ -10,15 +10,9 @@ from torch import Tensor, nn
 from gradflow.activations import Activation
 from gradflow.configs.network import NetworkConfig
 from gradflow.datasets.batches import Batch, batch
-from gradflow.diagnosis import checks
 from gradflow.diagnosis.prediction import predict_deltas
-from gradflow.diagnosis.rows import (
-    _fields,
-    _result,
-    with_underflow,
-)
-from gradflow.findings.check import judged
-from gradflow.measurement.half_precision import HALF, Underflow, gradient_entries, underflow
+from gradflow.diagnosis.subject import Pass, Subject, lost_in_half, seeds_of
+from gradflow.measurement.half_precision import HALF, Underflow
 from gradflow.measurement.recorder import measure
 from gradflow.measurement.records import QUANTITIES, Measurement, keep_counts
 from gradflow.measurement.scaled_pass import measure_scaled
@@ -26,44 +20,42 @@ from gradflow.measurement.time_steps import measure_steps
 from gradflow.networks.architectures import build, network_activation
 from gradflow.networks.losses import loss_function
 from gradflow.networks.recurrent import Cell, largest_singular_values, spectral_radii
-from gradflow.results.base import RunMeta
-from gradflow.results.diagnosis import DiagnosisFacts, DiagnosisResult
+from gradflow.results.diagnosis import DiagnosisFacts
 from gradflow.training.devices import dtype as dtype_of
 from gradflow.training.devices import select
 
 
-def _diagnose_config(config: NetworkConfig) -> DiagnosisResult:
+def built_in(config: NetworkConfig) -> Subject:
+    """Return the network that `config` describes as a subject: all its seeds in one pass."""
+    return Subject(
+        passes=lambda: [_measured_network(config)],
+        lr=config.lr,
+        dtype=config.dtype,
+        seeds=seeds_of(config),
+        options={name: value for name, value in vars(config).items() if value is not None},
+    )
+
+
+def _measured_network(config: NetworkConfig) -> Pass:
     device = select(config.device)
     dtype = torch.float32 if config.dtype in HALF else dtype_of(config.dtype)
     data = batch(config, dtype, device)
     model = build(config, data.inputs.shape[-1], data.classes, dtype, device)
     measured = measure_replicas(model, data, config)
     lost = _lost_in_half(model, data, config, measured) if config.dtype in HALF else None
-    fields = with_underflow(_fields(measured, config.batch_size, config.lr, summed=True), lost)
     phi = network_activation(config)
-    batch_inputs = data.inputs.cpu().double().numpy()
-    meta = RunMeta(
-        torch=torch.__version__,
-        device=str(device),
-        dtype=config.dtype,
-        seeds=tuple(range(config.seed, config.seed + config.seeds)),
-        threads=torch.get_num_threads(),
-        config={k: v for k, v in vars(config).items() if v is not None},
-    )
-    result = _result(
+    return Pass(
         measured,
-        fields,
-        meta,
-        predict_deltas(config, phi, batch_inputs, data.classes),
-        activation=phi.name,
+        examples=config.batch_size,
+        averaged=False,
         loss=measured.loss.double().mean().item() / config.batch_size,
-        suggested_loss_scale=None if lost is None else lost.loss_scale,
+        underflow=lost,
+        prediction=predict_deltas(config, phi, data.inputs.cpu().double().numpy(), data.classes),
         facts=DiagnosisFacts(
             width=config.width if config.architecture.theory == "layers" else None
         ),
-        **_recurrent_facts(model, config, phi),
+        known={"activation": phi.name, **_recurrent_facts(model, config, phi)},
     )
-    return judged(result, checks.CHECKS)
 
 
 def _lost_in_half(
@@ -83,8 +75,7 @@ def _lost_in_half(
 
     if not config.architecture.recurrent:
         keep_counts(measured, measure(half, lambda: losses(half), replicated=True, rescaled=False))
-    wide, narrow = (gradient_entries(m, losses, replicated=True) for m in (model, half))
-    return underflow(wide, narrow, replicated=True)
+    return lost_in_half((model, losses), (half, losses), replicated=True)
 
 
 def _recurrent_facts(

@@ -6,8 +6,8 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,7 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from gradflow.configs.network import NetworkConfig
-from gradflow.diagnosis.objective import Task, main_output, mapped, own_loss
+from gradflow.diagnosis.objective import Objective, main_output, mapped, own_loss
+from gradflow.diagnosis.subject import Pass, Subject, seeds_of
+from gradflow.diagnosis.user_module import measured_module
 from gradflow.errors import GradflowError, unknown_name
 from gradflow.measurement.failures import failure, out_of_memory
 from gradflow.networks.losses import LOSSES
@@ -25,6 +27,8 @@ from gradflow.training.devices import dtype as dtype_of
 from gradflow.training.devices import select
 
 _FORM = "like --model path/to/file.py:build or --model package.module:build"
+#: What a config says of a user's model; everything else describes a built-in network.
+_APPLYING = ("batch_size", "loss", "loss_scale", "lr", "seed", "seeds", "dtype", "device")
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,42 @@ class Found:
     inputs: Any = None
     targets: Any = None
     loss: Callable[..., Tensor] | None = None
+
+
+def model_in_file(reference: str, config: NetworkConfig, input_shape: str | None = None) -> Subject:
+    """Return the module that ``file.py:name`` names as a subject: built once per seed of `config`.
+
+    Raises
+    ------
+    GradflowError
+        If `config` says something that only a built-in network can have.
+    """
+    _refuse_network_options(config)
+    applying = {name: getattr(config, name) for name in _APPLYING}
+    return Subject(
+        passes=lambda: _passes(reference, config, input_shape),
+        lr=config.lr,
+        dtype=config.dtype,
+        seeds=seeds_of(config),
+        options={"model": reference, "input_shape": input_shape, **applying},
+    )
+
+
+def _passes(reference: str, config: NetworkConfig, input_shape: str | None) -> Iterator[Pass]:
+    for seed in seeds_of(config):
+        found = built(reference, seed, several=config.seeds > 1)
+        model = found.model.to(select(config.device), dtype_of(config.dtype))
+        yield measured_module(model, objective_for(found, config, input_shape))
+
+
+def _refuse_network_options(config: NetworkConfig) -> None:
+    defaults = NetworkConfig()
+    for f in fields(config):
+        if f.name not in _APPLYING and getattr(config, f.name) != getattr(defaults, f.name):
+            raise GradflowError(
+                f"--{f.name.replace('_', '-')} describes a built-in network, not --model",
+                "drop it, or build it into the model",
+            )
 
 
 def located(reference: str) -> Any:
@@ -155,7 +195,7 @@ def shape_of(text: str) -> tuple[int, ...]:
     return tuple(map(int, items))
 
 
-def task_for(found: Found, config: NetworkConfig, input_shape: str | None) -> Task:
+def objective_for(found: Found, config: NetworkConfig, input_shape: str | None) -> Objective:
     """Return what the model is to be run on: its file's inputs, or Gaussian ones of a shape.
 
     Raises
@@ -183,8 +223,8 @@ def task_for(found: Found, config: NetworkConfig, input_shape: str | None) -> Ta
 
     inputs, targets = mapped(placed, inputs), mapped(placed, found.targets)
     if found.loss is not None or targets is not None:
-        return Task(inputs, targets, found.loss)
-    return Task(inputs, None, _Random(config.loss, config.loss_scale, config.seed))
+        return Objective(inputs, targets, found.loss)
+    return Objective(inputs, None, _Random(config.loss, config.loss_scale, config.seed))
 
 
 @dataclass(frozen=True)
@@ -203,13 +243,8 @@ class _Random:
             return self.scale * torch.as_tensor(own_loss(output))
         except GradflowError:
             pass
-        logits = main_output(output)
-        if logits is None:
-            raise GradflowError(
-                f"no tensor in the model's output ({type(output).__name__}) to take a loss of",
-                "return (model, inputs, targets, loss) from the factory",
-            )
-        return self.scale * self._of(logits)
+        hint = "return (model, inputs, targets, loss) from the factory"
+        return self.scale * self._of(main_output(output, hint))
 
     def _of(self, logits: Tensor) -> Tensor:
         if logits.dim() >= 4:  # (examples, classes, height, width), as in torch's cross-entropy

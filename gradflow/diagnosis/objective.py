@@ -18,8 +18,8 @@ Loss = Callable[..., Tensor]
 
 
 @dataclass(frozen=True)
-class Task:
-    """What a user's module is called with, and how its output is judged.
+class Objective:
+    """What a user's module is called with, and how its output becomes a loss.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class Task:
         """Return the loss of one forward pass."""
         output = called(model, copied(self.inputs))
         try:
-            return _scalar(self._judge(output))
+            return _scalar(self._loss(output))
         except GradflowError:
             raise
         except Exception as error:
@@ -47,17 +47,12 @@ class Task:
                 raise
             raise failure(error, None, "the loss") from error
 
-    def _judge(self, output: Any) -> Any:
+    def _loss(self, output: Any) -> Any:
         if self.loss is not None:
             return self.loss(output) if self.targets is None else self.loss(output, self.targets)
         if self.targets is None:
             return own_loss(output)
-        logits = main_output(output)
-        if logits is None:
-            raise GradflowError(
-                f"no tensor in the model's output ({type(output).__name__}) to take a loss of",
-                "pass loss=lambda output, targets: …",
-            )
+        logits = main_output(output, "pass loss=lambda output, targets: …")
         return F.cross_entropy(logits, self.targets)
 
     def examples(self) -> int:
@@ -70,7 +65,7 @@ class Task:
         """Return whether the loss is a mean over them."""
         return getattr(self.loss, "reduction", "mean") != "sum"
 
-    def widened(self, dtype: torch.dtype = torch.float64) -> Task:
+    def widened(self, dtype: torch.dtype = torch.float64) -> Objective:
         """Return the same with every real number in `dtype`."""
 
         def wide(value: Any) -> Any:
@@ -111,12 +106,21 @@ def own_loss(output: Any) -> Any:
     return loss
 
 
-def main_output(output: Any) -> Tensor | None:
-    """Return the logits of a model's output: those called so, or the first real tensor."""
-    if isinstance(output, dict) and isinstance(output.get("logits"), Tensor):
-        logits: Tensor = output["logits"]
-        return logits
-    return first_tensor(output)
+def main_output(output: Any, hint: str) -> Tensor:
+    """Return the logits of a model's output: those called so, or the first real tensor.
+
+    Raises
+    ------
+    GradflowError
+        If there is none, with `hint` as what to do.
+    """
+    named = output.get("logits") if isinstance(output, dict) else None
+    logits = named if isinstance(named, Tensor) else first_tensor(output)
+    if logits is None:
+        raise GradflowError(
+            f"no tensor in the model's output ({type(output).__name__}) to take a loss of", hint
+        )
+    return logits
 
 
 def _scalar(loss: Any) -> Tensor:

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 
 from gradflow.arrays import Floats
-from gradflow.diagnosis.prediction import DeltaPrediction
+from gradflow.diagnosis.subject import Pass
 from gradflow.measurement.half_precision import Underflow
-from gradflow.measurement.rates import _median, _quantile, fit_rates, interval
-from gradflow.measurement.records import QUANTITIES, Measurement
-from gradflow.results.base import RunMeta
-from gradflow.results.diagnosis import DiagnosisResult, LayerRow
+from gradflow.measurement.rates import median, quantile
+from gradflow.measurement.records import QUANTITIES
+from gradflow.results.diagnosis import LayerRow
 
 _LOG2 = math.log10(2.0)
 
@@ -47,6 +46,36 @@ def layer_fields(
     return [
         _layer_fields(layer, math.sqrt(size), lr, to_mean, to_own)
         for layer, size in zip(layers, weight_sizes, strict=True)
+    ]
+
+
+def pass_fields(seen: Pass, lr: float) -> list[dict[str, Any]]:
+    """Return the fields of every row of one pass, brought to the host at once.
+
+    Parameters
+    ----------
+    lr
+        Learning rate that the update ratio is for.
+    """
+    measured = seen.measurement
+    values = measured.values.cpu().double().numpy()
+    layers = [
+        {name: layer[i] if name in known else None for i, name in enumerate(QUANTITIES)}
+        for layer, known in zip(values, measured.measured, strict=True)
+    ]
+    fields = layer_fields(
+        layers, measured.weight_sizes, seen.examples, lr, summed=not seen.averaged
+    )
+    return _with_underflow(fields, seen.underflow)
+
+
+def _with_underflow(fields: list[dict[str, Any]], lost: Underflow | None) -> list[dict[str, Any]]:
+    """The fields with what half precision loses of each layer's gradient."""
+    none = [None] * len(fields)
+    weight, delta = (none, none) if lost is None else (lost.weight, lost.delta)
+    return [
+        f | {"underflow_fraction": w, "delta_underflow_fraction": d}
+        for f, w, d in zip(fields, weight, delta, strict=True)
     ]
 
 
@@ -127,13 +156,21 @@ def _power(exponent: Floats | None) -> Floats | None:
         return None if exponent is None else np.asarray(10.0**exponent)
 
 
-def layer_row(
+def layer_rows(seen: Pass, fields: Sequence[dict[str, Any]]) -> tuple[LayerRow, ...]:
+    """Return the rows: of every layer the medians over the replicas, and what theory predicts."""
+    predicted = [{} for _ in fields] if seen.prediction is None else seen.prediction.rows()
+    measured = seen.measurement
+    named = zip(measured.names, measured.kinds, fields, predicted, strict=True)
+    return tuple(_layer_row(index, *parts) for index, parts in enumerate(named, start=1))
+
+
+def _layer_row(
     index: int, name: str, kind: str, fields: dict[str, Any], predicted: dict[str, float]
 ) -> LayerRow:
-    """Return the row of a layer: medians over the replicas, bands where there are several."""
+    """The row of a layer: medians over the replicas, bands where there are several."""
     row: dict[str, Any] = {"index": index, "name": name, "kind": kind}
     row["predicted_delta_log10_rms"] = None
-    row |= {key: _median(values) for key, values in fields.items()}
+    row |= {key: median(values) for key, values in fields.items()}
     for key in ("forward_nonfinite", "backward_nonfinite"):
         row[key] = None if fields[key] is None else int(np.max(fields[key]))
     for key in ("bias_gradient_norm", "delta_log10_rms"):
@@ -145,53 +182,4 @@ def _band(values: Floats | None) -> tuple[float | None, float | None]:
     """5th and 95th percentile over seeds; None for a single one."""
     if values is None or len(values) < 2:
         return None, None
-    return float(_quantile(values, 0.05)), float(_quantile(values, 0.95))
-
-
-def with_underflow(fields: list[dict[str, Any]], lost: Underflow | None) -> list[dict[str, Any]]:
-    """Return the fields with what half precision loses of each layer's gradient."""
-    none = [None] * len(fields)
-    weight, delta = (none, none) if lost is None else (lost.weight, lost.delta)
-    return [
-        f | {"underflow_fraction": w, "delta_underflow_fraction": d}
-        for f, w, d in zip(fields, weight, delta, strict=True)
-    ]
-
-
-def _fields(
-    measured: Measurement, examples: int, lr: float, *, summed: bool
-) -> list[dict[str, Any]]:
-    """Bring the measurement to the host, at once, and name its parts."""
-    values = measured.values.cpu().double().numpy()
-    layers = [
-        {name: layer[i] if name in known else None for i, name in enumerate(QUANTITIES)}
-        for layer, known in zip(values, measured.measured, strict=True)
-    ]
-    return layer_fields(layers, measured.weight_sizes, examples, lr, summed=summed)
-
-
-def _result(
-    measured: Measurement,
-    fields: list[dict[str, Any]],
-    meta: RunMeta,
-    prediction: DeltaPrediction | None = None,
-    **known: Any,
-) -> DiagnosisResult:
-    """Summarise over seeds, and fit the rate over the hidden layers."""
-    predicted = [{} for _ in fields] if prediction is None else prediction.rows()
-    named = zip(measured.names, measured.kinds, fields, predicted, strict=True)
-    rows = tuple(layer_row(index, *parts) for index, parts in enumerate(named, start=1))
-    hidden = len(rows) - 1
-    rate, low, high = interval(
-        fit_rates([f["delta_log10_rms"] for f in fields[:hidden]], measured.names[:hidden])
-    )
-    return DiagnosisResult(
-        records=rows,
-        meta=meta,
-        hidden=hidden,
-        rate=rate,
-        rate_low=low,
-        rate_high=high,
-        predicted_rate=None if prediction is None else prediction.rate(),
-        **known,
-    )
+    return float(quantile(values, 0.05)), float(quantile(values, 0.95))

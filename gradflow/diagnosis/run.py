@@ -1,4 +1,4 @@
-"""diagnose(): build, run one forward and backward pass over all seeds at once, check."""
+"""diagnose(): a subject's forward and backward passes become one result, with its findings."""
 
 from __future__ import annotations
 
@@ -10,22 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from gradflow.configs.network import NetworkConfig
-from gradflow.diagnosis import checks
-from gradflow.diagnosis.builtin import _diagnose_config
-from gradflow.diagnosis.objective import Task
-from gradflow.diagnosis.rows import (
-    _fields,
-    _result,
-    stacked_fields,
-    with_underflow,
-)
-from gradflow.diagnosis.user_module import measure_module
-from gradflow.errors import GradflowError
+from gradflow.diagnosis.builtin import built_in
+from gradflow.diagnosis.checks import CHECKS
+from gradflow.diagnosis.model_files import model_in_file
+from gradflow.diagnosis.objective import Objective
+from gradflow.diagnosis.rows import layer_rows, pass_fields, stacked_fields
+from gradflow.diagnosis.subject import Pass, Subject
+from gradflow.diagnosis.user_module import user_module
 from gradflow.findings.check import judged
+from gradflow.measurement.rates import fit_rates, interval
 from gradflow.results.base import RunMeta
 from gradflow.results.diagnosis import DiagnosisResult
-from gradflow.training.devices import dtype as dtype_of
-from gradflow.training.devices import select
 
 
 @overload
@@ -78,37 +73,15 @@ def diagnose(
         If the model raises (with the layer that it reached and the exception's line), trains no
         parameter, or gives nothing to take a loss of.
     """
-    if isinstance(model, NetworkConfig):
-        result = _diagnose_config(model)
-        if not remedies or result.verdict == "healthy":
-            return result
-        from gradflow.diagnosis.remedies import tried
+    if not isinstance(model, NetworkConfig):
+        return measured(user_module(model, Objective(inputs, targets, loss), lr))
+    result = measured(built_in(model))
+    if not remedies or result.verdict == "healthy":
+        return result
+    from gradflow.diagnosis.remedies import tried
 
-        return dataclasses.replace(result, remedies=tried(model, result, _diagnose_config))
-    return diagnose_module(model, Task(inputs, targets, loss), lr)
-
-
-def diagnose_module(model: nn.Module, task: Task, lr: float) -> DiagnosisResult:
-    """Measure a module that was not built here, on one task."""
-    seen = measure_module(model, task)
-    measured = seen.measurement
-    fields = _fields(measured, seen.examples, lr, summed=not seen.averaged)
-    meta = RunMeta(
-        torch=torch.__version__,
-        device=str(measured.loss.device),
-        dtype=str(measured.loss.dtype).removeprefix("torch."),
-        threads=torch.get_num_threads(),
-    )
-    lost = seen.underflow
-    result = _result(
-        measured,
-        with_underflow(fields, lost),
-        meta,
-        loss=measured.loss.double().mean().item(),
-        suggested_loss_scale=None if lost is None else lost.loss_scale,
-        facts=seen.facts,
-    )
-    return judged(result, checks.CHECKS)
+    found = tried(model, result, lambda changed: measured(built_in(changed)))
+    return dataclasses.replace(result, remedies=found)
 
 
 def diagnose_file(
@@ -128,50 +101,48 @@ def diagnose_file(
     GradflowError
         If the file, its model or the options are unusable.
     """
-    from gradflow.diagnosis.model_files import built, task_for
+    return measured(model_in_file(reference, config, input_shape))
 
-    _refuse_network_options(config)
-    seen, layers = None, []
-    for seed in range(config.seed, config.seed + config.seeds):
-        found = built(reference, seed, several=config.seeds > 1)
-        model = found.model.to(select(config.device), dtype_of(config.dtype))
-        task = task_for(found, config, input_shape)
-        seen = measure_module(model, task)
-        measured = seen.measurement
-        fields = _fields(measured, seen.examples, config.lr, summed=not seen.averaged)
-        layers.append(with_underflow(fields, seen.underflow))
-    assert seen is not None
-    measured = seen.measurement
-    meta = RunMeta(
+
+def measured(subject: Subject) -> DiagnosisResult:
+    """Run a subject's passes, make one result of them, and check it.
+
+    What is one for all seeds (the layers' names, the loss, the facts) is the last pass's.
+    """
+    networks = []
+    for seen in subject.passes():
+        networks.append(pass_fields(seen, subject.lr))
+    return judged(_result(subject, seen, stacked_fields(networks)), CHECKS)
+
+
+def _result(subject: Subject, seen: Pass, fields: list[dict[str, Any]]) -> DiagnosisResult:
+    """The rows, and the rate over the hidden layers."""
+    rows = layer_rows(seen, fields)
+    hidden = len(rows) - 1
+    names = seen.measurement.names[:hidden]
+    rate, low, high = interval(fit_rates([f["delta_log10_rms"] for f in fields[:hidden]], names))
+    return DiagnosisResult(
+        records=rows,
+        meta=_meta(subject, seen),
+        hidden=hidden,
+        rate=rate,
+        rate_low=low,
+        rate_high=high,
+        predicted_rate=None if seen.prediction is None else seen.prediction.rate(),
+        loss=seen.loss,
+        suggested_loss_scale=None if seen.underflow is None else seen.underflow.loss_scale,
+        facts=seen.facts,
+        **seen.known,
+    )
+
+
+def _meta(subject: Subject, seen: Pass) -> RunMeta:
+    loss = seen.measurement.loss
+    return RunMeta(
         torch=torch.__version__,
-        device=str(measured.loss.device),
-        dtype=config.dtype,
-        seeds=tuple(range(config.seed, config.seed + config.seeds)),
+        device=str(loss.device),
+        dtype=subject.dtype or str(loss.dtype).removeprefix("torch."),
+        seeds=subject.seeds,
         threads=torch.get_num_threads(),
-        config={"model": reference, "input_shape": input_shape, **_applying(config)},
+        config=subject.options,
     )
-    loss = measured.loss.double().mean().item()
-    scale = None if seen.underflow is None else seen.underflow.loss_scale
-    fields = stacked_fields(layers)
-    result = _result(
-        measured, fields, meta, loss=loss, suggested_loss_scale=scale, facts=seen.facts
-    )
-    return judged(result, checks.CHECKS)
-
-
-#: What a config says of a user's model; everything else describes a built-in network.
-_APPLYING = ("batch_size", "loss", "loss_scale", "lr", "seed", "seeds", "dtype", "device")
-
-
-def _applying(config: NetworkConfig) -> dict[str, Any]:
-    return {name: getattr(config, name) for name in _APPLYING}
-
-
-def _refuse_network_options(config: NetworkConfig) -> None:
-    defaults = NetworkConfig()
-    for f in dataclasses.fields(config):
-        if f.name not in _APPLYING and getattr(config, f.name) != getattr(defaults, f.name):
-            raise GradflowError(
-                f"--{f.name.replace('_', '-')} describes a built-in network, not --model",
-                "drop it, or build it into the model",
-            )

@@ -1,24 +1,25 @@
-"""Measuring a module that gradflow did not build, and leaving it as it was."""
+"""The subject that a user brings: a module, measured as it is and left as it was."""
 
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from gradflow.diagnosis.objective import Task, called, copied, criterion_is_cross_entropy, listed
+from gradflow.diagnosis.objective import (
+    Objective,
+    called,
+    copied,
+    criterion_is_cross_entropy,
+    listed,
+)
+from gradflow.diagnosis.subject import Pass, Subject, lost_in_half
 from gradflow.errors import GradflowError
 from gradflow.measurement.failures import failure, out_of_memory
-from gradflow.measurement.half_precision import (
-    HALF,
-    Entries,
-    Underflow,
-    gradient_entries,
-    underflow,
-)
+from gradflow.measurement.half_precision import HALF, Underflow
 from gradflow.measurement.preserving import (
     is_compiled,
     is_lazy_module,
@@ -34,32 +35,12 @@ from gradflow.networks.conversion import converted
 from gradflow.results.diagnosis import DiagnosisFacts
 
 
-@dataclass(frozen=True)
-class Inspection:
-    """What one pass over a user's module gave.
-
-    Attributes
-    ----------
-    measurement
-        In the model's dtype, or in float64 where that lost something.
-    examples
-        In the batch.
-    averaged
-        Whether the loss is a mean over them.
-    underflow
-        Of a model in half precision: what that loses.
-    facts
-        How it was measured.
-    """
-
-    measurement: Measurement
-    examples: int
-    averaged: bool
-    underflow: Underflow | None = None
-    facts: DiagnosisFacts = DiagnosisFacts()
+def user_module(model: nn.Module, objective: Objective, lr: float) -> Subject:
+    """Return a module that was not built here as a subject: one pass, with the weights it has."""
+    return Subject(passes=lambda: [measured_module(model, objective)], lr=lr)
 
 
-def measure_module(model: nn.Module, task: Task) -> Inspection:
+def measured_module(model: nn.Module, objective: Objective) -> Pass:
     """Run one pass; where a layer's δ under- or overflows, run a float64 copy as well.
 
     Raises
@@ -72,23 +53,28 @@ def measure_module(model: nn.Module, task: Task) -> Inspection:
     model = original(model)
     lazy = is_lazy_module(model)
     if lazy:
-        model = _materialized(model, task)
+        model = _materialized(model, objective)
     _refuse_sharded(model)
-    plain = measured(model, task)
-    found, widened = _recovered(model, task, plain)
-    facts = DiagnosisFacts(
-        compiled=compiled,
-        lazy=lazy,
-        unreached=plain.unreached(),
-        shared=tuple(_shared_rows(model, plain)),
-        widened=widened,
+    plain = one_pass(model, objective)
+    found, widened = _recovered(model, objective, plain)
+    return Pass(
+        found,
+        examples=objective.examples(),
+        averaged=objective.averaged(),
+        loss=found.loss.double().mean().item(),
+        underflow=_lost_in_half(model, objective, plain),
+        facts=DiagnosisFacts(
+            compiled=compiled,
+            lazy=lazy,
+            unreached=plain.unreached(),
+            shared=tuple(_shared_rows(model, plain)),
+            widened=widened,
+        ),
     )
-    lost = _lost_in_half(model, task, plain)
-    return Inspection(found, task.examples(), task.averaged(), lost, facts)
 
 
-def measured(model: nn.Module, task: Task, *, rescaled: bool = True) -> Measurement:
-    """Run one pass over a module that was not built here.
+def one_pass(model: nn.Module, objective: Objective) -> Measurement:
+    """Run one pass over a module that was not built here, and leave it as it was.
 
     Raises
     ------
@@ -101,7 +87,7 @@ def measured(model: nn.Module, task: Task, *, rescaled: bool = True) -> Measurem
         )
     try:
         with preserved(model), uncompiled(model), torch.inference_mode(False):
-            seen = measure(model, lambda: task.run(model), rescaled=rescaled)
+            seen = measure(model, lambda: objective.run(model))
     except GradflowError:
         raise
     except Exception as error:
@@ -111,12 +97,12 @@ def measured(model: nn.Module, task: Task, *, rescaled: bool = True) -> Measurem
     return replace(seen, names=[plain_name(name) for name in seen.names])
 
 
-def _materialized(model: nn.Module, task: Task) -> nn.Module:
+def _materialized(model: nn.Module, objective: Objective) -> nn.Module:
     """A copy of a lazy module that a first pass has given its shapes."""
     model = copy.deepcopy(model)
     try:
         with preserved(model), torch.no_grad():
-            called(model, copied(task.inputs))
+            called(model, copied(objective.inputs))
     except Exception as error:
         raise failure(error, model) from error
     return model
@@ -145,17 +131,17 @@ def _shared_rows(model: nn.Module, plain: Measurement) -> list[tuple[int, ...]]:
 
 
 def _recovered(
-    model: nn.Module, task: Task, plain: Measurement
+    model: nn.Module, objective: Objective, plain: Measurement
 ) -> tuple[Measurement, tuple[int, ...]]:
     """The measurement with what its dtype lost, and the rows for which that made a difference."""
     suspects = lost_layers(plain)
     if not suspects or plain.loss.dtype == torch.float64:
         return plain, ()
-    wide = _wide(model, task)
+    wide = _in_float64(model, objective)
     if wide is None or wide.names != plain.names:
         return plain, ()
-    if lost_layers(wide) and criterion_is_cross_entropy(task.loss, task.targets):
-        wide = _scaled(model, task) or wide
+    if lost_layers(wide) and criterion_is_cross_entropy(objective.loss, objective.targets):
+        wide = scaled_pass(model, objective) or wide
     still = lost_layers(wide)
     recovered = tuple(layer for layer in suspects if layer not in still)
     if not recovered:  # truly 0 or not finite: dead, or broken
@@ -164,43 +150,39 @@ def _recovered(
     return wide, recovered
 
 
-def _lost_in_half(model: nn.Module, task: Task, plain: Measurement) -> Underflow | None:
-    """Compare a half-precision model's gradients with a float32 copy's, entry by entry."""
+def _lost_in_half(model: nn.Module, objective: Objective, plain: Measurement) -> Underflow | None:
+    """What a half-precision model loses of its gradients; None for one in another dtype."""
     if not {p.dtype for p in model.parameters()} & set(HALF.values()):
         return None
     try:
-        single = copy.deepcopy(model).float()
-        runs = (model, task), (single, task.widened(torch.float32))
-        half, wide = (_entries(*run) for run in runs)
+        single = copy.deepcopy(model).float(), objective.widened(torch.float32).run
+        lost = lost_in_half(single, (model, objective.run), replicated=False)
     except Exception:  # a foreign model may insist on its own dtype
         return None
-    if not len(half) == len(wide) == len(plain.names):
-        return None
-    return underflow(wide, half, replicated=False)
+    return lost if len(lost.weight) == len(plain.names) else None
 
 
-def _entries(model: nn.Module, task: Task) -> list[Entries]:
-    with preserved(model), uncompiled(model), torch.inference_mode(False):
-        return gradient_entries(model, task.run, replicated=False)
-
-
-def _wide(model: nn.Module, task: Task) -> Measurement | None:
+def _in_float64(model: nn.Module, objective: Objective) -> Measurement | None:
     """The same in float64; None for a model that cannot be copied or run there."""
     device = next(model.parameters()).device.type
     try:
         with torch.autocast(device, enabled=False):
-            return measured(copy.deepcopy(model).double(), task.widened())
+            return one_pass(copy.deepcopy(model).double(), objective.widened())
     except Exception:  # a foreign model may insist on its own dtype
         return None
 
 
-def _scaled(model: nn.Module, task: Task) -> Measurement | None:
-    """Measure by a forward pass that cannot overflow, where the model's layers are known."""
+def scaled_pass(model: nn.Module, objective: Objective) -> Measurement | None:
+    """Measure by a forward pass that cannot overflow; None where it is not known how.
+
+    It is known for a chain of linear layers with activations that are known, on one tensor of
+    (examples, features).
+    """
     blocks = converted(model)
-    (inputs, *others), labels = listed(task.inputs), task.targets
+    (inputs, *others), labels = listed(objective.inputs), objective.targets
     if blocks is None or others or not isinstance(inputs, Tensor) or inputs.dim() != 2:
         return None
-    scale = 1 / len(labels) if task.averaged() else 1.0
+    scale = 1 / len(labels) if objective.averaged() else 1.0
     scaled = measure_scaled(
         blocks[0], inputs.unsqueeze(0), labels, blocks[1], "cross-entropy", scale
     )

@@ -12,11 +12,13 @@ import numpy as np
 from gradflow.arrays import Floats
 
 
-def _median(values: Floats | None) -> float | None:
-    return None if values is None else float(_quantile(values, 0.5))
+def median(values: Floats | None) -> float | None:
+    """Return the median over replicas; None for what was not measured."""
+    return None if values is None else float(quantile(values, 0.5))
 
 
-def _quantile(values: Floats, share: float) -> Any:
+def quantile(values: Floats, share: float) -> Any:
+    """Return the value below which `share` of the replicas' values lie, infinite ones included."""
     if len(values) == 1:  # a thousand layers of one network: np.quantile is not cheap
         return values[0]
     if np.isfinite(values).all():

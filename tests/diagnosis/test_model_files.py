@@ -11,8 +11,7 @@ import pytest
 import torch
 
 from gradflow import NetworkConfig, diagnose
-from gradflow.diagnosis.model_files import built, task_for
-from gradflow.diagnosis.run import diagnose_module
+from gradflow.diagnosis.model_files import built, objective_for
 
 Run = Callable[..., Any]
 
@@ -123,8 +122,9 @@ def test_several_seeds_build_several_models(model_file: str, run_json: Run) -> N
     assert document["rate_low"] < document["rate"] < document["rate_high"]
     config = NetworkConfig(device="cpu")
     models = [built("mine.py:sigmoids", seed) for seed in range(4)]
-    task = task_for(models[0], config, "16")  # the same inputs for all
-    alone = [diagnose_module(found.model, task, 0.01).records[0] for found in models]
+    objective = objective_for(models[0], config, "16")  # the same inputs for all
+    inputs, loss = objective.inputs, objective.loss
+    alone = [diagnose(found.model, inputs, loss=loss).records[0] for found in models]
     logs = sorted(row.delta_log10_rms for row in alone)
     assert document["rows"][0]["delta_log10_rms"] == pytest.approx((logs[1] + logs[2]) / 2)
 

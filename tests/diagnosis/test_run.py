@@ -364,15 +364,15 @@ def test_a_users_sequential_does_not_overflow_at_any_depth(act: nn.Module) -> No
 
 
 def test_the_converted_sequential_has_float64s_magnitudes() -> None:
-    from gradflow.diagnosis.objective import Task
-    from gradflow.diagnosis.user_module import _scaled
+    from gradflow.diagnosis.objective import Objective
+    from gradflow.diagnosis.user_module import scaled_pass
     from gradflow.networks.conversion import converted
 
     model = exploding(40, nn.LeakyReLU(0.01))
     inputs, labels = torch.randn(8, 16), torch.randint(10, (8,))
     assert converted(model) is not None
     assert converted(nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Dropout())) is None
-    scaled = _scaled(model, Task(inputs, labels))
+    scaled = scaled_pass(model, Objective(inputs, labels))
     assert scaled is not None
     plain = diagnose(model.double(), inputs.double(), labels)
     at = {name: scaled.values[:, QUANTITIES.index(name), 0] for name in QUANTITIES}
