@@ -12,7 +12,7 @@ import numpy as np
 from gradflow.arrays import Floats
 from gradflow.clipping.effect import Effect, changed_fraction, cosine, share
 from gradflow.clipping.policies import Clipping
-from gradflow.clipping.training import Course
+from gradflow.clipping.training import TrainingCurves
 from gradflow.results.clipping import ClippedLayerRow, PolicyRow, StepRow, tally
 
 
@@ -22,7 +22,7 @@ class Trial:
 
     clipping: Clipping
     effects: tuple[Effect, ...]
-    course: Course | None
+    curves: TrainingCurves | None
     proposal: str | None = None
 
 
@@ -40,14 +40,14 @@ def policy_row(trial: Trial, chance: float) -> PolicyRow:
         proposal=trial.proposal,
         seeds=len(trial.effects),
     )
-    if trial.course is None or not len(trial.course.loss):
+    if trial.curves is None or not len(trial.curves.loss):
         return row
-    return _trained(row, trial.course, chance)
+    return _trained(row, trial.curves, chance)
 
 
-def _trained(row: PolicyRow, course: Course, chance: float) -> PolicyRow:
-    diverged = [step for step in course.diverged_at(chance) if step is not None]
-    final = course.final_loss
+def _trained(row: PolicyRow, curves: TrainingCurves, chance: float) -> PolicyRow:
+    diverged = [step for step in curves.diverged_at(chance) if step is not None]
+    final = curves.final_loss
     return dataclasses.replace(
         row,
         final_loss=float(np.median(final)),
@@ -56,21 +56,21 @@ def _trained(row: PolicyRow, course: Course, chance: float) -> PolicyRow:
         diverged=bool(diverged),
         diverged_seeds=len(diverged),
         diverged_step=min(diverged, default=None),
-        engaged_fraction=course.engaged_fraction,
-        outcome=tally(course.outcomes(chance)),
+        engaged_fraction=curves.engaged_fraction,
+        outcome=tally(curves.outcomes(chance)),
     )
 
 
 def step_rows(trial: Trial) -> Iterator[StepRow]:
     """Yield a row per step, up to the one at which the last seed stopped."""
-    course = trial.course
-    if course is None:
+    curves = trial.curves
+    if curves is None:
         return
-    for step in range(len(course.loss)):
+    for step in range(len(curves.loss)):
         loss, before, after = (
-            part[step] for part in (course.loss, course.norm_before, course.norm_after)
+            part[step] for part in (curves.loss, curves.norm_before, curves.norm_after)
         )
-        running = int((~np.isnan(after) | (course.stopped == step + 1)).sum())
+        running = int((~np.isnan(after) | (curves.stopped == step + 1)).sum())
         if running == 0:
             return
         yield StepRow(

@@ -14,7 +14,7 @@ from gradflow.clipping.policies import NONFINITE, Clipping, clipping
 from gradflow.clipping.rows import Trial, layer_rows, policy_row, step_rows
 from gradflow.clipping.suggestion import below, between, distribution, histogram, proposals
 from gradflow.clipping.tasks import Problem, seeds_of, task
-from gradflow.clipping.training import Course, Training, norms_met
+from gradflow.clipping.training import Training, TrainingCurves, norms_met
 from gradflow.configs.clipping import ClipConfig
 from gradflow.configs.network import NetworkConfig
 from gradflow.errors import GradflowError, unknown_name
@@ -95,7 +95,7 @@ class _Run:
         between the best and its neighbours, where these are far.
         """
         (raw,) = self.trials([clipping("none", 1.0)], "unclipped")
-        met = norms_met(raw.course, self.chance)
+        met = norms_met(raw.curves, self.chance)
         tried = self._try(proposals(met), "trying thresholds")
         for number in range(1, _ROUNDS + 1):
             best, limits = self._best([raw, *tried])
@@ -123,13 +123,13 @@ class _Run:
 
     def trials(self, clippings: Sequence[Clipping], what: str) -> list[Trial]:
         """Train under every policy, all at once."""
-        courses: list[Course | None] = [None] * len(clippings)
+        curves: list[TrainingCurves | None] = [None] * len(clippings)
         if self.steps:
-            courses = list(self._train(clippings, what))
-        pairs = zip(clippings, courses, strict=True)
-        return [Trial(c, self.first.effects(c), course) for c, course in pairs]
+            curves = list(self._train(clippings, what))
+        pairs = zip(clippings, curves, strict=True)
+        return [Trial(c, self.first.effects(c), own) for c, own in pairs]
 
-    def _train(self, clippings: Sequence[Clipping], what: str) -> list[Course]:
+    def _train(self, clippings: Sequence[Clipping], what: str) -> list[TrainingCurves]:
         training = Training(
             self.problem(),
             clippings,
@@ -144,7 +144,7 @@ class _Run:
                     self.progress(what, step, self.steps, loss)
         except KeyboardInterrupt:
             self.interrupted = True
-        return training.courses()
+        return training.curves()
 
     def _result(self, trials: Sequence[Trial], met: Floats | None = None) -> ClipResult:
         names = self.first.names

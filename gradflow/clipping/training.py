@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor, nn
 
 from gradflow.arrays import Floats
@@ -16,7 +17,7 @@ from gradflow.clipping.replicas import Replicas, repeat
 from gradflow.clipping.tasks import Problem
 from gradflow.errors import GradflowError
 from gradflow.training.optimizers import find, optimizer
-from gradflow.training.trainer import Trainer
+from gradflow.training.trainer import Loss, Trainer
 
 #: Optimisers whose update of an entry depends on other entries: replicas would not be independent.
 _NOT_ELEMENTWISE = ("adafactor",)
@@ -25,7 +26,7 @@ _BLOWN_UP = 10.0
 
 
 @dataclass
-class Course:
+class TrainingCurves:
     """One policy's training, each array (steps, seeds); NaN where a seed has stopped.
 
     Attributes
@@ -99,6 +100,27 @@ class _Flat(nn.Module):
         return outputs.flatten(0, -2)
 
 
+class _ReplicaLoss:
+    """Sum of the replicas' mean losses: each replica's gradient is that of its own.
+
+    Attributes
+    ----------
+    each
+        Every replica's loss at the last call, (replicas,).
+    """
+
+    def __init__(self, loss: Loss, replicas: int) -> None:
+        self.loss, self.replicas = loss, replicas
+        self.each = torch.empty(0)
+
+    def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """(replicas · predictions, units) and their targets -> a number to minimise."""
+        each = self.loss(outputs, targets).view(self.replicas, -1).mean(1)
+        self.each = each.detach()
+        total: Tensor = each.sum()
+        return total
+
+
 @dataclass
 class _Log:
     """What every step leaves, one array (replicas,) each."""
@@ -106,6 +128,12 @@ class _Log:
     loss: list[Floats] = field(default_factory=list)
     before: list[Floats] = field(default_factory=list)
     after: list[Floats] = field(default_factory=list)
+
+    def add(self, loss: Floats, before: Floats, after: Floats) -> None:
+        """Note one step."""
+        self.loss.append(loss)
+        self.before.append(before)
+        self.after.append(after)
 
 
 class Training:
@@ -148,7 +176,8 @@ class Training:
         self.replicas = Replicas(model, self.count)
         self.clippers = [c.clipper() for c in clippings for _ in range(seeds)]
         update = optimizer(optimizer_name, model.parameters(), lr)
-        self.trainer = Trainer(model, update, self._clip, loss=self._loss)
+        self.loss = _ReplicaLoss(problem.loss, self.count)
+        self.trainer = Trainer(model, update, self._clip, loss=self.loss)
         self.stopped = np.zeros(self.count, dtype=np.int64)
         self.log = _Log()
 
@@ -163,7 +192,7 @@ class Training:
             if self.stopped.all():
                 return
 
-    def courses(self) -> list[Course]:
+    def curves(self) -> list[TrainingCurves]:
         """Return what came of every policy so far."""
         steps = len(self.log.after)
         loss, before, after = (
@@ -172,35 +201,31 @@ class Training:
         )
         stopped = self.stopped.reshape(-1, self.seeds)
         return [
-            Course(clipping, loss[:, i], before[:, i], after[:, i], stopped[i])
+            TrainingCurves(clipping, loss[:, i], before[:, i], after[:, i], stopped[i])
             for i, clipping in enumerate(self.clippings)
         ]
 
-    def _loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Sum of the replicas' mean losses: each replica's gradient is that of its own."""
-        each = self.problem.loss(outputs, targets).view(self.count, -1).mean(1)
-        loss = each.detach().cpu().double().numpy()
-        self.log.loss.append(np.where(self._running(), loss, np.nan))
-        total: Tensor = each.sum()
-        return total
-
     def _clip(self, _: list[nn.Parameter]) -> None:
+        """Clip every replica's gradient by its own policy, and log the step."""
         running = self._running()
-        before = self.replicas.norms().cpu().double().numpy()
-        broken = running & ~(np.isfinite(before) & np.isfinite(self.log.loss[-1]))
+        loss = _numbers(self.loss.each)
+        before = _numbers(self.replicas.norms())
+        broken = running & ~(np.isfinite(before) & np.isfinite(loss))
+        self._clip_replicas(running, running & ~broken)
+        after = _numbers(self.replicas.norms())
+        self.log.add(*(np.where(running, part, np.nan) for part in (loss, before, after)))
+        if self.nonfinite == "refuse":
+            self.stopped[broken] = len(self.log.loss)
+
+    def _clip_replicas(self, running: npt.NDArray[np.bool_], sound: npt.NDArray[np.bool_]) -> None:
         self.replicas.take_gradients(np.flatnonzero(running).tolist())
         for replica in range(self.count):
-            if not running[replica] or broken[replica]:
-                self.replicas.zero(replica)
-            else:
+            if sound[replica]:
                 clip_gradients(
                     self.clippers[replica], self.replicas.layers[replica], self.nonfinite
                 )
-        if self.nonfinite == "refuse":
-            self.stopped[broken] = len(self.log.loss)
-        after = self.replicas.norms().cpu().double().numpy()
-        self.log.before.append(np.where(running, before, np.nan))
-        self.log.after.append(np.where(running, after, np.nan))
+            else:
+                self.replicas.zero(replica)
 
     def _running(self) -> npt.NDArray[np.bool_]:
         running: npt.NDArray[np.bool_] = self.stopped == 0
@@ -212,15 +237,20 @@ class Training:
         return float(np.median(finite)) if finite.size else math.nan
 
 
-def norms_met(course: Course | None, chance: float) -> Floats:
+def _numbers(tensor: Tensor) -> Floats:
+    numbers: Floats = tensor.cpu().double().numpy()
+    return numbers
+
+
+def norms_met(curves: TrainingCurves | None, chance: float) -> Floats:
     """Return all norms met before clipping, of all seeds together, finite and above 0.
 
     Of each seed only those up to where its loss first passed ten times its first one (or chance):
     an explosion's norms tell nothing of those of training.
     """
-    if course is None:
+    if curves is None:
         return np.zeros(0)
-    sound = course.loss <= _BLOWN_UP * np.maximum(course.loss[:1], chance)
-    before: Floats = course.norm_before[np.cumprod(sound, axis=0, dtype=bool)]
+    sound = curves.loss <= _BLOWN_UP * np.maximum(curves.loss[:1], chance)
+    before: Floats = curves.norm_before[np.cumprod(sound, axis=0, dtype=bool)]
     finite: Floats = before[np.isfinite(before) & (before > 0)]
     return finite

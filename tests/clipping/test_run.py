@@ -14,7 +14,7 @@ from gradflow.clipping.policies import POLICIES, clipping
 from gradflow.clipping.replicas import Replicas, layers_of
 from gradflow.clipping.run import clip
 from gradflow.clipping.tasks import TASKS, network_for, task
-from gradflow.clipping.training import Course, Training
+from gradflow.clipping.training import Training, TrainingCurves
 from gradflow.configs.clipping import ClipConfig
 from gradflow.configs.network import NetworkConfig
 from gradflow.errors import GradflowError
@@ -174,22 +174,22 @@ def test_zeroed_gradients_skip_the_step_and_leave_the_other_seeds_alone() -> Non
     assert result.records[0].diverged  # the weights had blown up before
 
 
-def course(*losses: float, stopped: int = 0) -> Course:
+def curves(*losses: float, stopped: int = 0) -> TrainingCurves:
     column = np.array(losses)[:, None]
-    return Course(clipping("norm", 1), column, column, column, np.array([stopped]))
+    return TrainingCurves(clipping("norm", 1), column, column, column, np.array([stopped]))
 
 
 def test_divergence_needs_no_infinity() -> None:
-    assert course(1.0, 50, 0.5, 11, 12, 13).diverged_at(0.1) == [4]
-    assert course(1.0, 50, 60, 70, 9).diverged_at(0.1) == [None]
-    assert course(1.0, 50, 60).diverged_at(10.0) == [None]  # ten times chance is allowed
-    assert course(1.0, math.nan, stopped=2).diverged_at(0.1) == [2]
-    assert course(1.0, 50, 60).outcomes(0.1) == ["diverges"]
+    assert curves(1.0, 50, 0.5, 11, 12, 13).diverged_at(0.1) == [4]
+    assert curves(1.0, 50, 60, 70, 9).diverged_at(0.1) == [None]
+    assert curves(1.0, 50, 60).diverged_at(10.0) == [None]  # ten times chance is allowed
+    assert curves(1.0, math.nan, stopped=2).diverged_at(0.1) == [2]
+    assert curves(1.0, 50, 60).outcomes(0.1) == ["diverges"]
 
 
 def test_stalled_is_what_ends_no_better_than_blind() -> None:
-    assert course(3.0, 1.0, 0.95).outcomes(1.0) == ["stalls"]
-    assert course(3.0, 1.0, 0.85).outcomes(1.0) == ["trains"]
+    assert curves(3.0, 1.0, 0.95).outcomes(1.0) == ["stalls"]
+    assert curves(3.0, 1.0, 0.85).outcomes(1.0) == ["trains"]
 
 
 def test_engagement_is_the_share_of_updates_that_were_clipped() -> None:

@@ -21,7 +21,7 @@ from gradflow.clipping.suggestion import (
     tail_index,
 )
 from gradflow.clipping.tasks import network_for
-from gradflow.clipping.training import Course, norms_met
+from gradflow.clipping.training import TrainingCurves, norms_met
 from gradflow.configs.clipping import ClipConfig
 from gradflow.configs.network import NetworkConfig
 from gradflow.results.clipping import ClipResult, best_of
@@ -86,8 +86,8 @@ def test_lower_thresholds_reach_two_decades_down_and_those_between_fill_the_gaps
 def test_an_explosion_is_left_out_of_the_norms() -> None:
     loss = np.array([[1.0, 1.0], [2.0, 11.0], [3.0, 2.0]])
     norms = np.array([[1.0, 2.0], [3.0, 1e9], [0.0, 7.0]])
-    course = Course(clipping("none", 1), loss, norms, norms, np.zeros(2, dtype=np.int64))
-    assert sorted(norms_met(course, 0.5)) == [1, 2, 3]
+    curves = TrainingCurves(clipping("none", 1), loss, norms, norms, np.zeros(2, dtype=np.int64))
+    assert sorted(norms_met(curves, 0.5)) == [1, 2, 3]
     assert norms_met(None, 1.0).size == 0
 
 
