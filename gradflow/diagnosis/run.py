@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from gradflow.configs.network import NetworkConfig
+from gradflow.diagnosis import checks
 from gradflow.diagnosis.builtin import built_in
-from gradflow.diagnosis.checks import CHECKS
 from gradflow.diagnosis.model_files import model_in_file
 from gradflow.diagnosis.objective import Objective
 from gradflow.diagnosis.rows import layer_rows, pass_fields, stacked_fields
@@ -112,7 +112,7 @@ def measured(subject: Subject) -> DiagnosisResult:
     networks = []
     for seen in subject.passes():
         networks.append(pass_fields(seen, subject.lr))
-    return judged(_result(subject, seen, stacked_fields(networks)), CHECKS)
+    return judged(_result(subject, seen, stacked_fields(networks)), checks.CHECKS)
 
 
 def _result(subject: Subject, seen: Pass, fields: list[dict[str, Any]]) -> DiagnosisResult:
