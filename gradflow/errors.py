@@ -42,3 +42,10 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> GradflowError:
     close = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.5)
     hint = f"did you mean {', '.join(close)}?" if close else f"known: {', '.join(names)}"
     return GradflowError(f"unknown {kind} '{name}'", hint)
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Return whether memory ran out; torch says so in a RuntimeError, on CUDA in a subclass."""
+    words = ("can't allocate memory", "out of memory", "not enough memory")
+    said = isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+    return said or isinstance(error, MemoryError)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 
 from gradflow.activations.base import Activation
@@ -35,6 +36,20 @@ def activation(name: str, **parameters: float | None) -> Activation:
     for key, value in given.items():
         _check_parameter(default, key, value)
     return _built(default, tuple(sorted(given.items())))
+
+
+def activations(names: Iterable[str], alpha: float | None = None) -> list[Activation]:
+    """Return the activations by these names, each once, with `alpha` for those that have one.
+
+    Raises
+    ------
+    GradflowError
+        As `activation` does, and if `alpha` is given and none of them has one.
+    """
+    found = list(dict.fromkeys(activation(name) for name in names))
+    takers = [phi for phi in found if "alpha" in phi.parameters]
+    given = takers or found  # of which the first then refuses it
+    return [activation(phi.name, alpha=alpha if phi in given else None) for phi in found]
 
 
 def _find(name: str) -> Activation:

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from gradflow.activations import Activation, activation
+from gradflow.activations import Activation, registry
 from gradflow.configs.benchmark import CLIP_VALUE, BenchmarkConfig
 from gradflow.configs.fields import several
 from gradflow.results.benchmark import Setting
@@ -49,13 +49,7 @@ def _settings(others: Iterable[tuple[Any, ...]], names: Iterable[str]) -> Iterat
 
 def activations(config: BenchmarkConfig) -> dict[str, Activation]:
     """Return the activations by canonical name, each once, with `alpha` where it belongs."""
-    named = {activation(name).name: activation(name) for name in several(config.act)}
-    if config.alpha is None:
-        return named
-    takers = [name for name, act in named.items() if "alpha" in act.parameters]
-    for name in takers or named:  # raises where there is none
-        named[name] = activation(name, alpha=config.alpha)
-    return named
+    return {phi.name: phi for phi in registry.activations(several(config.act), config.alpha)}
 
 
 def clippings(config: BenchmarkConfig) -> tuple[str, ...]:
@@ -69,10 +63,10 @@ def clippings(config: BenchmarkConfig) -> tuple[str, ...]:
 
 def _architectures(config: BenchmarkConfig) -> Iterator[tuple[str, str]]:
     """Yield names and dropouts; the architecture's own dropout where none is given."""
-    from gradflow.benchmark.networks.classifiers import architecture, rates
+    from gradflow.benchmark.networks.classifiers import rates, recipe
 
     for name in several(config.arch):
-        own = architecture(name.lower()).dropout
+        own = recipe(name.lower()).dropout
         given = [rates(str(text)) for text in several(config.dropout)] or [own]
         yield from ((name.lower(), f"{p:g}/{q:g}") for p, q in given)
 

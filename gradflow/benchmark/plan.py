@@ -14,7 +14,7 @@ from gradflow.benchmark.data import splitting
 from gradflow.benchmark.run import check_sizes, checked, planned, spread
 from gradflow.benchmark.storage.folder import RunDirectory
 from gradflow.benchmark.storage.journal import Run, finished
-from gradflow.benchmark.worker import Task, examples, trainer
+from gradflow.benchmark.worker import TrainingRun, examples, trainer
 from gradflow.configs.benchmark import BenchmarkConfig
 from gradflow.executors import processes as executors
 from gradflow.findings.check import judged
@@ -56,7 +56,7 @@ def plan(
     with splitting(config) as split:
         check_sizes(config, split)
         side = spread(config, len(planned(config)), device)
-        tasks = [Task(setting, config.seed, config, split) for setting in dict(runs)]
+        tasks = [TrainingRun(setting, config.seed, config, split) for setting in dict(runs)]
 
         def on_event(_: int, cost: Cost) -> None:
             costs[cost.setting] = cost
@@ -85,7 +85,7 @@ def plan(
     return judged(result, checks.PLAN_CHECKS)
 
 
-def measure(task: Task, emit: Callable[[Cost], None]) -> None:
+def measure(task: TrainingRun, emit: Callable[[Cost], None]) -> None:
     """Emit what the task's setting costs."""
     from gradflow.training.devices import select
     from gradflow.training.trainer import Examples, arithmetic, evaluate, seeded

@@ -21,7 +21,7 @@ from gradflow.benchmark.grid import settings
 from gradflow.benchmark.rows import summarize
 from gradflow.benchmark.storage.folder import RunDirectory
 from gradflow.benchmark.storage.journal import Journal, Run
-from gradflow.benchmark.worker import Task, train
+from gradflow.benchmark.worker import TrainingRun, train
 from gradflow.configs.benchmark import BenchmarkConfig
 from gradflow.configs.fields import several
 from gradflow.executors import processes as executors
@@ -120,11 +120,11 @@ def _tasks(
     folder: RunDirectory | None,
     missing: set[Run],
     runs: Sequence[Run],
-) -> Iterator[Task]:
+) -> Iterator[TrainingRun]:
     for setting, seed in runs:
         if (setting, seed) in missing:
             file = None if folder is None else str(folder.checkpoint(setting, seed))
-            yield Task(setting, seed, config, split, file)
+            yield TrainingRun(setting, seed, config, split, file)
 
 
 def assembled(
@@ -185,10 +185,10 @@ def checked(config: BenchmarkConfig) -> torch.device:
 
 def check_sizes(config: BenchmarkConfig, split: Split) -> None:
     """Refuse images that are too small for one of the networks."""
-    from gradflow.benchmark.networks.classifiers import architecture
+    from gradflow.benchmark.networks.classifiers import recipe
 
     for name in several(config.arch):
-        architecture(name.lower()).check(split.input_shape)
+        recipe(name.lower()).check(split.input_shape)
 
 
 def environment(meta: RunMeta, split: Split) -> dict[str, Any]:

@@ -26,8 +26,8 @@ _PROBE = 1000  # images that activations are looked at with, after each epoch
 
 
 @dataclass(frozen=True)
-class Task:
-    """One run, as it is sent to a worker; `checkpoint` is the file that it is continued from."""
+class TrainingRun:
+    """One setting with one seed, as sent to a worker; it goes on from the file `checkpoint`."""
 
     setting: Setting
     seed: int
@@ -36,23 +36,23 @@ class Task:
     checkpoint: str | None = None
 
 
-def train(task: Task, emit: Emit) -> None:
+def train(task: TrainingRun, emit: Emit) -> None:
     """Train one setting with one seed; emit a `Progress` now and then, an `EpochDone` per epoch."""
     from gradflow.training.trainer import arithmetic, seeded
 
     device = _device(task)
     with arithmetic(task.config.precision, device), seeded(task.seed, device) as generator:
-        run = _Run(task, device, generator, emit)
+        run = _Session(task, device, generator, emit)
         run.restore()
         while run.epoch < task.config.epochs:
             run.next_epoch()
 
 
-class _Run:
+class _Session:
     """A training run between two epochs."""
 
     def __init__(
-        self, task: Task, device: torch.device, generator: torch.Generator, emit: Emit
+        self, task: TrainingRun, device: torch.device, generator: torch.Generator, emit: Emit
     ) -> None:
         from gradflow.benchmark.flow import FlowRecorder
 
@@ -126,15 +126,15 @@ class _Run:
         return Checkpoint.of(self.trainer, self.generator, self.done)
 
 
-def trainer(task: Task, device: torch.device) -> Trainer:
+def trainer(task: TrainingRun, device: torch.device) -> Trainer:
     """Return the network of a task on its device, with its optimiser and clipping."""
-    from gradflow.benchmark.networks.classifiers import build
+    from gradflow.benchmark.networks.classifiers import classifier
     from gradflow.training.optimizers import optimizer
     from gradflow.training.trainer import Trainer
 
     setting, config = task.setting, task.config
     act = activations(config)[setting.activation]
-    model: nn.Module = build(
+    model: nn.Module = classifier(
         setting.arch,
         act,
         task.split.input_shape,
@@ -166,7 +166,7 @@ def examples(split: Split, device: torch.device) -> dict[Part, Examples]:
     return {part: Examples.upload(*split.arrays(part), device) for part in split.parts}
 
 
-def _device(task: Task) -> torch.device:
+def _device(task: TrainingRun) -> torch.device:
     from gradflow.training.devices import select
 
     return select(task.config.device)

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 from typer.core import TyperGroup
 
-from gradflow.errors import GradflowError, unknown_name
+from gradflow.errors import GradflowError, out_of_memory, unknown_name
 
 
 class Group(TyperGroup):
@@ -65,7 +65,7 @@ def _explain(error: Exception) -> int:
         command = getattr(getattr(error, "ctx", None), "command_path", "gradflow")
         complain(_parser_message(error), f"see {command} --help")
         return 2
-    if _out_of_memory(error):
+    if out_of_memory(error):
         complain(
             "not enough memory for this", "a smaller --width, --depth, --batch-size or --seeds"
         )
@@ -78,14 +78,6 @@ def _parser_message(error: Any) -> str:
     message = str(error.format_message())
     refused = getattr(error.__cause__, "errors", None)
     return f"{message}, got '{refused()[0]['input']}'" if callable(refused) else message
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """Torch says so with a RuntimeError on a CPU, with a subclass of it on CUDA."""
-    words = ("can't allocate memory", "out of memory", "not enough memory")
-    return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and any(word in str(error) for word in words)
-    )
 
 
 def _exit(code: int) -> NoReturn:

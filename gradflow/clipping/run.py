@@ -50,11 +50,11 @@ def clip(
     GradflowError
         For unknown names, and for what the task cannot do.
     """
-    run = _Run(network, config, progress)
+    run = _Comparison(network, config, progress)
     return run.suggested() if config.suggest else run.compared()
 
 
-class _Run:
+class _Comparison:
     """One command: a problem, and what was tried on it."""
 
     def __init__(

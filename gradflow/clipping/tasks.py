@@ -19,7 +19,7 @@ from torch.nn import functional as F  # noqa: N812
 from gradflow.clipping import sequences
 from gradflow.configs.clipping import ClipConfig
 from gradflow.configs.network import NetworkConfig
-from gradflow.datasets.batches import Batch, batch
+from gradflow.datasets.batches import batch, check_batch_size, image_batch
 from gradflow.errors import GradflowError, named
 from gradflow.networks.architectures import build
 from gradflow.networks.losses import loss_function
@@ -89,7 +89,8 @@ def _described(network: NetworkConfig, config: ClipConfig) -> Problem:
     def batches(number: int) -> tuple[Tensor, Tensor]:
         drawn = first
         if network.data != "gaussian" and number > 0:
-            drawn = [_images(one, number, dtype, device) for one in own]
+            data = sequences.images(network.data)
+            drawn = [image_batch(data, network.batch_size, dtype, device, number)] * len(own)
         return torch.stack([b.inputs for b in drawn]), torch.stack([b.labels for b in drawn])
 
     def each(outputs: Tensor, labels: Tensor) -> Tensor:
@@ -98,16 +99,6 @@ def _described(network: NetworkConfig, config: ClipConfig) -> Problem:
     classes = first[0].classes
     model = build(network, first[0].inputs.shape[-1], classes, dtype, device)
     return Problem(model, batches, each, _chance(network, classes) * network.loss_scale, 100)
-
-
-def _images(network: NetworkConfig, number: int, dtype: torch.dtype, device: torch.device) -> Batch:
-    """As `datasets.batch`, without reading the data set again."""
-    data = sequences.images(network.data)
-    start = number % (len(data.train_images) // network.batch_size) * network.batch_size
-    taken = slice(start, start + network.batch_size)
-    images = torch.from_numpy(data.train_images[taken]).flatten(1).to(device, dtype) / 255
-    labels = torch.from_numpy(data.train_labels[taken]).long().to(device)
-    return Batch(images, labels, data.classes)
 
 
 def _chance(network: NetworkConfig, classes: int) -> float:
@@ -141,11 +132,7 @@ def _copy(network: NetworkConfig, config: ClipConfig) -> Problem:
 def _rows(network: NetworkConfig, config: ClipConfig) -> Problem:
     _refuse(config, "mnist-rows", "sequence_length")
     data = sequences.images(network.data)
-    if network.batch_size > len(data.train_images):
-        raise GradflowError(
-            f"--batch-size {network.batch_size} is more than the {len(data.train_images)} images "
-            f"of {data.name}"
-        )
+    check_batch_size(network.batch_size, data)
     draw = _per_seed(network, lambda rng: sequences.rows(rng, network.batch_size, data))
     model = _recurrent(network, data.input_shape[1], data.classes, 1)
     return Problem(model, draw, _cross_entropy, float(np.log(data.classes)), 300)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from gradflow.configs.network import NetworkConfig
+from gradflow.datasets.images import Dataset, load
 from gradflow.errors import GradflowError
 
 CLASSES = 10
@@ -37,20 +38,36 @@ def batch(config: NetworkConfig, dtype: torch.dtype, device: torch.device, index
         inputs = torch.randn(size, generator=generator, dtype=dtype)
         labels = torch.randint(CLASSES, (config.batch_size,), generator=generator)
         return Batch(inputs.to(device), labels.to(device), CLASSES)
-    from gradflow.datasets.images import load
-
     data = load(None if config.data == "mnist" else config.data)
-    available = len(data.train_images)
-    if config.batch_size > available:
-        raise GradflowError(
-            f"--batch-size {config.batch_size} is more than the {available} images of {data.name}"
-        )
-    start = index % (available // config.batch_size) * config.batch_size
-    taken = slice(start, start + config.batch_size)
+    return image_batch(data, config.batch_size, dtype, device, index)
+
+
+def image_batch(
+    data: Dataset, size: int, dtype: torch.dtype, device: torch.device, index: int = 0
+) -> Batch:
+    """Return batch number `index` of a data set, as `batch` does, without reading it again.
+
+    Raises
+    ------
+    GradflowError
+        If the data set has fewer images than a batch.
+    """
+    check_batch_size(size, data)
+    start = index % (len(data.train_images) // size) * size
+    taken = slice(start, start + size)
     images = torch.from_numpy(data.train_images[taken])
     labels = torch.from_numpy(data.train_labels[taken]).long()
     inputs = images.flatten(1).to(dtype) / 255
     return Batch(inputs.to(device), labels.to(device), data.classes)
+
+
+def check_batch_size(size: int, data: Dataset) -> None:
+    """Refuse batches of more images than there are."""
+    available = len(data.train_images)
+    if size > available:
+        raise GradflowError(
+            f"--batch-size {size} is more than the {available} images of {data.name}"
+        )
 
 
 def gaussian_features(config: NetworkConfig) -> int:

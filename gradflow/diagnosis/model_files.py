@@ -20,8 +20,8 @@ from gradflow.configs.network import NetworkConfig
 from gradflow.diagnosis.objective import Objective, main_output, mapped, own_loss
 from gradflow.diagnosis.subject import Pass, Subject, seeds_of
 from gradflow.diagnosis.user_module import measured_module
-from gradflow.errors import GradflowError, unknown_name
-from gradflow.measurement.failures import failure, out_of_memory
+from gradflow.errors import GradflowError, out_of_memory, unknown_name
+from gradflow.measurement.failures import failure
 from gradflow.networks.losses import LOSSES
 from gradflow.training.devices import dtype as dtype_of
 from gradflow.training.devices import select

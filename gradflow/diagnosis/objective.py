@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from gradflow.errors import GradflowError
-from gradflow.measurement.failures import failure, out_of_memory
+from gradflow.errors import GradflowError, out_of_memory
+from gradflow.measurement.failures import failure
 from gradflow.measurement.recorder import first_tensor
 
 Loss = Callable[..., Tensor]

@@ -17,8 +17,8 @@ from gradflow.diagnosis.objective import (
     listed,
 )
 from gradflow.diagnosis.subject import Pass, Subject, lost_in_half
-from gradflow.errors import GradflowError
-from gradflow.measurement.failures import failure, out_of_memory
+from gradflow.errors import GradflowError, out_of_memory
+from gradflow.measurement.failures import failure
 from gradflow.measurement.half_precision import HALF, Underflow
 from gradflow.measurement.preserving import (
     is_compiled,

@@ -96,7 +96,7 @@ def given_slopes(
     from gradflow.activations import activation
 
     points = float_list("--pre-activations", pre_activations)
-    phi = activation(act) if alpha is None else activation(act, alpha=alpha)
+    phi = activation(act, alpha=alpha)
     return [float(slope) for slope in phi.derivative(points)]
 
 

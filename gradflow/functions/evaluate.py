@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from gradflow.activations import ACTIVATIONS, Activation, activation
+from gradflow.activations import ACTIVATIONS, Activation, activation, activations
 from gradflow.errors import GradflowError
 from gradflow.results.activations import (
     ActivationRow,
@@ -25,7 +25,7 @@ CURVE_POINTS = 1001
 
 def evaluate(name: str, points: Sequence[float], alpha: float | None = None) -> EvalResult:
     """Return f, f′ and f′¹⁰ of the named activation at every point (float64)."""
-    phi = _activation(name, alpha)
+    phi = activation(name, alpha=alpha)
     x = np.asarray(points, dtype=np.float64)
     with np.errstate(over="ignore", under="ignore"):
         slopes = phi.derivative(x)
@@ -58,7 +58,7 @@ def curves(
             f"the range must run from a smaller to a larger number, got {low:g}:{high:g}",
             "like --range -5:5",
         )
-    phis = _with_alpha(dict.fromkeys(activation(name).name for name in names), alpha)
+    phis = activations(names, alpha)
     x = np.linspace(low, high, CURVE_POINTS)
     rows = [
         CurveRow(phi.name, *map(float, point))
@@ -96,18 +96,6 @@ def catalogue(costs: dict[str, float] | None = None) -> ActivationsResult:
             )
         )
     return ActivationsResult(records=tuple(rows), meta=RunMeta(dtype="float64"))
-
-
-def _activation(name: str, alpha: float | None) -> Activation:
-    return activation(name) if alpha is None else activation(name, alpha=alpha)
-
-
-def _with_alpha(names: Iterable[str], alpha: float | None) -> list[Activation]:
-    names = list(names)
-    takers = [name for name in names if "alpha" in activation(name).parameters]
-    if alpha is not None and not takers:
-        activation(names[0], alpha=alpha)  # raises: it has none
-    return [_activation(name, alpha if name in takers else None) for name in names]
 
 
 def _curve_info(phi: Activation, low: float, high: float) -> CurveInfoRow:

@@ -57,9 +57,3 @@ def _hint(error: Exception) -> str | None:
     if "Checkpointing is not compatible" in said:
         return "use torch.utils.checkpoint with use_reentrant=False"
     return None
-
-
-def out_of_memory(error: Exception) -> bool:
-    """Return whether torch ran out of memory: a RuntimeError on a CPU, a subclass of it on CUDA."""
-    words = ("can't allocate memory", "out of memory", "not enough memory")
-    return isinstance(error, MemoryError) or any(word in str(error) for word in words)

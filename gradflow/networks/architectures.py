@@ -41,11 +41,7 @@ __all__ = [
 
 def network_activation(config: NetworkConfig) -> Activation:
     """Return the activation that `config` names."""
-    return (
-        activation(config.act)
-        if config.alpha is None
-        else activation(config.act, alpha=config.alpha)
-    )
+    return activation(config.act, alpha=config.alpha)
 
 
 def _norm(

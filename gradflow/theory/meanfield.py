@@ -147,7 +147,7 @@ def theory(config: TheoryConfig) -> TheoryResult:
     """
     from gradflow.activations import activation
 
-    act = activation(config.activation, **({} if config.alpha is None else {"alpha": config.alpha}))
+    act = activation(config.activation, alpha=config.alpha)
     bias = config.bias_variance
     critical = critical_weight_variance(act, bias)
     weight = config.weight_variance

@@ -11,13 +11,13 @@ from torch.nn import functional as F  # noqa: N812
 
 from gradflow.activations import activation
 from gradflow.benchmark.flow import STEPS, FlowRecorder, layer_names
-from gradflow.benchmark.networks.classifiers import build
+from gradflow.benchmark.networks.classifiers import classifier
 from gradflow.training.trainer import Trainer
 
 
 def network(act: str = "relu", arch: str = "cnn") -> nn.Sequential:
     torch.manual_seed(0)
-    return build(arch, activation(act), (8, 8), 3, dropout="0", init="keras")
+    return classifier(arch, activation(act), (8, 8), 3, dropout="0", init="keras")
 
 
 def batch(count: int = 16) -> tuple[Tensor, Tensor]:

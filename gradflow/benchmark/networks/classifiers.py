@@ -22,8 +22,8 @@ Rates = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Architecture:
-    """How a network is built, and what it is usually dropped out with.
+class Classifier:
+    """How a classifier is built, and what it is usually dropped out with.
 
     Attributes
     ----------
@@ -59,27 +59,27 @@ def _mlp(*hidden: int) -> Callable[[Activation, tuple[int, int], int, Rates], nn
     return build
 
 
-#: name -> architecture. ``cnn`` is the article's; ``mlp`` is Keras' MNIST MLP; ``deep-mlp`` is deep
+#: name -> classifier. ``cnn`` is the article's; ``mlp`` is Keras' MNIST MLP; ``deep-mlp`` is deep
 #: enough for gradients to vanish in. A new one is one entry.
-ARCHITECTURES: dict[str, Architecture] = {
-    "cnn": Architecture(article_network, (0.25, 0.5), check_size),
-    "mlp": Architecture(_mlp(512, 512), (0.2, 0.2)),
-    "deep-mlp": Architecture(_mlp(*[128] * 10), (0.0, 0.0)),
+CLASSIFIERS: dict[str, Classifier] = {
+    "cnn": Classifier(article_network, (0.25, 0.5), check_size),
+    "mlp": Classifier(_mlp(512, 512), (0.2, 0.2)),
+    "deep-mlp": Classifier(_mlp(*[128] * 10), (0.0, 0.0)),
 }
 
 
-def architecture(name: str) -> Architecture:
-    """Return the named architecture.
+def recipe(name: str) -> Classifier:
+    """Return how the named classifier is built.
 
     Raises
     ------
     GradflowError
         If there is none of that name.
     """
-    return named("architecture", name, ARCHITECTURES)
+    return named("architecture", name, CLASSIFIERS)
 
 
-def build(
+def classifier(
     arch: str,
     activation: Activation,
     input_shape: tuple[int, int],
@@ -88,7 +88,7 @@ def build(
     dropout: str,
     init: str,
 ) -> nn.Sequential:
-    """Return the named network, its weights drawn from torch's default generator.
+    """Return the named classifier, its weights drawn from torch's default generator.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def build(
     init
         `KERAS` or a key of `gradflow.networks.initialization.INITIALIZERS`.
     """
-    network = architecture(arch).build(activation, input_shape, classes, rates(dropout))
+    network = recipe(arch).build(activation, input_shape, classes, rates(dropout))
     if init != KERAS:
         how = initializer(init)
         for layer in layers(network):

@@ -13,11 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-_SELU_FLOOR = -1.7580993408473766  # −λα, what SELU tends to and a dropped unit is set to
+from gradflow.activations.gated import GELU_EXPONENT
+from gradflow.activations.piecewise import SELU_SCALE_ALPHA
 
-# ½(1 + tanh u) = σ(2u); GELU's 2u is _LINEAR·x + _CUBIC·x³ (Hendrycks & Gimpel 2016).
-_LINEAR = 2 * math.sqrt(2 / math.pi)
-_CUBIC = 0.044715 * _LINEAR
+_LINEAR, _CUBIC = GELU_EXPONENT  # ½(1 + tanh u) = σ(2u); 2u is _LINEAR·x + _CUBIC·x³
 _CHUNK = 400_000  # entries: a few arrays of that many stay in the cache from one step to the next
 
 
@@ -94,7 +93,7 @@ class AlphaDropout(nn.AlphaDropout):
         """Return a·(x where kept, −λα elsewhere) + b, of mean 0 and variance 1 where x is."""
         if not _cheap(self, x):
             return F.alpha_dropout(x, self.p, self.training)
-        q, floor = 1 - self.p, _SELU_FLOOR
+        q, floor = 1 - self.p, -SELU_SCALE_ALPHA  # what SELU tends to: a dropped unit is set to it
         a = (q + floor**2 * q * (1 - q)) ** -0.5
         b = -a * (1 - q) * floor
         kept = _kept(x, self.p)
