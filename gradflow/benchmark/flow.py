@@ -1,7 +1,7 @@
 """Gradient flow while a classifier trains: per layer and epoch, without a host sync on the way.
 
 A few steps of every epoch are recorded, each at the cost of one fused norm over the gradients and
-one over the updates; activations are looked at once, after the epoch.
+one over the updates; activations are measured once, after the epoch.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ import torch
 from torch import Tensor, nn
 
 from gradflow.benchmark.networks.classifiers import layers
+from gradflow.measurement.hooks import Hooks
 from gradflow.measurement.modules import is_activation
 from gradflow.measurement.norms import copies, differences, norms
-from gradflow.measurement.recorder import SATURATION
-from gradflow.measurement.slopes import dead_units, max_slope, slope
+from gradflow.measurement.slopes import dead_units, max_slope, saturated, slope
 from gradflow.measurement.stats import accumulator
 from gradflow.training.trainer import autocast
 
 _AT_ONCE = 100  # images: slopes take several times the memory of activations
 STEPS = 20  # recorded in every epoch, evenly spread over it
 _MEANS = ("gradient_norm", "update_ratio")
-_LOOKS = ("activation_mean", "activation_variance", "dead_fraction", "saturated_fraction")
+_OF_ACTIVATIONS = ("activation_mean", "activation_variance", "dead_fraction", "saturated_fraction")
 _KINDS = {nn.Conv2d: "conv", nn.Linear: "dense"}
 
 
-class Look:
+class ActivationStats:
     """What is seen of a layer's activation over some batches; a forward pre-hook of it."""
 
     def __init__(self, layer: nn.Module) -> None:
@@ -43,9 +43,9 @@ class Look:
         slopes = slope(module.forward, x).abs()
         values = module.forward(x.detach().clone())  # the module may work in place
         wide = accumulator(x.device)
-        saturated = (slopes < SATURATION * max_slope(module.forward, slopes)).sum()
+        flat = saturated(slopes, max_slope(module.forward, slopes)).sum()
         values = values.to(wide)
-        self.sums.append(torch.stack([values.sum(), values.square().sum(), saturated.to(wide)]))
+        self.sums.append(torch.stack([values.sum(), values.square().sum(), flat.to(wide)]))
         self.dead.append(dead_units(slopes.unsqueeze(0), self.layer)[0])
         self.entries += values.numel()
 
@@ -106,20 +106,22 @@ class FlowRecorder:
         The keys are fields of `gradflow.results.benchmark.FlowRow`.
         """
         means = self._sums / len(self._chosen)
-        with _looking(self.model) as seen, torch.no_grad(), autocast(precision, images.device):
+        with _observed(self.model) as seen, torch.no_grad(), autocast(precision, images.device):
             for some in torch.split(images, _AT_ONCE):
                 self.model(some)
-        nothing = torch.full((len(_LOOKS),), torch.nan, dtype=means.dtype, device=means.device)
-        looks = torch.stack(
+        nothing = torch.full(
+            (len(_OF_ACTIVATIONS),), torch.nan, dtype=means.dtype, device=means.device
+        )
+        found = torch.stack(
             [
                 seen[index].statistics() if index in seen else nothing
                 for index in range(len(self.weights))
             ]
         )
-        table = torch.cat([means.T, looks], dim=1).tolist()  # the one sync
+        table = torch.cat([means.T, found], dim=1).tolist()  # the one sync
         return [
             {"index": index + 1, "name": name, **dict(zip(_MEANS, row[:2], strict=True))}
-            | (dict(zip(_LOOKS, row[2:], strict=True)) if index in seen else {})
+            | (dict(zip(_OF_ACTIVATIONS, row[2:], strict=True)) if index in seen else {})
             for index, (name, row) in enumerate(zip(layer_names(self.model), table, strict=True))
         ]
 
@@ -136,21 +138,19 @@ def layer_names(model: nn.Module) -> list[str]:
 
 
 @contextlib.contextmanager
-def _looking(model: nn.Module) -> Iterator[dict[int, Look]]:
+def _observed(model: nn.Module) -> Iterator[dict[int, ActivationStats]]:
     """Give what will be seen of each layer's activation, by the layer's number."""
-    seen: dict[int, Look] = {}
-    number, layer, handles = -1, model, []
-    for module in model.modules():
-        if isinstance(module, tuple(_KINDS)):
-            number, layer = number + 1, module
-        elif is_activation(module) and number >= 0:
-            seen[number] = Look(layer)
-            handles.append(module.register_forward_pre_hook(seen[number]))
-    training = model.training
-    model.eval()
-    try:
-        yield seen
-    finally:
-        model.train(training)
-        for handle in handles:
-            handle.remove()
+    seen: dict[int, ActivationStats] = {}
+    number, layer, training = -1, model, model.training
+    with Hooks() as hooks:
+        for module in model.modules():
+            if isinstance(module, tuple(_KINDS)):
+                number, layer = number + 1, module
+            elif is_activation(module) and number >= 0:
+                seen[number] = ActivationStats(layer)
+                hooks.before_forward(module, seen[number])
+        try:
+            model.eval()
+            yield seen
+        finally:
+            model.train(training)

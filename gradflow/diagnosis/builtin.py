@@ -13,8 +13,9 @@ from gradflow.datasets.batches import Batch, batch
 from gradflow.diagnosis.prediction import predict_deltas
 from gradflow.diagnosis.subject import Pass, Subject, lost_in_half, seeds_of
 from gradflow.measurement.half_precision import HALF, Underflow
+from gradflow.measurement.quantities import QUANTITIES
 from gradflow.measurement.recorder import measure
-from gradflow.measurement.records import QUANTITIES, Measurement, keep_counts
+from gradflow.measurement.records import Measurement, keep_counts
 from gradflow.measurement.scaled_pass import measure_scaled
 from gradflow.measurement.time_steps import measure_steps
 from gradflow.networks.architectures import build, network_activation

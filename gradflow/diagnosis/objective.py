@@ -12,7 +12,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from gradflow.errors import GradflowError, out_of_memory
 from gradflow.measurement.failures import failure
-from gradflow.measurement.recorder import first_tensor
+from gradflow.measurement.hooks import first_tensor
 
 Loss = Callable[..., Tensor]
 

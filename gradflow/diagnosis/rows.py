@@ -11,11 +11,9 @@ import numpy as np
 from gradflow.arrays import Floats
 from gradflow.diagnosis.subject import Pass
 from gradflow.measurement.half_precision import Underflow
+from gradflow.measurement.quantities import QUANTITIES, LayerValues, row_fields
 from gradflow.measurement.rates import median, quantile
-from gradflow.measurement.records import QUANTITIES
 from gradflow.results.diagnosis import LayerRow
-
-_LOG2 = math.log10(2.0)
 
 
 def layer_fields(
@@ -44,7 +42,7 @@ def layer_fields(
     to_mean = -math.log10(examples) if summed else 0.0  # gradients are of the mean loss,
     to_own = 0.0 if summed else math.log10(examples)  # δ of each example's own
     return [
-        _layer_fields(layer, math.sqrt(size), lr, to_mean, to_own)
+        row_fields(LayerValues(layer, size, lr, to_mean, to_own))
         for layer, size in zip(layers, weight_sizes, strict=True)
     ]
 
@@ -90,70 +88,6 @@ def stacked_fields(networks: Sequence[list[dict[str, Any]]]) -> list[dict[str, A
         }
         for same in zip(*networks, strict=True)
     ]
-
-
-def _layer_fields(
-    q: dict[str, Floats | None], root_size: float, lr: float, to_mean: float, to_own: float
-) -> dict[str, Any]:
-    def scaled(name: str, shift: float, *exponents: str) -> Floats | None:
-        value, powers = q[name], [q[e] for e in exponents]
-        if value is None:
-            return None
-        with np.errstate(divide="ignore"):
-            total = sum((p for p in powers if p is not None), np.zeros_like(value))
-            return np.asarray(np.log10(value) + _LOG2 * total + shift)
-
-    weight = ("weight_exponent", "input_exponent")
-    log_norm = scaled("gradient_norm", to_mean, *weight)
-    norm = _power(log_norm)
-    weight_norm = q["weight_norm"]
-    ratio = None
-    if norm is not None and weight_norm is not None:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = lr * norm / weight_norm
-    return {
-        "gradient_norm": norm,
-        "gradient_log10_norm": log_norm,
-        "gradient_rms": None if norm is None else norm / root_size,
-        "gradient_mean_abs": _power(scaled("gradient_mean_abs", to_mean, *weight)),
-        "gradient_max_abs": _power(scaled("gradient_max_abs", to_mean, *weight)),
-        "bias_gradient_norm": _power(scaled("bias_gradient_norm", to_mean, "weight_exponent")),
-        "delta_log10_rms": scaled("delta_rms", to_own, "delta_exponent"),
-        "update_ratio": ratio,
-        **_activation_fields(q),
-        **{
-            name: q[name]
-            for name in (
-                "zero_fraction",
-                "example_spread",
-                "dead_fraction",
-                "saturated_fraction",
-                "forward_nonfinite",
-                "backward_nonfinite",
-            )
-        },
-    }
-
-
-def _activation_fields(q: dict[str, Floats | None]) -> dict[str, Floats | None]:
-    """Mean and variance in natural numbers, and log₁₀ of the rms, which cannot overflow."""
-    mean, variance, power = q["activation_mean"], q["activation_variance"], q["activation_exponent"]
-    log_rms = None
-    if mean is not None and variance is not None:
-        exponent = np.zeros_like(mean) if power is None else power
-        with np.errstate(divide="ignore", over="ignore", under="ignore"):
-            log_rms = 0.5 * np.log10(variance + mean**2) + _LOG2 * exponent
-            mean, variance = mean * 2.0**exponent, variance * 4.0**exponent
-    return {
-        "activation_mean": mean,
-        "activation_variance": variance,
-        "activation_log10_rms": log_rms,
-    }
-
-
-def _power(exponent: Floats | None) -> Floats | None:
-    with np.errstate(over="ignore", under="ignore"):
-        return None if exponent is None else np.asarray(10.0**exponent)
 
 
 def layer_rows(seen: Pass, fields: Sequence[dict[str, Any]]) -> tuple[LayerRow, ...]:

@@ -28,8 +28,9 @@ from gradflow.measurement.preserving import (
     preserved,
     uncompiled,
 )
+from gradflow.measurement.quantities import QUANTITIES
 from gradflow.measurement.recorder import measure
-from gradflow.measurement.records import QUANTITIES, Measurement, keep_counts
+from gradflow.measurement.records import Measurement, keep_counts
 from gradflow.measurement.scaled_pass import measure_scaled
 from gradflow.networks.conversion import converted
 from gradflow.results.diagnosis import DiagnosisFacts

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from gradflow.arrays import Floats
-from gradflow.measurement.modules import is_layer, matrices
-from gradflow.measurement.recorder import first_tensor
-from gradflow.measurement.records import together
+from gradflow.measurement.hooks import Hooks, on_gradient
+from gradflow.measurement.modules import matrices
+from gradflow.measurement.quantities import together
 from gradflow.networks.recurrent import Recurrent
 
 HALF = {"float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -53,32 +52,47 @@ class Underflow:
 
 
 @dataclass
-class _Keeper:
-    """Hooks that keep every gradient of one pass."""
+class _Collector:
+    """Keeps every gradient of one pass."""
 
-    model: nn.Module
-    replicated: bool
     entries: list[tuple[nn.Module | None, Entries]] = field(default_factory=list)
 
-    def listen(self, owner: nn.Module | None, output: Tensor, units: int | None = None) -> None:
+    def observe(self, owner: nn.Module | None, output: Tensor, units: int | None = None) -> None:
+        """Have the gradient at an output kept, of its first units if they are not all."""
         entries = Entries()
         self.entries.append((owner, entries))
 
         def hook(gradient: Tensor) -> None:
             entries.delta = gradient if units is None else gradient[..., :units]
 
-        if output.requires_grad:
-            output.register_hook(hook)  # type: ignore[no-untyped-call]
+        on_gradient(output, hook)
 
-    def hooks(self) -> Iterator[Any]:
-        def after(module: nn.Module, _: Any, outputs: Any) -> None:
-            output = first_tensor(outputs)
-            if output is not None:
-                self.listen(module, output)
+    def attach(self, model: nn.Module, hooks: Hooks) -> None:
+        """Observe every layer call, and every hidden state of a built recurrent network."""
+        hooks.after_layer_calls(model, lambda _, layer, output: self.observe(layer, output))
+        for module in model.modules():
+            if isinstance(module, Recurrent):
+                hooks.add(_Unrolled(self, module))
 
-        for module in self.model.modules():
-            if is_layer(module):
-                yield module.register_forward_hook(after)
+
+class _Unrolled:
+    """A recurrent layer whose states are collected, until `remove()`."""
+
+    def __init__(self, collector: _Collector, layer: Recurrent) -> None:
+        self.collector, self.layer = collector, layer
+        layer.__dict__["forward"] = self.forward
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Run the layer step by step."""
+        state, units = inputs, self.layer.cell.units
+        for step in self.layer.steps(inputs):
+            state = step.state
+            self.collector.observe(None, state, units)
+        return state[..., :units]
+
+    def remove(self) -> None:
+        """Give the layer its own forward back."""
+        del self.layer.__dict__["forward"]
 
 
 def gradient_entries(
@@ -88,39 +102,18 @@ def gradient_entries(
 
     Of a built recurrent network these are those of its hidden states, then of the output layer.
     """
-    keeper = _Keeper(model, replicated)
-    handles = list(keeper.hooks())
-    unrolled = [_unroll(keeper, m) for m in model.modules() if isinstance(m, Recurrent)]
-    try:
-        with torch.enable_grad():
-            loss = losses(model).sum()
-            trained = [p for p in model.parameters() if p.requires_grad]
-            grads = torch.autograd.grad(loss, trained, allow_unused=True)
-    finally:
-        for handle in handles:
-            handle.remove()
-        for layer in unrolled:
-            del layer.forward
+    collector = _Collector()
+    with Hooks() as hooks, torch.enable_grad():
+        collector.attach(model, hooks)
+        loss = losses(model).sum()
+        trained = [p for p in model.parameters() if p.requires_grad]
+        grads = torch.autograd.grad(loss, trained, allow_unused=True)
     by_id = dict(zip(map(id, trained), grads, strict=True))
-    for owner, entries in keeper.entries:
+    for owner, entries in collector.entries:
         if owner is not None:
             own = [g for w in matrices(owner) if (g := by_id.get(id(w))) is not None]
             entries.weight = together(own, replicated)
-    return [entries for _, entries in keeper.entries]
-
-
-def _unroll(keeper: _Keeper, layer: Recurrent) -> Recurrent:
-    """Have a recurrent layer keep the gradient of every hidden state."""
-
-    def forward(inputs: Tensor) -> Tensor:
-        state = inputs
-        for step in layer.steps(inputs):
-            state = step.state
-            keeper.listen(None, state, layer.cell.units)
-        return state[..., : layer.cell.units]
-
-    layer.__dict__["forward"] = forward
-    return layer
+    return [entries for _, entries in collector.entries]
 
 
 def underflow(wide: Sequence[Entries], half: Sequence[Entries], *, replicated: bool) -> Underflow:

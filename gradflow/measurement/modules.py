@@ -1,9 +1,8 @@
-"""Which modules are layers and which activations; the slope of an activation, by autograd."""
+"""Which modules are layers and which activations."""
 
 from __future__ import annotations
 
 import copy
-import functools
 from typing import Any
 
 import torch
@@ -11,7 +10,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torch.nn.utils.parametrize import ParametrizationList, is_parametrized
 
-from gradflow.measurement.slopes import Function
 from gradflow.networks.layers import ReplicatedNorm
 
 _NOT_ELEMENTWISE = (
@@ -67,6 +65,16 @@ def matrices(module: nn.Module) -> list[Tensor]:
     return own
 
 
+def own_matrices(module: nn.Module) -> list[Tensor]:
+    """Return the matrices that `module` itself holds, whether or not it is a layer."""
+    if any(True for _ in module.children()) and not hasattr(module, "weight"):
+        whole = isinstance(module, nn.MultiheadAttention)
+        own = matrices(module) if whole else list(module.parameters(recurse=False))
+    else:
+        own = matrices(module)
+    return [p for p in own if p.dim() >= 2]
+
+
 def biases(module: nn.Module) -> list[Tensor]:
     """Return the biases of `module`."""
     if _has_weight(module) or is_parametrized(module, "weight"):
@@ -112,15 +120,3 @@ def _is_elementwise(module: nn.Module) -> bool:
     same = (y == other).nonzero().flatten().tolist()
     bends = (y[2:] - 2 * y[1:-1] + y[:-2]).abs().max() > 1e-4
     return same == [i for i in range(13) if i != 4] and bool(bends)
-
-
-def bound(function: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Function:
-    """Return `function` of its first argument alone."""
-    return functools.partial(_first, function, arguments, keywords)
-
-
-def _first(
-    function: Any, arguments: tuple[Any, ...], keywords: dict[str, Any], x: Tensor
-) -> Tensor:
-    output: Tensor = function(x, *arguments, **keywords)
-    return output

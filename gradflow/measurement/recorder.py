@@ -1,10 +1,9 @@
 """One forward and backward pass -> what happened in every layer.
 
-Gradients of activations are taken by `Tensor.register_hook` inside forward hooks: full backward
-hooks fail on in-place activations. Backpropagation is linear in the incoming gradient, so at the
-children of a top-level `nn.Sequential`, through which every path passes, the gradient is
-multiplied by an exact power of two and the exponent remembered: magnitudes neither underflow nor
-overflow, whatever the depth. Nothing here waits for the device.
+Backpropagation is linear in the incoming gradient, so at the children of a top-level
+`nn.Sequential`, through which every path passes, the gradient is multiplied by an exact power of
+two and the exponent remembered: magnitudes neither underflow nor overflow, whatever the depth.
+Nothing here waits for the device.
 """
 
 from __future__ import annotations
@@ -20,22 +19,19 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from gradflow.errors import GradflowError
-from gradflow.measurement.modules import FUNCTIONS, bound, is_activation, is_layer
+from gradflow.measurement.hooks import CallHooks, Hooks, on_gradient
+from gradflow.measurement.quantities import QUANTITIES, Sample, measured
 from gradflow.measurement.records import (
-    QUANTITIES,
     LayerGradients,
     LayerRecord,
     Measurement,
     layer_gradients,
     measurement,
 )
-from gradflow.measurement.slopes import Function, dead_units, max_slope, slope
-from gradflow.measurement.stats import accumulator, example_spread, tensor_stats
+from gradflow.measurement.slopes import Function, max_slope, slope
+from gradflow.measurement.stats import accumulator
 
 __all__ = ["QUANTITIES", "LayerRecord", "Measurement", "Recorder", "measure", "normalized"]
-
-#: Saturated: a slope below this share of the activation's largest one.
-SATURATION = 0.01
 
 
 @dataclass
@@ -59,34 +55,27 @@ class Recorder:
     rescaled: bool = True
     records: list[LayerRecord] = field(default_factory=list)
     exponent: Tensor | None = None
-    _pending: LayerRecord | None = None
-    _open: LayerRecord | None = None
-    _closed: bool = False
+    _backward: bool = False
+
+    def __post_init__(self) -> None:
+        self._calls = CallHooks(self.model, self)
 
     @contextlib.contextmanager
     def attached(self) -> Iterator[Recorder]:
         """Hook the model for the block's duration."""
-        handles = []
-        try:
-            for name, module in self.model.named_modules():
-                if is_layer(module):
-                    handles.append(module.register_forward_hook(self._layer_hook(name)))
-                elif is_activation(module):
-                    handles.append(module.register_forward_pre_hook(self._before_module))
-                    handles.append(module.register_forward_hook(self._after_module))
-            handles += [m.register_forward_hook(self._boundary) for m in self._boundaries()]
+        with Hooks() as hooks:
+            self._calls.attach(hooks)
+            for module in self._boundaries():
+                hooks.after_forward(module, self._boundary)
             yield self
-        finally:
-            for handle in handles:
-                handle.remove()
 
     def functions(self) -> TorchFunctionMode:
         """Return the context in which activation functions called without a module are seen."""
-        return _Functions(self)
+        return self._calls.functions()
 
     def backward(self, loss: Tensor) -> list[LayerGradients]:
         """Backpropagate `loss`; return the gradients of every record's matrices and biases."""
-        self._closed = True  # a checkpointed model runs forward again from here on
+        self._backward = True  # a checkpointed model runs forward again from here on
         if not self.records:
             raise GradflowError("the model has no layer with weights that it calls")
         trained = [p for p in self.model.parameters() if p.requires_grad]
@@ -101,58 +90,36 @@ class Recorder:
         chain = self.rescaled and isinstance(self.model, nn.Sequential)
         return list(self.model.children()) if chain else []
 
-    def _layer_hook(self, name: str) -> Any:
-        def hook(module: nn.Module, _: Any, outputs: Any) -> None:
-            output = first_tensor(outputs)
-            if output is None or self._closed:
-                return
-            record = LayerRecord(len(self.records) + 1, name, type(module).__name__, module)
-            record.dtype = output.dtype
-            self.records.append(record)
-            self._pending = record
-            if not self.replicated:  # a user's layer need not have an activation after it
-                record.output_nonfinite = (~output.detach().isfinite()).sum().view(1)
-
-            def on_gradient(gradient: Tensor) -> None:
-                record.delta = tensor_stats(self.lift(gradient))
-                record.delta_exponent = record.weight_exponent = self.current(gradient)
-
-            _on_gradient(output, on_gradient)
-
-        return hook
-
-    def _before_module(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        if inputs and isinstance(inputs[0], Tensor):
-            self._open = self.activating(module.forward, inputs[0])
-
-    def _after_module(self, _: nn.Module, __: Any, output: Any) -> None:
-        record, self._open = self._open, None
-        if isinstance(output, Tensor):
-            self.activated(record, output)
-
-    def activating(self, function: Function, inputs: Tensor) -> LayerRecord | None:
-        """Note the slopes of the first activation after a layer; return the layer's record."""
-        record, self._pending = self._pending, None
-        if record is None or self._closed:
+    def layer_called(self, name: str, layer: nn.Module, output: Tensor) -> LayerRecord | None:
+        """Begin a layer's record, and have δ at its output measured."""
+        if self._backward:
             return None
-        slopes = self.lift(slope(function, inputs)).abs()
-        wide = accumulator(slopes.device)
-        record.dead_fraction = dead_units(slopes, record.module).to(wide).mean(1)
-        saturated = slopes < SATURATION * max_slope(function, slopes)
-        record.saturated_fraction = saturated.flatten(1).to(wide).mean(1)
+        record = LayerRecord(len(self.records) + 1, name, type(layer).__name__, layer)
+        record.dtype = output.dtype
+        self.records.append(record)
+        if not self.replicated:  # a user's layer need not have an activation after it
+            record.values |= measured("output", Sample(self.lift(output)))
+
+        def delta(gradient: Tensor) -> None:
+            record.values |= measured("delta", Sample(self.lift(gradient)))
+            exponent = self.current(gradient)
+            record.values |= {"delta_exponent": exponent, "weight_exponent": exponent}
+
+        on_gradient(output, delta)
         return record
 
-    def activated(self, record: LayerRecord | None, output: Tensor) -> None:
-        """Note the output of that activation."""
-        if record is not None:
-            values = self.lift(output)
-            record.activation = tensor_stats(values)
-            record.example_spread = example_spread(values) if values.dim() > 2 else None
+    def activation_called(self, record: LayerRecord, function: Function, inputs: Tensor) -> None:
+        """Measure the slopes of the first activation after a layer."""
+        if self._backward:
+            return
+        slopes = self.lift(slope(function, inputs)).abs()
+        sample = Sample(slopes, record.module, max_slope(function, slopes))
+        record.values |= measured("slopes", sample)
 
-    @property
-    def inside_activation(self) -> bool:
-        """Whether a module that is an activation is running."""
-        return self._open is not None
+    def activation_returned(self, record: LayerRecord, _: Function, output: Tensor) -> None:
+        """Measure the output of that activation."""
+        if not self._backward:
+            record.values |= measured("activation", Sample(self.lift(output)))
 
     def _boundary(self, module: nn.Module, _: Any, output: Any) -> None:
         if not isinstance(output, Tensor):
@@ -170,10 +137,10 @@ class Recorder:
             scaled, exponent = normalized(self.lift(gradient))
             self.exponent = self.current(gradient) + exponent
             if record is not None:  # its weights see the rescaled gradient
-                record.weight_exponent = self.exponent
+                record.values["weight_exponent"] = self.exponent
             return scaled if self.replicated else scaled.squeeze(0)
 
-        _on_gradient(output, rescale)
+        on_gradient(output, rescale)
 
     def current(self, like: Tensor) -> Tensor:
         """Return the exponent of gradients at the current point of the backward pass."""
@@ -183,42 +150,6 @@ class Recorder:
                 replicas, dtype=accumulator(like.device), device=like.device
             )
         return self.exponent
-
-
-class _Functions(TorchFunctionMode):
-    """Sees a model's own calls of activation functions."""
-
-    def __init__(self, recorder: Recorder) -> None:
-        super().__init__()
-        self.recorder = recorder
-
-    def __torch_function__(
-        self, function: Any, _: Any, arguments: Any = (), keywords: dict[str, Any] | None = None
-    ) -> Any:
-        keywords = keywords or {}
-        if (
-            function not in FUNCTIONS
-            or self.recorder.inside_activation
-            or not (arguments and isinstance(arguments[0], Tensor))
-        ):
-            return function(*arguments, **keywords)
-        alone = bound(function, arguments[1:], keywords)
-        record = self.recorder.activating(alone, arguments[0])
-        output = function(*arguments, **keywords)
-        if record is not None:
-            self.recorder.activated(record, output)
-        return output
-
-
-def first_tensor(outputs: Any) -> Tensor | None:
-    """Return the first tensor of real numbers in `outputs`: what a layer passes on."""
-    if isinstance(outputs, Tensor):
-        return outputs if outputs.is_floating_point() else None
-    if isinstance(outputs, dict):
-        outputs = tuple(outputs.values())
-    if isinstance(outputs, tuple | list):
-        return next((t for t in map(first_tensor, outputs) if t is not None), None)
-    return None
 
 
 def normalized(gradient: Tensor) -> tuple[Tensor, Tensor]:
@@ -232,11 +163,6 @@ def normalized(gradient: Tensor) -> tuple[Tensor, Tensor]:
     exponent = exponent.where(largest.isfinite() & (largest > 0), 0).clamp(-limit, limit)
     shape = (-1,) + (1,) * (gradient.dim() - 1)
     return torch.ldexp(gradient, -exponent.view(shape)), exponent.to(accumulator(gradient.device))
-
-
-def _on_gradient(tensor: Tensor, hook: Callable[[Tensor], Tensor | None]) -> None:
-    if tensor.requires_grad:
-        tensor.register_hook(hook)  # type: ignore[no-untyped-call]
 
 
 def measure(

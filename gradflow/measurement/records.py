@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from gradflow.measurement.modules import biases, matrices
-from gradflow.measurement.stats import TensorStats, accumulator, l2_norm, tensor_stats
+from gradflow.measurement.quantities import QUANTITIES, Measured, Sample, measured, together
+from gradflow.measurement.stats import accumulator
 
 
 @dataclass
 class LayerRecord:
-    """One call of a module with weights; every tensor is (replicas,), on the model's device.
+    """One call of a module with weights.
 
-    An exponent is that of a power of two: true magnitudes are the recorded ones times
-    2**exponent. ``weight_exponent`` is what δ is to be multiplied by where the weight's gradient
-    is made of it; the weight's gradient has that of the layer's input as well.
+    ``values`` are its quantities by name, (replicas,) each, on the model's device. An exponent is
+    that of a power of two: true magnitudes are the recorded ones times 2**exponent.
+    ``weight_exponent`` is what δ is to be multiplied by where the weight's gradient is made of it;
+    the weight's gradient has that of the layer's input as well.
     """
 
     index: int
@@ -26,39 +28,8 @@ class LayerRecord:
     kind: str
     module: nn.Module
     dtype: torch.dtype | None = None
-    delta: TensorStats | None = None
-    delta_exponent: Tensor | None = None
-    weight_exponent: Tensor | None = None
-    output_nonfinite: Tensor | None = None
-    activation: TensorStats | None = None
-    activation_exponent: Tensor | None = None
-    input_exponent: Tensor | None = None
-    example_spread: Tensor | None = None
-    dead_fraction: Tensor | None = None
-    saturated_fraction: Tensor | None = None
+    values: Measured = field(default_factory=dict)
 
-
-#: Per-layer quantities in the order in which they are stacked.
-QUANTITIES = (
-    "weight_norm",
-    "gradient_norm",
-    "gradient_mean_abs",
-    "gradient_max_abs",
-    "bias_gradient_norm",
-    "weight_exponent",
-    "input_exponent",
-    "delta_rms",
-    "delta_exponent",
-    "backward_nonfinite",
-    "activation_exponent",
-    "activation_mean",
-    "activation_variance",
-    "zero_fraction",
-    "forward_nonfinite",
-    "example_spread",
-    "dead_fraction",
-    "saturated_fraction",
-)
 
 #: A layer's gradients: of its matrices, and of its biases.
 LayerGradients = tuple[list[Tensor], list[Tensor]]
@@ -96,7 +67,7 @@ class Measurement:
     trainable: list[bool]
 
     def unreached(self) -> tuple[int, ...]:
-        """Return the rows (from 1) that wait for a gradient in vain."""
+        """Return the rows (from 1) whose weights require a gradient and got none."""
         return tuple(
             row
             for row, (names, waits) in enumerate(
@@ -118,7 +89,7 @@ def measurement(
         _quantities(record, *pair, replicated)
         for record, pair in zip(records, gradients, strict=True)
     ]
-    replicas = next((v.numel() for q in quantities for v in q.values() if v is not None), 1)
+    replicas = _replicas(quantities)
     return assembled(
         names=[record.name for record in records],
         kinds=[record.kind for record in records],
@@ -139,68 +110,49 @@ def assembled(
     kinds: list[str],
     weight_sizes: list[int],
     loss: Tensor,
-    quantities: Sequence[dict[str, Tensor | None]],
+    quantities: Sequence[Measured],
     dtypes: list[torch.dtype],
     trainable: list[bool],
 ) -> Measurement:
     """Return the measurement of layers whose quantities, (replicas,) each, are known by name."""
-    replicas = next((v.numel() for q in quantities for v in q.values() if v is not None), 1)
+    replicas = _replicas(quantities)
     return Measurement(
         names,
         kinds,
         weight_sizes,
         loss.detach(),
         values=torch.stack([_stacked(q, replicas, loss.device) for q in quantities]),
-        measured=[frozenset(k for k, v in q.items() if v is not None) for q in quantities],
+        measured=[frozenset(q) for q in quantities],
         dtypes=dtypes,
         trainable=trainable,
     )
 
 
-def together(tensors: Sequence[Tensor], replicated: bool) -> Tensor | None:
-    """Return the entries of all `tensors` as (replicas, entries); None where there are none."""
-    flat = [t.flatten(1) if replicated else t.flatten().unsqueeze(0) for t in tensors]
-    if not flat:
-        return None
-    return flat[0] if len(flat) == 1 else torch.cat(flat, 1)
+def _replicas(quantities: Sequence[Measured]) -> int:
+    return next((v.numel() for q in quantities for v in q.values()), 1)
 
 
-def _stacked(quantities: dict[str, Tensor | None], replicas: int, device: torch.device) -> Tensor:
+def _stacked(values: Measured, replicas: int, device: torch.device) -> Tensor:
     dtype = accumulator(device)
     missing = torch.full((replicas,), torch.nan, device=device)
     return torch.stack(
-        [(missing if v is None else v).to(device=device, dtype=dtype) for v in quantities.values()]
+        [values.get(name, missing).to(device=device, dtype=dtype) for name in QUANTITIES]
     )
 
 
 def _quantities(
     record: LayerRecord, weights: list[Tensor], of_biases: list[Tensor], replicated: bool
-) -> dict[str, Tensor | None]:
-    values: dict[str, Tensor | None] = dict.fromkeys(QUANTITIES)
-    own = together([w.detach() for w in matrices(record.module)], replicated)
-    values["weight_norm"] = None if own is None else l2_norm(own)
-    if (weight := together(weights, replicated)) is not None:
-        g = tensor_stats(weight)
-        values |= {"gradient_norm": g.norm, "gradient_mean_abs": g.mean_abs}
-        values["gradient_max_abs"] = g.abs_max
-    if (bias := together(of_biases, replicated)) is not None:
-        values["bias_gradient_norm"] = l2_norm(bias)
-    if (delta := record.delta) is not None:
-        values |= {"delta_rms": delta.rms, "delta_exponent": record.delta_exponent}
-        values["backward_nonfinite"] = delta.nonfinite_count
-    values["forward_nonfinite"] = record.output_nonfinite
-    if (a := record.activation) is not None:
-        values |= {"activation_mean": a.mean, "activation_variance": a.variance}
-        values |= {"zero_fraction": a.zero_fraction, "forward_nonfinite": a.nonfinite_count}
-    for name in (
-        "weight_exponent",
-        "input_exponent",
-        "activation_exponent",
-        "example_spread",
-        "dead_fraction",
-        "saturated_fraction",
-    ):
-        values[name] = getattr(record, name)
+) -> Measured:
+    values = dict(record.values)
+    sources = {
+        "weight": [w.detach() for w in matrices(record.module)],
+        "gradient": weights,
+        "bias_gradient": of_biases,
+    }
+    for source, tensors in sources.items():
+        entries = together(tensors, replicated)
+        if entries is not None:
+            values |= measured(source, Sample(entries, record.module))
     return values
 
 

@@ -16,14 +16,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from gradflow.activations import Activation
+from gradflow.measurement.quantities import Measured, Sample, measured
 from gradflow.measurement.recorder import Recorder
 from gradflow.measurement.records import Measurement, measurement
-from gradflow.measurement.stats import TensorStats, example_spread, tensor_stats
 from gradflow.networks.layers import Block, ReplicatedLinear
 from gradflow.networks.losses import loss_function
 
-#: Stored values are brought back to about 1 when their largest leaves 2**±_COMFORT.
-_COMFORT = 32
+#: Stored values are brought back to about 1 when their largest leaves 2**±_KEPT.
+_KEPT = 32
 #: Beyond 2**±_FAR an activation that grows is its own asymptote, to 1e-12; its cube is a float32.
 _FAR = 40
 #: Where everything else is kept.
@@ -88,11 +88,9 @@ def measure_scaled(
         total = each.sum() * scale
         gradients = recorder.backward(total)
     for record, exponent in zip(recorder.records, scaled.input_exponents, strict=True):
-        record.input_exponent = exponent.flatten()
-    outputs = (scaled.activations, scaled.activation_exponents, scaled.spreads)
-    for record, a, exponent, spread in zip(recorder.records, *outputs, strict=False):
-        record.activation, record.activation_exponent = a, exponent.flatten()
-        record.example_spread = spread
+        record.values["input_exponent"] = exponent.flatten()
+    for record, activation in zip(recorder.records, scaled.activations, strict=False):
+        record.values |= activation  # the output layer has none
     return measurement(recorder.records, total, gradients, replicated=True)
 
 
@@ -101,9 +99,7 @@ class ScaledPass:
     """What a scaled forward pass leaves behind, layer by layer; exponents are (replicas, 1, 1)."""
 
     recorder: Recorder
-    activations: list[TensorStats] = field(default_factory=list)
-    activation_exponents: list[Tensor] = field(default_factory=list)
-    spreads: list[Tensor] = field(default_factory=list)
+    activations: list[Measured] = field(default_factory=list)
     input_exponents: list[Tensor] = field(default_factory=list)
 
     def logits(
@@ -139,9 +135,8 @@ class ScaledPass:
             output = _apply(_Scaled, output, power - common)
             output, power = output + _apply(_Scaled, inputs, exponent - common), common
         self.recorder.mark(output)
-        self.activations.append(tensor_stats(output))
-        self.spreads.append(example_spread(output))
-        self.activation_exponents.append(power)
+        seen = measured("activation", Sample(output))
+        self.activations.append(seen | {"activation_exponent": power.flatten()})
         return output, power
 
 
@@ -163,10 +158,10 @@ def activated(phi: Activation, z: Tensor, exponent: Tensor, y: Tensor) -> tuple[
 
 
 def excess(values: Tensor) -> Tensor:
-    """Return the exponent of the largest magnitude where it is uncomfortable, else 0."""
+    """Return the exponent of the largest magnitude where that is far from 0, else 0."""
     largest = values.detach().abs().amax((1, 2), keepdim=True)
     exponent = torch.frexp(largest).exponent.double()
-    fine = (exponent.abs() <= _COMFORT) | (largest == 0) | ~largest.isfinite()
+    fine = (exponent.abs() <= _KEPT) | (largest == 0) | ~largest.isfinite()
     return torch.where(fine, 0.0, exponent)
 
 

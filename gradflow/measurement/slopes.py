@@ -10,6 +10,9 @@ from torch.autograd.graph import saved_tensors_hooks
 
 Function = Callable[[Tensor], Tensor]
 
+#: Saturated: a slope below this share of the activation's largest one.
+SATURATION = 0.01
+
 
 def slope(function: Function, inputs: Tensor) -> Tensor:
     """Return the derivative of an elementwise function at `inputs`, by autograd."""
@@ -31,7 +34,12 @@ def max_slope(function: Function, like: Tensor) -> Tensor:
     return slope(function, grid).abs().max()
 
 
-def dead_units(slopes: Tensor, layer: nn.Module) -> Tensor:
+def saturated(slopes: Tensor, largest: Tensor) -> Tensor:
+    """Return which entries of |slopes| are below 1 % of the activation's largest slope."""
+    return slopes < SATURATION * largest
+
+
+def dead_units(slopes: Tensor, layer: nn.Module | None) -> Tensor:
     """Return which units have slope 0 for every example and at every position.
 
     Parameters

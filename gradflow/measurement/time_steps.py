@@ -8,19 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from gradflow.measurement.recorder import SATURATION, Recorder
-from gradflow.measurement.records import QUANTITIES, Measurement, assembled
-from gradflow.measurement.slopes import dead_units, max_slope, slope
-from gradflow.measurement.stats import accumulator, example_spread, l2_norm, tensor_stats
+from gradflow.measurement.hooks import on_gradient
+from gradflow.measurement.quantities import Measured, Sample, measured
+from gradflow.measurement.recorder import Recorder
+from gradflow.measurement.records import Measurement, assembled
+from gradflow.measurement.slopes import max_slope, slope
 from gradflow.networks.layers import ReplicatedLinear
 from gradflow.networks.recurrent import Recurrent, Step
-
-Quantities = dict[str, Tensor | None]
 
 
 def measure_steps(
@@ -47,7 +45,7 @@ def measure_steps(
     with torch.enable_grad():
         hidden = unrolled.last_hidden(split(inputs))
         logits = output(hidden)
-        unrolled.listen_to_logits(logits)
+        unrolled.observe_logits(logits)
         loss = losses(logits)
         parameters = [output.weight, output.bias, layer.cell.weight]
         grads = torch.autograd.grad(loss.sum(), parameters)
@@ -71,49 +69,49 @@ class _Unrolled:
 
     model: nn.Sequential
     layer: Recurrent
-    rows: list[Quantities] = field(default_factory=list)
-    logits_row: Quantities = field(default_factory=dict)
+    rows: list[Measured] = field(default_factory=list)
+    logits_row: Measured = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.recorder = Recorder(self.model, replicated=True)
-        self.weight_norm = l2_norm(self.layer.cell.weight)
+        self.of_weight = measured("weight", Sample(self.layer.cell.weight.flatten(1)))
 
     def last_hidden(self, inputs: Tensor) -> Tensor:
         """Run over (replicas, batch, steps, features)."""
         state = inputs
         for step in self.layer.steps(inputs):
             state = step.state
-            self._listen(step)
+            self._observe(step)
         return state[..., : self.layer.cell.units]
 
-    def listen_to_logits(self, logits: Tensor) -> None:
-        """Note δ at the output."""
+    def observe_logits(self, logits: Tensor) -> None:
+        """Have δ at the output measured."""
 
         def hook(gradient: Tensor) -> None:
             self.logits_row = self._delta(gradient)
 
-        logits.register_hook(hook)  # type: ignore[no-untyped-call]
+        on_gradient(logits, hook)
 
-    def output_row(self, output: ReplicatedLinear, weight: Tensor, bias: Tensor) -> Quantities:
-        """Return the row of the output layer."""
-        row = dict.fromkeys(QUANTITIES) | self.logits_row
-        row["weight_norm"] = l2_norm(output.weight)
-        return row | _gradient(weight, l2_norm(bias))
-
-    def _delta(self, gradient: Tensor) -> Quantities:
-        stats, exponent = tensor_stats(gradient), self.recorder.current(gradient)
-        return {
-            "delta_rms": stats.rms,
-            "delta_exponent": exponent,
-            "weight_exponent": exponent,
-            "backward_nonfinite": stats.nonfinite_count,
+    def output_row(self, output: ReplicatedLinear, weight: Tensor, bias: Tensor) -> Measured:
+        """Return the row of the output layer, given its gradients."""
+        return self.logits_row | {
+            **measured("weight", Sample(output.weight.flatten(1))),
+            **measured("gradient", Sample(weight)),
+            **measured("bias_gradient", Sample(bias)),
         }
 
-    def _listen(self, step: Step) -> None:
+    def _delta(self, gradient: Tensor) -> Measured:
+        exponent = self.recorder.current(gradient)
+        return {
+            **measured("delta", Sample(gradient)),
+            "delta_exponent": exponent,
+            "weight_exponent": exponent,
+        }
+
+    def _observe(self, step: Step) -> None:
         units = self.layer.cell.units
         hidden = step.state[..., :units].detach()
-        row: Quantities = dict.fromkeys(QUANTITIES) | _activation(hidden)
-        row["weight_norm"] = self.weight_norm
+        row = self.of_weight | measured("activation", Sample(hidden))
         if step.pre_activation is not None:
             row |= _slopes(self.layer.cell.activation, step.pre_activation)
         self.rows.append(row)
@@ -123,42 +121,15 @@ class _Unrolled:
 
         def on_recurrent(gradient: Tensor) -> None:
             previous = step.previous[..., :units].detach()
-            term = gradient.mT @ previous
-            row.update(_gradient(term, l2_norm(gradient.sum(1))))
+            row.update(measured("gradient", Sample(gradient.mT @ previous)))
+            row.update(measured("bias_gradient", Sample(gradient.sum(1))))
             row["weight_exponent"] = self.recorder.current(gradient)
 
-        state: Any = step.state
-        state.register_hook(on_state)
+        on_gradient(step.state, on_state)
         self.recorder.mark(step.state)
-        recurrent: Any = step.recurrent
-        recurrent.register_hook(on_recurrent)
+        on_gradient(step.recurrent, on_recurrent)
 
 
-def _gradient(weight: Tensor, bias_norm: Tensor) -> Quantities:
-    stats = tensor_stats(weight)
-    return {
-        "gradient_norm": stats.norm,
-        "gradient_mean_abs": stats.mean_abs,
-        "gradient_max_abs": stats.abs_max,
-        "bias_gradient_norm": bias_norm,
-    }
-
-
-def _activation(hidden: Tensor) -> Quantities:
-    stats = tensor_stats(hidden)
-    return {
-        "activation_mean": stats.mean,
-        "activation_variance": stats.variance,
-        "zero_fraction": stats.zero_fraction,
-        "forward_nonfinite": stats.nonfinite_count,
-        "example_spread": example_spread(hidden),
-    }
-
-
-def _slopes(activation: nn.Module, z: Tensor) -> Quantities:
-    slopes, wide = slope(activation.forward, z).abs(), accumulator(z.device)
-    saturated = slopes < SATURATION * max_slope(activation.forward, slopes)
-    return {
-        "dead_fraction": dead_units(slopes, activation).to(wide).mean(1),
-        "saturated_fraction": saturated.flatten(1).to(wide).mean(1),
-    }
+def _slopes(activation: nn.Module, z: Tensor) -> Measured:
+    slopes = slope(activation.forward, z).abs()
+    return measured("slopes", Sample(slopes, activation, max_slope(activation.forward, slopes)))

@@ -1,10 +1,12 @@
-"""What a watch leaves of a training run."""
+"""What a watch leaves of a training run: plain data, from which its result is made."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from gradflow.arrays import Floats
 from gradflow.measurement.norms import Numbers
+from gradflow.results.base import RunMeta
 
 
 @dataclass
@@ -29,3 +31,48 @@ class Snapshot:
     factor: Numbers | None = None
     weights: Numbers | None = None
     updates: Numbers | None = None
+
+
+@dataclass(frozen=True)
+class WatchedLayer:
+    """A module that owns trained matrices.
+
+    Attributes
+    ----------
+    parameters
+        Places of its matrices among the parameters of every snapshot.
+    sensor
+        Its place in the table of sampled values; None where nothing of it was sampled.
+    """
+
+    name: str
+    kind: str
+    parameters: tuple[int, ...]
+    sensor: int | None = None
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A watched run.
+
+    Attributes
+    ----------
+    parameters
+        How many there are in every snapshot.
+    sampled
+        (steps, sensors, quantities): see `step_table.SAMPLED`.
+    seen, skipped
+        Steps that were taken, and those that a GradScaler left out.
+    compiled
+        Whether the model goes through `torch.compile`.
+    """
+
+    layers: tuple[WatchedLayer, ...]
+    parameters: int
+    snapshots: tuple[Snapshot, ...]
+    sampled: Floats
+    every: int
+    seen: int
+    skipped: int
+    compiled: bool
+    meta: RunMeta = field(default_factory=RunMeta)

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from gradflow.arrays import Floats
 from gradflow.findings.check import judged
-from gradflow.measurement.modules import matrices
 from gradflow.measurement.norms import Numbers, as_tensor
-from gradflow.measurement.preserving import plain_name
 from gradflow.measurement.rates import fit_rates
-from gradflow.results.base import RunMeta
 from gradflow.results.watching import (
     WatchFacts,
     WatchHistoryRow,
@@ -25,91 +21,74 @@ from gradflow.results.watching import (
     WatchStepRow,
 )
 from gradflow.watching import checks
-from gradflow.watching.step_table import SENSED
-
-if TYPE_CHECKING:
-    from gradflow.watching.recording import Snapshot
-    from gradflow.watching.run import Watch
+from gradflow.watching.recording import Recording, Snapshot, WatchedLayer
+from gradflow.watching.step_table import SAMPLED
 
 #: Rounding of a fused norm: what is smaller by less than this was not clipped.
 _SAME = 1e-6
 
 
-def summarized(watch: Watch) -> WatchResult:
-    """Return the result of a watch, running or over."""
-    layers = Layers(watch)
-    recorded = watch.snapshots
-    table = Recorded(recorded, len(watch.parameters))
+def summarized(recording: Recording) -> WatchResult:
+    """Return the result of a watched run, over or not."""
+    layers, recorded = recording.layers, recording.snapshots
+    table = Recorded(recorded, recording.parameters)
     history = {
-        "gradient_log10_norm": _log10(layers.together(table.before)),
-        "clipped_log10_norm": _log10(layers.together(table.after)),
-        "update_ratio": layers.together(table.updates) / layers.together(table.weights, own=True),
-        "weight_norm": layers.together(table.weights),
-        **layers.sensed(watch),
+        "gradient_log10_norm": _log10(_of_layers(layers, table.before)),
+        "clipped_log10_norm": _log10(_of_layers(layers, table.after)),
+        "update_ratio": _ratio(
+            _of_layers(layers, table.updates), _of_layers(layers, table.weights)
+        ),
+        "weight_norm": _of_layers(layers, table.weights),
+        **_sampled(layers, recording.sampled),
     }
     steps = tuple(_steps(recorded, table))
     cut = [s for s in steps if s.clipped]
     factors = [s.norm_after / s.norm_before for s in cut if s.norm_after and s.norm_before]
-    deltas = [column[None] for column in history["delta_log10_rms"][:, :-1].T]
-    rates = [fit_rates([d[:, s] for d in deltas], layers.names[:-1]) for s in range(len(recorded))]
-    known = [float(r[0]) for r in rates if r is not None]
     result = WatchResult(
         records=tuple(_rows(layers, history)),
-        meta=_meta(watch),
-        rate=float(np.median(known)) if known else None,
-        seen=watch.seen,
-        every=watch.every,
+        meta=recording.meta,
+        rate=_rate(layers, history["delta_log10_rms"]),
+        seen=recording.seen,
+        every=recording.every,
         clip_rate=len(cut) / len(steps) if steps else None,
         clip_factor=float(np.median(factors)) if factors else None,
-        skipped=watch.skipped,
-        history=tuple(_history(recorded, layers, history)),
+        skipped=recording.skipped,
+        history=tuple(_history(recorded, len(layers), history)),
         steps=steps,
-        facts=WatchFacts(compiled=watch.compiled),
+        facts=WatchFacts(compiled=recording.compiled),
     )
     return judged(result, checks.CHECKS)
 
 
-class Layers:
-    """The rows: every module that owns a matrix, embeddings included, in the model's order."""
+def _rate(layers: Sequence[WatchedLayer], deltas: Floats) -> float | None:
+    """Return the factor per layer at the median step."""
+    names = [layer.name for layer in layers[:-1]]
+    rates = [fit_rates([d[None] for d in step], names) for step in deltas[:, :-1]]
+    known = [float(r[0]) for r in rates if r is not None]
+    return float(np.median(known)) if known else None
 
-    def __init__(self, watch: Watch) -> None:
-        owners = [
-            (n, m) for n, m in watch.model.named_modules() if any(p.requires_grad for p in _own(m))
+
+def _of_layers(layers: Sequence[WatchedLayer], norms: Floats) -> Floats:
+    """(steps, parameters) to (steps, layers)."""
+    squares = [np.square(norms[:, list(layer.parameters)]).sum(1) for layer in layers]
+    return np.sqrt(np.stack(squares, 1)) if squares else norms[:, :0]
+
+
+def _ratio(updates: Floats, weights: Floats) -> Floats:
+    return updates / np.where(weights == 0, np.nan, weights)
+
+
+def _sampled(layers: Sequence[WatchedLayer], table: Floats) -> dict[str, Floats]:
+    """(steps, layers) by name of what was sampled."""
+    steps, columns = len(table), {}
+    for q, name in enumerate(SAMPLED):
+        by_layer = [
+            np.full(steps, np.nan) if layer.sensor is None else table[:, layer.sensor, q]
+            for layer in layers
         ]
-        place = {id(p): i for i, p in enumerate(watch.parameters.values())}
-        self.names = [plain_name(name) for name, _ in owners]
-        self.kinds = [type(m).__name__.removeprefix("FSDP") for _, m in owners]
-        self.indices = [[place[id(p)] for p in _own(m) if id(p) in place] for _, m in owners]
-        seen = [] if watch.sensors is None else list(watch.sensors.layers)
-        self.sensors = [seen.index(n) if n in seen else None for n, _ in owners]
-
-    def together(self, norms: Floats, *, own: bool = False) -> Floats:
-        """(steps, parameters) to (steps, layers); with `own`, 0 becomes NaN for a division."""
-        squares = [np.square(norms[:, i]).sum(1) for i in self.indices]
-        found = np.sqrt(np.stack(squares, 1)) if squares else norms[:, :0]
-        return np.where(found == 0, np.nan, found) if own else found
-
-    def sensed(self, watch: Watch) -> dict[str, Floats]:
-        """(steps, layers) by name of what the sensors noted."""
-        steps, columns = len(watch.snapshots), {}
-        none = np.empty((steps, 0, len(SENSED)))
-        readings = none if watch.sensors is None else watch.sensors.table()
-        for q, name in enumerate(SENSED):
-            by_layer = [
-                np.full(steps, np.nan) if s is None else readings[:, s, q] for s in self.sensors
-            ]
-            columns[name] = np.stack(by_layer, 1) if by_layer else np.empty((steps, 0))
-        columns["delta_log10_rms"] = _log10(columns.pop("delta_rms"))
-        return columns
-
-
-def _own(module: torch.nn.Module) -> list[Tensor]:
-    if any(True for _ in module.children()) and not hasattr(module, "weight"):
-        whole = isinstance(module, torch.nn.MultiheadAttention)
-        own = matrices(module) if whole else list(module.parameters(recurse=False))
-    else:
-        own = matrices(module)
-    return [p for p in own if p.dim() >= 2]
+        columns[name] = np.stack(by_layer, 1) if by_layer else np.empty((steps, 0))
+    columns["delta_log10_rms"] = _log10(columns.pop("delta_rms"))
+    return columns
 
 
 class Recorded:
@@ -158,7 +137,7 @@ def _steps(snapshots: Sequence[Snapshot], table: Recorded) -> list[WatchStepRow]
 
 
 def _history(
-    snapshots: Sequence[Snapshot], layers: Layers, history: dict[str, Floats]
+    snapshots: Sequence[Snapshot], layers: int, history: dict[str, Floats]
 ) -> list[WatchHistoryRow]:
     return [
         WatchHistoryRow(
@@ -167,22 +146,22 @@ def _history(
             **{name: _known(table[row, layer]) for name, table in history.items()},
         )
         for row, snapshot in enumerate(snapshots)
-        for layer in range(len(layers.names))
+        for layer in range(layers)
     ]
 
 
-def _rows(layers: Layers, history: dict[str, Floats]) -> list[WatchRow]:
+def _rows(layers: Sequence[WatchedLayer], history: dict[str, Floats]) -> list[WatchRow]:
     rows = []
-    for layer, (name, kind) in enumerate(zip(layers.names, layers.kinds, strict=True)):
-        columns = {key: table[:, layer] for key, table in history.items()}
+    for index, layer in enumerate(layers):
+        columns = {key: table[:, index] for key, table in history.items()}
         norms = columns["gradient_log10_norm"]
         middle = {key: _median(values) for key, values in columns.items()}
         middle.pop("clipped_log10_norm")
         rows.append(
             WatchRow(
-                index=layer + 1,
-                name=name,
-                kind=kind,
+                index=index + 1,
+                name=layer.name,
+                kind=layer.kind,
                 gradient_log10_first=_known(norms[0]) if norms.size else None,
                 gradient_log10_last=_known(norms[-1]) if norms.size else None,
                 **middle | {key: _last(columns[key]) for key in ("dead_fraction", "weight_norm")},
@@ -204,14 +183,3 @@ def _median(values: Floats) -> float | None:
 def _last(values: Floats) -> float | None:
     there = values[~np.isnan(values)]
     return float(there[-1]) if there.size else None
-
-
-def _meta(watch: Watch) -> RunMeta:
-    first = next(iter(watch.parameters.values()), None)
-    return RunMeta(
-        torch=torch.__version__,
-        device=None if first is None else str(first.device),
-        dtype=None if first is None else str(first.dtype).removeprefix("torch."),
-        threads=torch.get_num_threads(),
-        config={"every": watch.every, "window": watch.window},
-    )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd import Variable
@@ -16,11 +17,15 @@ from torch.optim.optimizer import (
 )
 
 from gradflow.errors import GradflowError
+from gradflow.measurement.modules import own_matrices
 from gradflow.measurement.norms import Numbers, copies, differences, divided, is_quick, read_norms
-from gradflow.measurement.preserving import is_compiled, original
+from gradflow.measurement.preserving import is_compiled, original, plain_name
+from gradflow.results.base import RunMeta
 from gradflow.results.watching import WatchResult
-from gradflow.watching.recording import Snapshot
+from gradflow.watching.recording import Recording, Snapshot, WatchedLayer
+from gradflow.watching.rows import summarized
 from gradflow.watching.sensors import Sensors
+from gradflow.watching.step_table import SAMPLED
 
 #: Recorded steps in which gradients are looked at for a GradScaler that watch was not told of.
 _TRIED = 3
@@ -148,9 +153,46 @@ class Watch:
 
     def result(self) -> WatchResult:
         """Return what was recorded so far; moves it to the host, at once."""
-        from gradflow.watching.rows import summarized
+        return summarized(self.recorded())
 
-        return summarized(self)
+    def recorded(self) -> Recording:
+        """Return what was recorded so far as plain data."""
+        none = np.empty((len(self.snapshots), 0, len(SAMPLED)))
+        return Recording(
+            layers=tuple(self._layers()),
+            parameters=len(self.parameters),
+            snapshots=tuple(self.snapshots),
+            sampled=none if self.sensors is None else self.sensors.table(),
+            every=self.every,
+            seen=self.seen,
+            skipped=self.skipped,
+            compiled=self.compiled,
+            meta=self._meta(),
+        )
+
+    def _layers(self) -> Iterator[WatchedLayer]:
+        """Every module that owns a trained matrix, embeddings included, in the model's order."""
+        place = {id(p): i for i, p in enumerate(self.parameters.values())}
+        sensors = [] if self.sensors is None else list(self.sensors.layers)
+        for name, module in self.model.named_modules():
+            matrices = own_matrices(module)
+            if any(p.requires_grad for p in matrices):
+                yield WatchedLayer(
+                    plain_name(name),
+                    type(module).__name__.removeprefix("FSDP"),
+                    tuple(place[id(p)] for p in matrices if id(p) in place),
+                    sensors.index(name) if name in sensors else None,
+                )
+
+    def _meta(self) -> RunMeta:
+        first = next(iter(self.parameters.values()), None)
+        return RunMeta(
+            torch=torch.__version__,
+            device=None if first is None else str(first.device),
+            dtype=None if first is None else str(first.dtype).removeprefix("torch."),
+            threads=torch.get_num_threads(),
+            config={"every": self.every, "window": self.window},
+        )
 
     @functools.cached_property
     def parameters(self) -> dict[str, nn.Parameter]:

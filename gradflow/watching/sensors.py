@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from gradflow.arrays import Floats
+from gradflow.measurement.hooks import first_tensor
 from gradflow.measurement.modules import FUNCTIONS, is_activation, is_layer
-from gradflow.measurement.recorder import first_tensor
 from gradflow.measurement.slopes import Function
 from gradflow.watching.dead_units import plateaus
 from gradflow.watching.reader import How, Reader, Source
@@ -71,7 +71,7 @@ class Sensors:
         self._began = False
 
     def table(self) -> Floats:
-        """Return (steps, layers, quantities) of what was recorded: see `step_table.SENSED`."""
+        """Return (steps, layers, quantities) of what was recorded: see `step_table.SAMPLED`."""
         return self.reader.table(len(self.layers))
 
     def _start(self, *_: Any) -> None:

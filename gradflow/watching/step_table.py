@@ -14,7 +14,7 @@ from gradflow.arrays import Floats
 from gradflow.measurement.norms import Numbers, as_tensor
 
 #: The columns of the table.
-SENSED = ("activation_mean", "activation_rms", "zero_fraction", "delta_rms", "dead_fraction")
+SAMPLED = ("activation_mean", "activation_rms", "zero_fraction", "delta_rms", "dead_fraction")
 
 
 #: Steps, sensors, entries, numbers: a plain tuple, made between large products.
@@ -61,11 +61,11 @@ class Ledger:
         Returns
         -------
         array
-            (steps, sensors, quantities): see `SENSED`; NaN where nothing was noted.
+            (steps, sensors, quantities): see `SAMPLED`; NaN where nothing was noted.
         """
         self.tidy(0)
         if not self._blocks:
-            return np.full((steps, sensors, len(SENSED)), np.nan)
+            return np.full((steps, sensors, len(SAMPLED)), np.nan)
         totals = _Totals(steps, sensors)
         for device in {values.device for *_, values in self._blocks}:
             blocks = [block for block in self._blocks if block[2].device == device]

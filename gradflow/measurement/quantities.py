@@ -1,0 +1,297 @@
+"""Every per-layer quantity, in one table: what it is measured from, and the fields it becomes.
+
+A new quantity is one entry of `QUANTITIES`, and one column in the row of the result that shows it.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gradflow.arrays import Floats
+from gradflow.measurement.slopes import dead_units, saturated
+from gradflow.measurement.stats import (
+    TensorStats,
+    accumulator,
+    example_spread,
+    l2_norm,
+    tensor_stats,
+)
+
+#: A layer's quantities by name, each (replicas,).
+Measured: TypeAlias = "dict[str, Tensor]"
+
+_LOG2 = math.log10(2.0)
+#: What the gradient of a weight is made of: δ and the layer's input, each with an exponent.
+_OF_WEIGHT = ("weight_exponent", "input_exponent")
+
+
+@dataclass
+class Sample:
+    """A tensor of one layer, (replicas, …), from which quantities are measured.
+
+    Attributes
+    ----------
+    layer
+        Whose it is.
+    largest_slope
+        Of the activation, where `values` are its slopes.
+    """
+
+    values: Tensor
+    layer: nn.Module | None = None
+    largest_slope: Tensor | None = None
+
+    @functools.cached_property
+    def stats(self) -> TensorStats:
+        """The statistics of the values."""
+        return tensor_stats(self.values)
+
+
+@dataclass(frozen=True)
+class LayerValues:
+    """One layer's quantities on the host, each (replicas,), and what scales them.
+
+    Attributes
+    ----------
+    raw
+        By name; None for what was not measured.
+    size
+        Entries of the layer's weights.
+    lr
+        Learning rate that the update ratio is for.
+    to_mean, to_own
+        Logarithms of what makes gradients those of the mean loss, and δ each example's own.
+    """
+
+    raw: Mapping[str, Floats | None]
+    size: int
+    lr: float
+    to_mean: float
+    to_own: float
+
+    def log10(self, name: str, shift: float = 0.0, exponents: Sequence[str] = ()) -> Floats | None:
+        """Return log₁₀ of a quantity, with powers of two and a shift that it lacks."""
+        value, powers = self.raw[name], [self.raw[e] for e in exponents]
+        if value is None:
+            return None
+        with np.errstate(divide="ignore"):
+            total = sum((p for p in powers if p is not None), np.zeros_like(value))
+            return np.asarray(np.log10(value) + _LOG2 * total + shift)
+
+    def gradient(self, name: str, exponents: Sequence[str] = _OF_WEIGHT) -> Floats | None:
+        """Return a quantity of a gradient, as of the mean loss."""
+        return _power(self.log10(name, self.to_mean, exponents))
+
+
+#: From a layer's values to a field of its row.
+RowField: TypeAlias = "Callable[[LayerValues], Floats | None]"
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One number of every layer.
+
+    Attributes
+    ----------
+    sources
+        Samples that it is measured from: "weight", "gradient" (of the weights), "bias_gradient",
+        "delta", "output" (of the layer), "activation", "slopes" (of the activation). None: the
+        pass itself notes it.
+    measure
+        (replicas,) of a sample; None where that has none.
+    fields
+        What it becomes in a row, by the row's field; without any it is used by others alone.
+    """
+
+    sources: tuple[str, ...] = ()
+    measure: Callable[[Sample], Tensor | None] = lambda _: None
+    fields: Mapping[str, RowField] = field(default_factory=dict)
+
+
+class QuantityTable(dict[str, Quantity]):
+    """Quantities by name, in the order in which a measurement stacks them."""
+
+    def index(self, name: str) -> int:
+        """Return a quantity's place in the stack."""
+        return list(self).index(name)
+
+
+def _power(exponent: Floats | None) -> Floats | None:
+    with np.errstate(over="ignore", under="ignore"):
+        return None if exponent is None else np.asarray(10.0**exponent)
+
+
+def _gradient_rms(layer: LayerValues) -> Floats | None:
+    norm = layer.gradient("gradient_norm")
+    return None if norm is None else norm / math.sqrt(layer.size)
+
+
+def _update_ratio(layer: LayerValues) -> Floats | None:
+    norm, weight_norm = layer.gradient("gradient_norm"), layer.raw["weight_norm"]
+    if norm is None or weight_norm is None:
+        return None
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(layer.lr * norm / weight_norm)
+
+
+def _activation(layer: LayerValues) -> tuple[Floats, Floats, Floats] | None:
+    """Mean and variance as stored, and the power of two that they lack."""
+    mean, variance = layer.raw["activation_mean"], layer.raw["activation_variance"]
+    if mean is None or variance is None:
+        return None
+    power = layer.raw["activation_exponent"]
+    return mean, variance, np.zeros_like(mean) if power is None else power
+
+
+def _activation_mean(layer: LayerValues) -> Floats | None:
+    if (found := _activation(layer)) is None:
+        return None
+    with np.errstate(over="ignore", under="ignore"):
+        return np.asarray(found[0] * 2.0 ** found[2])
+
+
+def _activation_variance(layer: LayerValues) -> Floats | None:
+    if (found := _activation(layer)) is None:
+        return None
+    with np.errstate(over="ignore", under="ignore"):
+        return np.asarray(found[1] * 4.0 ** found[2])
+
+
+def _activation_log10_rms(layer: LayerValues) -> Floats | None:
+    """Its logarithm cannot overflow."""
+    if (found := _activation(layer)) is None:
+        return None
+    mean, variance, power = found
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return np.asarray(0.5 * np.log10(variance + mean**2) + _LOG2 * power)
+
+
+def _spread(sample: Sample) -> Tensor | None:
+    return example_spread(sample.values) if sample.values.dim() > 2 else None
+
+
+def _dead(sample: Sample) -> Tensor | None:
+    units = dead_units(sample.values, sample.layer)
+    return units.to(accumulator(units.device)).mean(1)
+
+
+def _saturated(sample: Sample) -> Tensor | None:
+    if sample.largest_slope is None:
+        return None
+    entries = saturated(sample.values, sample.largest_slope).flatten(1)
+    return entries.to(accumulator(entries.device)).mean(1)
+
+
+def _as_it_is(name: str) -> dict[str, RowField]:
+    return {name: lambda layer: layer.raw[name]}
+
+
+#: The one table.
+QUANTITIES = QuantityTable(
+    weight_norm=Quantity(("weight",), lambda s: l2_norm(s.values)),
+    gradient_norm=Quantity(
+        ("gradient",),
+        lambda s: s.stats.norm,
+        {
+            "gradient_norm": lambda layer: layer.gradient("gradient_norm"),
+            "gradient_log10_norm": lambda layer: layer.log10(
+                "gradient_norm", layer.to_mean, _OF_WEIGHT
+            ),
+            "gradient_rms": _gradient_rms,
+            "update_ratio": _update_ratio,
+        },
+    ),
+    gradient_mean_abs=Quantity(
+        ("gradient",),
+        lambda s: s.stats.mean_abs,
+        {"gradient_mean_abs": lambda layer: layer.gradient("gradient_mean_abs")},
+    ),
+    gradient_max_abs=Quantity(
+        ("gradient",),
+        lambda s: s.stats.abs_max,
+        {"gradient_max_abs": lambda layer: layer.gradient("gradient_max_abs")},
+    ),
+    bias_gradient_norm=Quantity(
+        ("bias_gradient",),
+        lambda s: l2_norm(s.values),
+        {
+            "bias_gradient_norm": lambda layer: layer.gradient(
+                "bias_gradient_norm", ("weight_exponent",)
+            )
+        },
+    ),
+    weight_exponent=Quantity(),
+    input_exponent=Quantity(),
+    delta_rms=Quantity(
+        ("delta",),
+        lambda s: s.stats.rms,
+        {
+            "delta_log10_rms": lambda layer: layer.log10(
+                "delta_rms", layer.to_own, ("delta_exponent",)
+            )
+        },
+    ),
+    delta_exponent=Quantity(),
+    backward_nonfinite=Quantity(
+        ("delta",), lambda s: s.stats.nonfinite_count, _as_it_is("backward_nonfinite")
+    ),
+    activation_exponent=Quantity(),
+    activation_mean=Quantity(
+        ("activation",), lambda s: s.stats.mean, {"activation_mean": _activation_mean}
+    ),
+    activation_variance=Quantity(
+        ("activation",),
+        lambda s: s.stats.variance,
+        {
+            "activation_variance": _activation_variance,
+            "activation_log10_rms": _activation_log10_rms,
+        },
+    ),
+    zero_fraction=Quantity(
+        ("activation",), lambda s: s.stats.zero_fraction, _as_it_is("zero_fraction")
+    ),
+    forward_nonfinite=Quantity(
+        # of the activation, where one follows the layer
+        ("output", "activation"),
+        lambda s: (~s.values.detach().isfinite()).flatten(1).sum(1),
+        _as_it_is("forward_nonfinite"),
+    ),
+    example_spread=Quantity(("activation",), _spread, _as_it_is("example_spread")),
+    dead_fraction=Quantity(("slopes",), _dead, _as_it_is("dead_fraction")),
+    saturated_fraction=Quantity(("slopes",), _saturated, _as_it_is("saturated_fraction")),
+)
+
+
+def measured(source: str, sample: Sample) -> Measured:
+    """Return every quantity that is measured from a source, by name."""
+    found = {
+        name: quantity.measure(sample)
+        for name, quantity in QUANTITIES.items()
+        if source in quantity.sources
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def row_fields(layer: LayerValues) -> dict[str, Floats | None]:
+    """Return what the quantities of a layer become in its row, by field."""
+    return {
+        name: value(layer)
+        for quantity in QUANTITIES.values()
+        for name, value in quantity.fields.items()
+    }
+
+
+def together(tensors: Sequence[Tensor], replicated: bool) -> Tensor | None:
+    """Return the entries of all `tensors` as (replicas, entries); None where there are none."""
+    flat = [t.flatten(1) if replicated else t.flatten().unsqueeze(0) for t in tensors]
+    if not flat:
+        return None
+    return flat[0] if len(flat) == 1 else torch.cat(flat, 1)
