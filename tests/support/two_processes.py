@@ -1,4 +1,4 @@
-"""Run by test_distributed.py in two processes: python two_processes.py KIND RANK FOLDER."""
+"""Run by test_distributed.py in two processes: python two_processes.py RANK FOLDER."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from torch.nn import functional as F  # noqa: N812
 import gradflow
 
 STEPS, EXAMPLES, CLIP = 3, 16, 0.05
+KINDS = ("ddp", "fsdp2")
 
 
 def model() -> nn.Sequential:
@@ -50,16 +51,17 @@ def parallel(kind: str, net: nn.Sequential) -> nn.Module:
     return fully_shard(net, mesh=mesh)
 
 
-def main(kind: str, rank: int, folder: Path) -> None:
+def main(rank: int, folder: Path) -> None:
     torch.set_num_threads(1)
     torch.distributed.init_process_group(
         "gloo", init_method=f"file://{folder / 'meeting'}", rank=rank, world_size=2
     )
     half = EXAMPLES // 2
-    seen = watched(parallel(kind, model()), slice(rank * half, (rank + 1) * half))
+    share = slice(rank * half, (rank + 1) * half)
+    seen = {kind: watched(parallel(kind, model()), share) for kind in KINDS}
     (folder / f"{rank}.json").write_text(json.dumps(seen), encoding="utf-8")
     torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]))
+    main(int(sys.argv[1]), Path(sys.argv[2]))

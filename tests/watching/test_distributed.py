@@ -17,11 +17,14 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def run_both(kind: str, folder: Path) -> list[dict[str, Any]]:
+@pytest.fixture(scope="module")
+def seen_by_both(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, Any]]]:
+    """What each of two processes saw, by the kind of parallel training."""
+    folder = tmp_path_factory.mktemp("meeting")
     script = Path(two_processes.__file__)
     processes = [
         subprocess.Popen(
-            [sys.executable, str(script), kind, str(rank), str(folder)],
+            [sys.executable, str(script), str(rank), str(folder)],
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -33,15 +36,20 @@ def run_both(kind: str, folder: Path) -> list[dict[str, Any]]:
         for process in processes:
             process.kill()
     assert [process.returncode for process in processes] == [0, 0], errors
-    return [json.loads((folder / f"{rank}.json").read_text(encoding="utf-8")) for rank in (0, 1)]
+    texts = [(folder / f"{rank}.json").read_text(encoding="utf-8") for rank in (0, 1)]
+    both = [json.loads(text) for text in texts]
+    return {kind: [seen[kind] for seen in both] for kind in two_processes.KINDS}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["ddp", "fsdp2"])
-def test_two_processes_have_the_norms_of_one(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", two_processes.KINDS)
+def test_two_processes_have_the_norms_of_one(
+    kind: str, seen_by_both: dict[str, list[dict[str, Any]]]
+) -> None:
     alone = two_processes.watched(two_processes.model(), slice(None))
     assert alone["clip_rate"] == 1
-    for seen in run_both(kind, tmp_path):
+    assert len(seen_by_both[kind]) == 2
+    for seen in seen_by_both[kind]:
         assert [r["name"] for r in seen["rows"]] == [r["name"] for r in alone["rows"]]
         for row, expected in zip(seen["history"], alone["history"], strict=True):
             for field in ("gradient_log10_norm", "clipped_log10_norm"):
