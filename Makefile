@@ -1,10 +1,12 @@
 # Two commands: `make demo` shows what gradflow does, `make test` checks that it does it.
+# CONTRIBUTING.md says what the others are for.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := gradflow-demo
 
-.PHONY: demo test install clean
+.PHONY: demo test test-fast lint types imports tests coverage docs docs-check figures golden \
+	install clean
 .DEFAULT_GOAL := demo
 
 # The stamps say what is installed, and go stale when the pins or the project's needs change.
@@ -28,12 +30,46 @@ demo: $(VENV)/installed
 	$(BIN)/gradflow benchmark --quick -o $(DEMO)/benchmark.png -o $(DEMO)/benchmark.md
 	@echo "The pictures lie in $(CURDIR)/$(DEMO):" && ls $(DEMO)
 
-test: $(VENV)/installed-dev
+test: lint types imports tests
+
+lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: $(VENV)/installed-dev
 	$(BIN)/mypy
+
+imports: $(VENV)/installed-dev
 	$(BIN)/lint-imports
+
+tests: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -n 2
+
+# Without the tests that take longer than five seconds: while working, not instead of `make test`.
+test-fast: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+# Branches too, and those of the processes that the tests start; fails below the gate that
+# pyproject.toml sets.
+coverage: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -n 2 --cov --cov-report=term-missing:skip-covered
+
+# What the pages show is printed again, minutes long; `git diff` then says what changed.
+docs: $(VENV)/installed-dev
+	$(BIN)/python scripts/make_reference.py > docs/reference.new
+	mv docs/reference.new docs/reference.md
+	$(BIN)/python scripts/make_docs.py
+
+# Says what differs between the pages and today's output, and writes nothing.
+docs-check: $(VENV)/installed-dev
+	$(BIN)/python scripts/make_docs.py --check
+
+figures: $(VENV)/installed-dev
+	$(BIN)/python scripts/make_docs.py --figures
+
+golden: $(VENV)/installed-dev
+	$(BIN)/python scripts/make_golden.py
 
 clean:
 	rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .coverage .coverage.* htmlcov

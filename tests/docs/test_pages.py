@@ -17,6 +17,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+TEXTS = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"]
 
 
 def script(name: str) -> ModuleType:
@@ -89,7 +90,7 @@ def test_a_number_s_last_place_is_read_off_its_digits(one: str, near: str, far: 
     assert not make_docs.close(one, far)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+@pytest.mark.parametrize("page", TEXTS, ids=lambda p: p.name)
 def test_no_link_is_broken(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
         if not target.startswith("http"):
@@ -124,9 +125,9 @@ def test_no_leftover_of_a_killed_process_is_tracked() -> None:
 
 def test_git_ignores_what_is_written_beside_a_file(tmp_path: Path) -> None:
     """The name that is made today is one that .gitignore knows."""
-    from gradflow.report.files import FIGURE_SUFFIXES, TEXT_SUFFIXES, replacing
+    from gradflow.report import WRITERS, replacing
 
     patterns = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
-    for suffix in (*FIGURE_SUFFIXES, *TEXT_SUFFIXES):
+    for suffix in WRITERS:
         with replacing(tmp_path / f"watch{suffix}") as temporary:
             assert any(fnmatch.fnmatch(temporary.name, pattern) for pattern in patterns), suffix
