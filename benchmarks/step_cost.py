@@ -26,7 +26,7 @@ from torch.profiler import ProfilerActivity, profile
 from gradflow.activations import activation
 from gradflow.benchmark.networks.convnet import article_network
 from gradflow.datasets.images import load
-from gradflow.executors import processes as executors
+from gradflow.executors import processes
 from gradflow.networks import layers
 from gradflow.training.optimizers import optimizer
 from gradflow.training.trainer import Examples, Trainer
@@ -209,7 +209,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=15)
     parser.add_argument("--quick", action="store_true", help="two turns")
     options = parser.parse_args()
-    executors.keep_freed_memory()
+    processes.keep_freed_memory()
     torch.set_num_threads(1)
     print(f"{machine()}; torch {torch.__version__}")
     for act in options.ops or ():

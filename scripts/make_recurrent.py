@@ -13,8 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from gradflow import NetworkConfig, diagnose
-from gradflow.report.figures import log_axes as scales
-from gradflow.report.figures import page as parts
+from gradflow.report.figures import log_axes, page
 from gradflow.report.figures.line_labels import end_of, label_ends
 from gradflow.report.style import BLACK, BLUE, DASHED, GREEN, VERMILLION, style
 from gradflow.results.diagnosis import DiagnosisResult
@@ -44,10 +43,10 @@ def panel(axes: Axes, arch: str) -> list[object]:
     for radius, tint in RADII.items():
         result = measured(arch, radius)
         rows = result.records[:-1]
-        x, y = parts.values(rows, "index"), parts.values(rows, "delta_log10_rms")
+        x, y = page.values(rows, "index"), page.values(rows, "delta_log10_rms")
         axes.plot(x, y, color=tint)
         ends += end_of(f"ρ = {radius:g}", x[::-1], y[::-1], tint)
-        theory = parts.values(rows, "predicted_delta_log10_rms")
+        theory = page.values(rows, "predicted_delta_log10_rms")
         axes.plot(x, theory, color=BLACK, linestyle=DASHED, linewidth=0.9)
         predicted = f"{result.predicted_rate:.4f}" if result.predicted_rate else "     –"
         bound = f"{result.rate_bound:.3f}" if result.rate_bound else "    –"
@@ -58,21 +57,21 @@ def panel(axes: Axes, arch: str) -> list[object]:
     axes.set_ylabel(NAMES[arch])
     axes.set_xlim(STEPS, 1)
     low, high = axes.get_ylim()
-    scales.decades(axes.yaxis, low, high)
+    log_axes.decades(axes.yaxis, low, high)
     return ends
 
 
 def main(path: str) -> None:
     """Write the figure."""
     with style():
-        page = parts.page(
+        fig = page.blank(
             "The gradient vanishes through every plain recurrent cell with ρ ≤ 1 "
             "and grows slowly at ρ = 1.5",
             6.6,
         )
-        panels = page.subplots(3, 1, sharex=True)
+        panels = fig.subplots(3, 1, sharex=True)
         labels = [(axes, panel(axes, arch)) for axes, arch in zip(panels, NAMES, strict=True)]
-        parts.caption(
+        page.caption(
             panels[0],
             "rms of ∂C/∂h at every time step, C the loss of the last one; "
             "dashed: mean-field theory of the tanh RNN",
@@ -80,8 +79,8 @@ def main(path: str) -> None:
         panels[-1].set_xlabel(
             "time step: the gradient starts at the last one and flows to the right"
         )
-        label_ends(page, labels)
-        page.savefig(path)
+        label_ends(fig, labels)
+        fig.savefig(path)
     assert np.isfinite(panels[0].get_ylim()).all()
 
 

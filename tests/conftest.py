@@ -14,7 +14,7 @@ from support.benchmark_runs import write_stripes
 from typer.testing import CliRunner, Result
 
 from gradflow.cli.app import app
-from gradflow.executors import processes as executors
+from gradflow.executors import processes
 
 # One thread per test worker: two workers of two threads each wait for one another on two cores.
 torch.set_num_threads(1)
@@ -88,4 +88,4 @@ def stripes(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture
 def one_core(monkeypatch: pytest.MonkeyPatch) -> None:
     """One thread per run: test workers side by side would wait for each other's."""
-    monkeypatch.setattr(executors, "cores", lambda: 1)
+    monkeypatch.setattr(processes, "cores", lambda: 1)

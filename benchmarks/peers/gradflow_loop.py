@@ -13,7 +13,7 @@ import gradflow
 from gradflow.activations import activation
 from gradflow.benchmark.networks.convnet import article_network
 from gradflow.datasets.images import load
-from gradflow.executors import processes as executors
+from gradflow.executors import processes
 from gradflow.training.optimizers import optimizer
 from gradflow.training.trainer import Examples, Trainer
 
@@ -44,6 +44,6 @@ def answer(acts: list[str], steps: int, precision: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    executors.keep_freed_memory()  # as in a worker of the benchmark
+    processes.keep_freed_memory()  # as in a worker of the benchmark
     torch.set_num_threads(1)
     serve({"gradflow": gradflow.__version__, "torch": torch.__version__}, answer)

@@ -16,7 +16,7 @@ from gradflow.benchmark.storage.folder import RunDirectory
 from gradflow.benchmark.storage.journal import Run, finished
 from gradflow.benchmark.worker import TrainingRun, examples, trainer
 from gradflow.configs.benchmark import BenchmarkConfig
-from gradflow.executors import processes as executors
+from gradflow.executors import processes
 from gradflow.findings.check import judged
 from gradflow.results.base import Facts, RunMeta
 from gradflow.results.benchmark import PlanResult, PlanRow, Setting
@@ -63,7 +63,7 @@ def plan(
             if on_progress is not None:
                 on_progress(len(costs), len(tasks))
 
-        complete = executors.run(
+        complete = processes.run(
             measure, tasks, workers=side.workers, threads=side.threads, on_event=on_event
         )
     sizes = dict(split.sizes)

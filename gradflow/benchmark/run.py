@@ -24,7 +24,7 @@ from gradflow.benchmark.storage.journal import Journal, Run
 from gradflow.benchmark.worker import TrainingRun, train
 from gradflow.configs.benchmark import BenchmarkConfig
 from gradflow.configs.fields import several
-from gradflow.executors import processes as executors
+from gradflow.executors import processes
 from gradflow.findings.check import judged
 from gradflow.results.base import RunMeta, plain
 from gradflow.results.benchmark import BenchmarkFacts, BenchmarkResult, FlowRow, HistoryRow
@@ -74,7 +74,7 @@ def run(config: BenchmarkConfig, on_event: OnEvent | None = None) -> BenchmarkRe
         if folder is not None:
             folder.open(config.settings(), environment(meta, split), config.resume)
         journal = Journal(folder, on_event)
-        complete = executors.run(
+        complete = processes.run(
             train,
             list(_tasks(config, split, folder, set(runs) - journal.finished(config.epochs), runs)),
             workers=side.workers,
@@ -107,10 +107,10 @@ def spread(
     config: BenchmarkConfig, runs: int, device: torch.device, folder: RunDirectory | None = None
 ) -> Side:
     """Return how so many runs are spread; a resumed one keeps its number of threads."""
-    threads = max(1, executors.cores() // runs)
+    threads = max(1, processes.cores() // runs)
     if folder is not None and config.resume and folder.holds_a_run():
         threads = int(folder.environment().get("threads", threads))
-    side_by_side = max(1, executors.cores() // threads) if device.type == "cpu" else 1
+    side_by_side = max(1, processes.cores() // threads) if device.type == "cpu" else 1
     return Side(config.workers or min(side_by_side, runs), threads)
 
 
@@ -203,7 +203,7 @@ def environment(meta: RunMeta, split: Split) -> dict[str, Any]:
         "torch": torch.__version__,
         "platform": platform.platform(),
         "processor": platform.processor() or platform.machine(),
-        "cores": executors.cores(),
+        "cores": processes.cores(),
         "threads": meta.threads,
         "device": meta.device,
         "precision": meta.dtype,

@@ -53,7 +53,7 @@ def diagnose(
     if model is None and input_shape is not None:
         raise GradflowError("--input-shape goes with --model", "--width sets the built-in inputs")
     with working("measuring"):
-        from gradflow.diagnosis import run as diagnosis
+        from gradflow import diagnosis
 
         if model is None:
             result = diagnosis.diagnose(network, remedies=remedies)

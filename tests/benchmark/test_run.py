@@ -25,7 +25,7 @@ from gradflow.benchmark.plan import plan, wall_seconds
 from gradflow.benchmark.run import run
 from gradflow.configs.benchmark import BenchmarkConfig
 from gradflow.errors import GradflowError
-from gradflow.executors import processes as executors
+from gradflow.executors import processes
 from gradflow.results.base import Result
 from gradflow.results.benchmark import Setting
 
@@ -151,8 +151,8 @@ def test_threads_follow_from_tasks_and_cores_and_not_from_workers(
         asked.update(workers=workers, threads=threads)
         return True
 
-    monkeypatch.setattr(executors, "cores", lambda: cores)
-    monkeypatch.setattr(executors, "run", note)
+    monkeypatch.setattr(processes, "cores", lambda: cores)
+    monkeypatch.setattr(processes, "run", note)
     run(config(act=("relu",), seeds=seeds, workers=None))
     assert asked == {"threads": threads, "workers": min(seeds, cores // threads)}
     run(config(act=("relu",), seeds=seeds, workers=3))

@@ -23,7 +23,7 @@ from gradflow.benchmark.storage.journal import Journal, finished
 from gradflow.benchmark.stored import read
 from gradflow.configs.benchmark import BenchmarkConfig
 from gradflow.errors import GradflowError
-from gradflow.executors import processes as executors
+from gradflow.executors import processes
 from gradflow.results.benchmark import HistoryRow, Setting
 
 pytestmark = pytest.mark.usefixtures("one_core")
@@ -172,7 +172,7 @@ def test_a_resumed_run_keeps_its_number_of_threads(
     config: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(config(act=("relu",), epochs=1))
-    monkeypatch.setattr(executors, "cores", lambda: 2)
+    monkeypatch.setattr(processes, "cores", lambda: 2)
     assert run(config(act=("relu",), resume=True)).meta.threads == 1
 
 

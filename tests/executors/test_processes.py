@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from gradflow.errors import GradflowError
-from gradflow.executors import processes as executors
+from gradflow.executors import processes
 
 
 def _square(task: int, emit: Callable[[Any], None]) -> None:
@@ -32,7 +32,7 @@ def _die(task: int, emit: Callable[[Any], None]) -> None:
 def test_every_task_runs_once_with_its_threads(workers: int) -> None:
     threads = torch.get_num_threads()
     events: list[tuple[int, Any]] = []
-    assert executors.run(
+    assert processes.run(
         _square, range(5), workers=workers, threads=2, on_event=lambda *e: events.append(e)
     )
     assert sorted(event for _, event in events) == [(n, n * n, 2) for n in range(5)]
@@ -43,18 +43,18 @@ def test_every_task_runs_once_with_its_threads(workers: int) -> None:
 @pytest.mark.parametrize("workers", [1, 2])
 def test_what_a_task_raises_is_raised_here(workers: int) -> None:
     with pytest.raises(GradflowError, match="no good") as caught:
-        executors.run(_fail, [1], workers=workers, threads=1, on_event=lambda *_: None)
+        processes.run(_fail, [1], workers=workers, threads=1, on_event=lambda *_: None)
     assert caught.value.hint == "do better"
 
 
 def test_a_worker_s_defect_comes_with_its_traceback() -> None:
     with pytest.raises(RuntimeError, match=r"in _fail[\s\S]*ValueError: a defect"):
-        executors.run(_fail, [0], workers=2, threads=1, on_event=lambda *_: None)
+        processes.run(_fail, [0], workers=2, threads=1, on_event=lambda *_: None)
 
 
 def test_a_worker_s_death_is_said() -> None:
     with pytest.raises(GradflowError, match=r"ended unexpectedly \(exit code 3\)"):
-        executors.run(_die, [0], workers=2, threads=1, on_event=lambda *_: None)
+        processes.run(_die, [0], workers=2, threads=1, on_event=lambda *_: None)
 
 
 def _tunables(task: int, emit: Callable[[Any], None]) -> None:
@@ -76,15 +76,15 @@ def test_workers_get_huge_pages_unless_the_user_says_otherwise(
     if before is not None:
         monkeypatch.setenv("GLIBC_TUNABLES", before)
     seen: list[tuple[int, Any]] = []
-    executors.run(_tunables, [0], workers=2, threads=1, on_event=lambda *e: seen.append(e))
+    processes.run(_tunables, [0], workers=2, threads=1, on_event=lambda *e: seen.append(e))
     assert seen == [(0, within)]
     assert os.environ.get("GLIBC_TUNABLES") == before
 
 
 def test_no_tasks_are_finished_at_once() -> None:
-    assert executors.run(_square, [], workers=2, threads=1, on_event=lambda *_: None)
+    assert processes.run(_square, [], workers=2, threads=1, on_event=lambda *_: None)
 
 
 def test_keeping_freed_memory_is_harmless() -> None:
-    executors.keep_freed_memory()
+    processes.keep_freed_memory()
     assert torch.ones(10_000_000).sum().item() == 10_000_000

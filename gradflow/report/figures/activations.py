@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
 from gradflow.arrays import Floats
-from gradflow.report.figures import page as parts
+from gradflow.report.figures import page
 from gradflow.report.style import DASHED, GREY, PALE, colour, ink
 from gradflow.results.activations import ActivationRow, ActivationsResult
 
@@ -21,15 +21,15 @@ def figure(result: ActivationsResult) -> Figure:
     columns = ["max_slope", "critical_gain"]
     if any(row.relative_cost is not None for row in records):
         columns.append("relative_cost")
-    page = parts.page(result.title, 1.2 + 0.2 * len(records))
-    panels = page.subplots(1, len(columns), sharey=True, squeeze=False)[0]
+    fig = page.blank(result.title, 1.2 + 0.2 * len(records))
+    panels = fig.subplots(1, len(columns), sharey=True, squeeze=False)[0]
     for axes, column in zip(panels, columns, strict=True):
         _dots(axes, records, column)
     panels[0].set_yticks(range(len(records)), [row.name for row in records])
     for label, row in zip(panels[0].get_yticklabels(), records, strict=True):
         label.set_color(ink(colour(row.name)))
     panels[0].set_ylim(len(records) - 0.3, -0.7)
-    return page
+    return fig
 
 
 _LABELS = {
@@ -41,7 +41,7 @@ _LABELS = {
 
 def _dots(axes: Axes, records: Sequence[ActivationRow], column: str) -> None:
     """Draw one column as dots with their numbers."""
-    numbers = parts.drawable(parts.values(records, column))
+    numbers = page.drawable(page.values(records, column))
     _ratio_axis(axes, numbers, log=column == "critical_gain")
     if column != "critical_gain":
         axes.axvline(1, color=GREY, linewidth=0.8, linestyle=DASHED, zorder=1)

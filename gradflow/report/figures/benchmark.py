@@ -11,9 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from gradflow.arrays import Floats
-from gradflow.report.figures import benchmark_flow as flow
-from gradflow.report.figures import log_axes as scales
-from gradflow.report.figures import page as parts
+from gradflow.report.figures import benchmark_flow, log_axes, page
 from gradflow.report.figures.line_labels import End, ended, label_ends
 from gradflow.report.style import DASHES, PALETTE, colour, dashes, ink
 from gradflow.results.benchmark import labels
@@ -48,7 +46,7 @@ _TICKS = (
 )
 
 
-class Quantity(NamedTuple):
+class Panel(NamedTuple):
     """A column of the history, and how it reads."""
 
     name: str
@@ -56,14 +54,14 @@ class Quantity(NamedTuple):
     form: Callable[[float], str]
 
 
-QUANTITIES = (
-    Quantity("test_accuracy", "test accuracy", lambda share: f"{100 * share:.2f} %"),
-    Quantity("test_loss", "test loss", parts.number),
+PANELS = (
+    Panel("test_accuracy", "test accuracy", lambda share: f"{100 * share:.2f} %"),
+    Panel("test_loss", "test loss", page.number),
 )
 
 
-class Course(NamedTuple):
-    """A quantity over the epochs: mean, smallest and largest over the seeds."""
+class EpochCurve(NamedTuple):
+    """A column of the history over the epochs: mean, smallest and largest over the seeds."""
 
     epoch: Floats
     mean: Floats
@@ -74,40 +72,40 @@ class Course(NamedTuple):
 def figure(result: BenchmarkResult) -> Figure:
     """Return test accuracy (its errors on a log axis) and loss, above the flow by layer."""
     names = labels(result.history)
-    groups = parts.by_key(result.history, lambda row: names[row.setting])
+    groups = page.by_key(result.history, lambda row: names[row.setting])
     tall = max(5.4, 2.0 + 0.3 * len(groups))
-    page = parts.page(result.title, tall + flow.height(result.flow))
+    fig = page.blank(result.title, tall + benchmark_flow.height(result.flow))
     if not groups:
-        parts.note(page.subplots(), "no epoch was finished")
-        return page
+        page.note(fig.subplots(), "no epoch was finished")
+        return fig
     if not result.flow:
-        _trained(page, page.subplots(2, 1, sharex=True), result, groups)
-        page.align_ylabels()
-        return page
-    parted: Any = page.subfigures(2, 1, height_ratios=[tall, flow.height(result.flow)])
+        _trained(fig, fig.subplots(2, 1, sharex=True), result, groups)
+        fig.align_ylabels()
+        return fig
+    parted: Any = fig.subfigures(2, 1, height_ratios=[tall, benchmark_flow.height(result.flow)])
     above, below = parted
     panels = above.subplots(2, 1, sharex=True)
-    flow.draw(below, result.flow, labels(result.flow))
-    _trained(page, panels, result, groups)
+    benchmark_flow.draw(below, result.flow, labels(result.flow))
+    _trained(fig, panels, result, groups)
     above.align_ylabels()
-    return page
+    return fig
 
 
 def _trained(
-    page: Figure, panels: Sequence[Axes], result: BenchmarkResult, groups: dict[str, list[Any]]
+    fig: Figure, panels: Sequence[Axes], result: BenchmarkResult, groups: dict[str, list[Any]]
 ) -> None:
     """Draw both quantities over the epochs, one above the other."""
-    draw = _courses if len({row.epoch for row in result.history}) > 1 else _points
+    draw = _curves if len({row.epoch for row in result.history}) > 1 else _points
     seeds = {row.seed for row in result.history}
     if len(seeds) > 1:
-        parts.caption(panels[0], f"mean and range over {len(seeds)} seeds")
-    ends = [draw(axes, groups, quantity) for axes, quantity in zip(panels, QUANTITIES, strict=True)]
+        page.caption(panels[0], f"mean and range over {len(seeds)} seeds")
+    ends = [draw(axes, groups, panel) for axes, panel in zip(panels, PANELS, strict=True)]
     _error_axis(panels[0])
-    scales.log_scale(panels[1])
+    log_axes.log_scale(panels[1])
     for axes in panels:
         if not np.isfinite(axes.dataLim.intervaly).all():
-            parts.note(axes, "× no value is finite")
-    label_ends(page, zip(panels, ends, strict=True))
+            page.note(axes, "× no value is finite")
+    label_ends(fig, zip(panels, ends, strict=True))
 
 
 def tint_of(place: int, rows: Sequence[Any], groups: dict[str, list[Any]]) -> tuple[str, Any]:
@@ -118,26 +116,26 @@ def tint_of(place: int, rows: Sequence[Any], groups: dict[str, list[Any]]) -> tu
     return PALETTE[place % len(PALETTE)], DASHES[place // len(PALETTE) % len(DASHES)]
 
 
-def course(rows: Sequence[Any], name: str) -> Course:
-    """Return a column of one setting's history as a course over the epochs."""
-    epochs = parts.by(rows, "epoch")
+def epoch_curve(rows: Sequence[Any], name: str) -> EpochCurve:
+    """Return a column of one setting's history over the epochs."""
+    epochs = page.by(rows, "epoch")
     table = []
     for epoch in sorted(epochs):
-        seen = parts.drawable(parts.values(epochs[epoch], name))
+        seen = page.drawable(page.values(epochs[epoch], name))
         finite = seen[np.isfinite(seen)]
         # A mean over the seeds that survived would flatter an activation that diverges in others.
         mean = seen.mean()
         low, high = (finite.min(), finite.max()) if finite.size else (np.nan, np.nan)
         table.append((epoch, mean, low, high))
-    return Course(*np.array(table, dtype=np.float64).T)
+    return EpochCurve(*np.array(table, dtype=np.float64).T)
 
 
-def _courses(axes: Axes, groups: dict[str, list[Any]], quantity: Quantity) -> list[End]:
+def _curves(axes: Axes, groups: dict[str, list[Any]], panel: Panel) -> list[End]:
     """Draw every setting over the epochs; return its name and last value for the line's end."""
-    axes.set_ylabel(quantity.label)
+    axes.set_ylabel(panel.label)
     ends: list[End] = []
     for place, (name, rows) in enumerate(groups.items()):
-        epoch, mean, low, high = course(rows, quantity.name)
+        epoch, mean, low, high = epoch_curve(rows, panel.name)
         tint, dash = tint_of(place, rows, groups)
         axes.fill_between(epoch, low, high, color=tint, alpha=0.15, linewidth=0)
         axes.plot(
@@ -146,36 +144,36 @@ def _courses(axes: Axes, groups: dict[str, list[Any]], quantity: Quantity) -> li
             color=tint,
             linestyle=dash,
             label=name,
-            marker=parts.markers(epoch.size),
+            marker=page.markers(epoch.size),
             markersize=3,
         )
-        for end in ended(axes, parts.balanced(name, 18), epoch, mean, tint):
-            value = "" if end.text.endswith("×") else f" {quantity.form(end.y)}"
+        for end in ended(axes, page.balanced(name, 18), epoch, mean, tint):
+            value = "" if end.text.endswith("×") else f" {panel.form(end.y)}"
             ends.append(end._replace(text=end.text + value))
     _epoch_axis(axes, [row for rows in groups.values() for row in rows])
     return ends
 
 
 def _epoch_axis(axes: Axes, history: Sequence[Any]) -> None:
-    epochs = parts.values(history, "epoch")
+    epochs = page.values(history, "epoch")
     first, last = epochs.min(), epochs.max()
     axes.set_xlim(first - 0.04 * (last - first), last)
-    parts.whole_numbers(axes.xaxis)
+    page.whole_numbers(axes.xaxis)
     axes.set_xlabel("epoch")
     axes.label_outer()
 
 
-def _points(axes: Axes, groups: dict[str, list[Any]], quantity: Quantity) -> list[End]:
+def _points(axes: Axes, groups: dict[str, list[Any]], panel: Panel) -> list[End]:
     """Draw the one epoch that there is: a point per activation, with its value beside it."""
-    axes.set_ylabel(quantity.label)
+    axes.set_ylabel(panel.label)
     for place, (name, rows) in enumerate(groups.items()):
-        epoch, mean, low, high = course(rows, quantity.name)
+        epoch, mean, low, high = epoch_curve(rows, panel.name)
         tint, _ = tint_of(place, rows, groups)
         axes.vlines(place, low, high, color=tint, linewidth=1)
         axes.plot([place], mean, "o", color=tint, label=name)
         finite = np.isfinite(mean[0])
         axes.annotate(
-            quantity.form(mean[0]) if finite else "×",
+            panel.form(mean[0]) if finite else "×",
             (place, mean[0] if finite else 0.06),
             (5, 0),
             "data" if finite else axes.get_xaxis_transform(),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gradflow.report.figures import page as parts
+from gradflow.report.figures import page
 from gradflow.report.style import colour
 from gradflow.results.benchmark import duration, labels
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 def figure(result: PlanResult) -> Figure:
     """Return a bar of estimated seconds for each setting, all its runs together."""
     names = labels(result.records)
-    page = parts.page(result.title, 1.2 + 0.28 * max(len(result.records), 2))
-    axes: Axes = page.subplots()
+    fig = page.blank(result.title, 1.2 + 0.28 * max(len(result.records), 2))
+    axes: Axes = fig.subplots()
     if not result.records:
-        parts.note(axes, "there is nothing to run")
-        return page
+        page.note(axes, "there is nothing to run")
+        return fig
     for place, row in enumerate(result.records):
         axes.barh(place, row.seconds, color=colour(row.activation), height=0.6)
         axes.annotate(
@@ -38,4 +38,4 @@ def figure(result: PlanResult) -> Figure:
     axes.margins(x=0.12)
     axes.set_xlabel("seconds of one worker, estimated")
     axes.set_ylabel("setting")
-    return page
+    return fig

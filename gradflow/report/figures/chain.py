@@ -10,8 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gradflow.arrays import Floats
-from gradflow.report.figures import log_axes as scales
-from gradflow.report.figures import page as parts
+from gradflow.report.figures import log_axes, page
 from gradflow.report.style import BLUE, DASHED, FAULT, GREY, VERMILLION
 from gradflow.results.chain import ChainResult, FactorRow
 
@@ -22,24 +21,24 @@ _MOST_SYMBOLS = 30
 
 def figure(result: ChainResult) -> Figure:
     """Return the product up to each factor, from 1; its sign by colour and marker."""
-    page = parts.page(result.title, 3.9)
-    axes = page.subplots()
+    fig = page.blank(result.title, 3.9)
+    axes = fig.subplots()
     if not result.records:
-        parts.note(axes, "no factors")
-        return page
-    x = parts.values(result.records, "index")
-    log10 = parts.values(result.records, "product_log10")
+        page.note(axes, "no factors")
+        return fig
+    x = page.values(result.records, "index")
+    log10 = page.values(result.records, "product_log10")
     low, high = _limits(log10)
     axes.set_ylim(low, high)
     axes.set_xlim(x[0] - 0.8, x[-1] + 0.7)
     axes.axhline(0, color=GREY, linewidth=0.8, linestyle=DASHED, zorder=1)
     _staircase(axes, x, log10)
-    _signs(axes, x, log10, parts.values(result.records, "value"))
+    _signs(axes, x, log10, page.values(result.records, "value"))
     _dead(axes, result.records, log10)
     _symbols(axes, result.records)
-    scales.decades(axes.yaxis, low, high)
+    log_axes.decades(axes.yaxis, low, high)
     axes.set_ylabel("|product so far|")
-    return page
+    return fig
 
 
 def _limits(log10: Floats) -> tuple[float, float]:
@@ -111,7 +110,7 @@ def _symbols(axes: Axes, records: Sequence[FactorRow]) -> None:
     shown = records[::stride]
     labels = [row.symbol for row in shown]
     if len(records) <= _MOST_VALUES:
-        labels = [f"{row.symbol}\n{parts.minus_signs(f'{row.value:.3g}')}" for row in shown]
+        labels = [f"{row.symbol}\n{page.minus_signs(f'{row.value:.3g}')}" for row in shown]
     steep = len(records) > _MOST_VALUES
     axes.set_xticks([row.index for row in shown], labels, rotation=90 if steep else 0)
     axes.set_xlabel("factor, and its value" if not steep else "factor")

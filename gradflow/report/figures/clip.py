@@ -12,9 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gradflow.report.figures import clip_suggest
-from gradflow.report.figures import log_axes as scales
-from gradflow.report.figures import page as parts
+from gradflow.report.figures import clip_suggest, log_axes, page
 from gradflow.report.figures.line_labels import End, ended, label_ends
 from gradflow.report.style import BLACK, BLUE, DASHED, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION
 from gradflow.results.clipping import ClipResult, PolicyRow
@@ -47,15 +45,15 @@ def figure(result: ClipResult) -> Figure:
     rows += [["norm", "loss"]] if result.history else []
     rows += [["flow", "flow"]] if len(result.flow) > 1 else []
     extra = 0.17 * max(0, len(result.records) - 3)  # lines of the legend
-    page = parts.page(result.title, {1: 3.2, 2: 5.6, 3: 7.4}[len(rows)] + extra)
-    panels = page.subplot_mosaic(rows)
+    fig = page.blank(result.title, {1: 3.2, 2: 5.6, 3: 7.4}[len(rows)] + extra)
+    panels = fig.subplot_mosaic(rows)
     _shares(panels["shares"], result, tints)
     if "flow" in panels:
         _flow(panels["flow"], result)
     if "norm" in panels:
         _norms(panels["norm"], result, tints)
-        label_ends(page, [(panels["loss"], _losses(panels["loss"], result, tints))])
-    return page
+        label_ends(fig, [(panels["loss"], _losses(panels["loss"], result, tints))])
+    return fig
 
 
 def policy_tints(policies: Sequence[str]) -> dict[str, str]:
@@ -68,16 +66,16 @@ def policy_tints(policies: Sequence[str]) -> dict[str, str]:
 
 def _shares(axes: Axes, result: ClipResult, tints: dict[str, str]) -> None:
     """Draw each layer's share of the squared norm, policies side by side."""
-    groups = parts.by(result.layers, "policy")
+    groups = page.by(result.layers, "policy")
     names = {row.index: row.name for row in result.layers}
     axes.set_ylabel("share of ‖g‖²")
     axes.yaxis.set_major_formatter(lambda share, _: f"{100 * share:.3g} %")
     if not names:
-        parts.note(axes, "no layers")
+        page.note(axes, "no layers")
         return
     for place, row in enumerate(result.records):
         layers = groups.get(row.policy, [])
-        x, share = parts.values(layers, "index"), parts.drawable(parts.values(layers, "share"))
+        x, share = page.values(layers, "index"), page.drawable(page.values(layers, "share"))
         look: dict[str, Any] = {"color": tints[row.policy], "label": _kept(row)}
         if len(names) > _MOST_BARS:
             look["linewidth"] = 4 if row.policy == "none" else 1.4  # seen beneath an equal one
@@ -95,8 +93,8 @@ def _shares(axes: Axes, result: ClipResult, tints: dict[str, str]) -> None:
 def _kept(row: PolicyRow) -> str:
     """Say what a policy makes of the gradient: length and direction."""
     if row.policy == "none":
-        return f"raw gradient, ‖g‖ = {parts.number(row.norm_before)}"
-    before, after = parts.number(row.norm_before), parts.number(row.norm_after)
+        return f"raw gradient, ‖g‖ = {page.number(row.norm_before)}"
+    before, after = page.number(row.norm_before), page.number(row.norm_after)
     length = f"clipped by {row.policy}: ‖g‖ {before} → {after}"
     if row.cosine is None:
         return f"{length}, no direction"
@@ -111,7 +109,7 @@ def _layer_names(axes: Axes, names: dict[int, str]) -> None:
         short = [re.sub(r"^hidden(\d+).*", r"\1", name) for name in names.values()]
         axes.set_xticks(list(names), short)
     else:
-        parts.whole_numbers(axes.xaxis)
+        page.whole_numbers(axes.xaxis)
     axes.set_xlabel("layer")
 
 
@@ -120,30 +118,30 @@ def _norms(axes: Axes, result: ClipResult, tints: dict[str, str]) -> None:
     _courses(axes, result, "norm_before", tints)
     axes.axhline(result.threshold, color=GREY, linewidth=0.8, linestyle=DASHED, zorder=1)
     axes.set_ylabel("‖g‖ before clipping")
-    scales.log_scale(axes)
-    parts.beside_line(axes, result.threshold, "threshold", right=True)
+    log_axes.log_scale(axes)
+    page.beside_line(axes, result.threshold, "threshold", right=True)
 
 
 def _losses(axes: Axes, result: ClipResult, tints: dict[str, str]) -> list[End]:
     ends = _courses(axes, result, "loss", tints)
     if result.chance and any(row.step > 1 for row in result.history):
         axes.axhline(result.chance, color=GREY, linewidth=0.8, linestyle=DASHED, zorder=1)
-        parts.beside_line(axes, result.chance, "input ignored")
+        page.beside_line(axes, result.chance, "input ignored")
     axes.set_ylabel("loss")
-    scales.log_scale(axes)
+    log_axes.log_scale(axes)
     return ends
 
 
 def _flow(axes: Axes, result: ClipResult) -> None:
     """Draw the raw gradient over the steps of a sequence."""
-    x = parts.values(result.flow, "step")
-    y = parts.drawable(parts.values(result.flow, "gradient_log10"))
-    axes.plot(x, y, color=GREY, marker=parts.markers(len(x)), markersize=3)
+    x = page.values(result.flow, "step")
+    y = page.drawable(page.values(result.flow, "gradient_log10"))
+    axes.plot(x, y, color=GREY, marker=page.markers(len(x)), markersize=3)
     axes.set_xlabel("step of the sequence")
     axes.set_ylabel("raw ‖∂C/∂x‖")
-    parts.whole_numbers(axes.xaxis)
+    page.whole_numbers(axes.xaxis)
     low, high = axes.get_ylim()
-    scales.decades(axes.yaxis, low, high)
+    log_axes.decades(axes.yaxis, low, high)
 
 
 def _courses(axes: Axes, result: ClipResult, name: str, tints: dict[str, str]) -> list[End]:
@@ -153,13 +151,13 @@ def _courses(axes: Axes, result: ClipResult, name: str, tints: dict[str, str]) -
     """
     ends: list[End] = []
     axes.set_xlabel("training step" if result.flow else "step")
-    parts.whole_numbers(axes.xaxis)
+    page.whole_numbers(axes.xaxis)
     band, highest = name.partition("_")[0], _highest(result, name)
-    for policy, rows in parts.by(result.history, "policy").items():
-        x, y = parts.values(rows, "step"), parts.drawable(parts.values(rows, name))
+    for policy, rows in page.by(result.history, "policy").items():
+        x, y = page.values(rows, "step"), page.drawable(page.values(rows, name))
         y = np.where(y > highest, np.nan, y)
         tint = tints[policy]
-        low, high = (parts.drawable(parts.values(rows, f"{band}_{end}")) for end in ("low", "high"))
+        low, high = (page.drawable(page.values(rows, f"{band}_{end}")) for end in ("low", "high"))
         low = np.where(low > highest, np.nan, low)
         axes.fill_between(x, low, np.minimum(high, highest), color=tint, alpha=0.15, linewidth=0)
         axes.plot(x, y, color=tint, marker="o" if len(x) == 1 else "", label=policy)
@@ -171,8 +169,6 @@ def _courses(axes: Axes, result: ClipResult, name: str, tints: dict[str, str]) -
 def _highest(result: ClipResult, name: str) -> float:
     """Return what is worth drawing: beyond it there is only what diverges."""
     steady = {row.policy for row in result.records if row.outcome and not row.diverged}
-    seen = parts.drawable(
-        parts.values((row for row in result.history if row.policy in steady), name)
-    )
+    seen = page.drawable(page.values((row for row in result.history if row.policy in steady), name))
     finite = seen[np.isfinite(seen)]
     return _BEYOND * float(finite.max()) if finite.size else math.inf

@@ -8,8 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gradflow.report.figures import log_axes as scales
-from gradflow.report.figures import page as parts
+from gradflow.report.figures import log_axes, page
 from gradflow.report.style import BLUE, DASHED, GREY, PALE, VERMILLION
 
 if TYPE_CHECKING:
@@ -18,18 +17,18 @@ if TYPE_CHECKING:
 
 def figure(result: ClipResult) -> Figure:
     """Return the histogram above; below, final loss and share of updates clipped by threshold."""
-    page = parts.page(result.title, 5.4)
-    panels = page.subplot_mosaic([["norms", "norms"], ["loss", "engaged"]])
+    fig = page.blank(result.title, 5.4)
+    panels = fig.subplot_mosaic([["norms", "norms"], ["loss", "engaged"]])
     _histogram(panels["norms"], result)
     tried = [row for row in result.records if row.threshold is not None]
     _losses(panels["loss"], result, tried)
     _engaged(panels["engaged"], tried)
-    return page
+    return fig
 
 
 def _histogram(axes: Axes, result: ClipResult) -> None:
-    low, high = parts.values(result.norms, "low"), parts.values(result.norms, "high")
-    count = parts.values(result.norms, "count")
+    low, high = page.values(result.norms, "low"), page.values(result.norms, "high")
+    count = page.values(result.norms, "count")
     axes.bar(
         low,
         count,
@@ -44,7 +43,7 @@ def _histogram(axes: Axes, result: ClipResult) -> None:
     _threshold_axis(axes)
     axes.set_xlabel("‖g‖ in unclipped training")
     axes.set_ylabel("updates")
-    parts.caption(axes, *_said(result.distribution[0]))
+    page.caption(axes, *_said(result.distribution[0]))
     for row in result.records:
         if row.threshold is not None:
             best = row.threshold == result.suggested
@@ -56,7 +55,7 @@ def _histogram(axes: Axes, result: ClipResult) -> None:
             )
     if result.suggested is not None:
         axes.annotate(
-            f"suggested {parts.number(result.suggested)}",
+            f"suggested {page.number(result.suggested)}",
             (result.suggested, 1),
             (4, -2),
             axes.get_xaxis_transform(),
@@ -70,8 +69,8 @@ def _histogram(axes: Axes, result: ClipResult) -> None:
 
 def _said(row: DistributionRow) -> list[str]:
     said = [
-        f"median {parts.number(row.median)}, 90 % below {parts.number(row.percentile_90)}, "
-        f"largest {parts.number(row.largest)}"
+        f"median {page.number(row.median)}, 90 % below {page.number(row.percentile_90)}, "
+        f"largest {page.number(row.largest)}"
     ]
     if row.tail_index is not None:
         tail = "heavy tail" if row.heavy_tail else "no heavy tail"
@@ -81,26 +80,26 @@ def _said(row: DistributionRow) -> list[str]:
 
 def _losses(axes: Axes, result: ClipResult, tried: list[PolicyRow]) -> None:
     """Draw the final loss by threshold, with the range over seeds, and that without clipping."""
-    x, y = parts.values(tried, "threshold"), parts.drawable(parts.values(tried, "final_loss"))
-    ends = (parts.values(tried, f"final_loss_{end}") for end in ("low", "high"))
-    low, high = (parts.drawable(end) for end in ends)
+    x, y = page.values(tried, "threshold"), page.drawable(page.values(tried, "final_loss"))
+    ends = (page.values(tried, f"final_loss_{end}") for end in ("low", "high"))
+    low, high = (page.drawable(end) for end in ends)
     axes.fill_between(x, low, high, color=BLUE, alpha=0.15, linewidth=0)
     axes.plot(x, y, "o-", color=BLUE, label="clipped")
     raw = next((row for row in result.records if row.threshold is None), None)
     if raw is not None and raw.final_loss is not None and np.isfinite(raw.final_loss):
         axes.axhline(raw.final_loss, color=GREY, linewidth=1, linestyle=DASHED)
-        parts.beside_line(axes, raw.final_loss, "unclipped")
+        page.beside_line(axes, raw.final_loss, "unclipped")
     elif raw is not None and raw.diverged:
-        parts.caption(axes, "unclipped training diverges")
+        page.caption(axes, "unclipped training diverges")
     best = [row for row in tried if row.threshold == result.suggested]
-    x, y = parts.values(best, "threshold"), parts.drawable(parts.values(best, "final_loss"))
+    x, y = page.values(best, "threshold"), page.drawable(page.values(best, "final_loss"))
     axes.plot(x, y, "o", color=VERMILLION, zorder=5)
     _labelled(axes, "final loss")
-    scales.log_scale(axes)
+    log_axes.log_scale(axes)
 
 
 def _engaged(axes: Axes, tried: list[PolicyRow]) -> None:
-    x, y = parts.values(tried, "threshold"), parts.values(tried, "engaged_fraction")
+    x, y = page.values(tried, "threshold"), page.values(tried, "engaged_fraction")
     axes.plot(x, y, "o-", color=BLUE, label="clipped")
     axes.axhline(0.5, color=GREY, linewidth=0.8, linestyle=DASHED)
     axes.set_ylim(-0.03, 1.03)
@@ -118,7 +117,7 @@ def _labelled(axes: Axes, what: str) -> None:
 def _threshold_axis(axes: Axes) -> None:
     """Label a log axis in plain numbers where they are few digits long."""
     low, high = (float(limit) for limit in np.log10(axes.get_xlim()))
-    ticks = scales.log_ticks(low, high)
-    axes.set_xticks([10.0**tick for tick in ticks], scales.power_labels(ticks))
+    ticks = log_axes.log_ticks(low, high)
+    axes.set_xticks([10.0**tick for tick in ticks], log_axes.power_labels(ticks))
     axes.minorticks_off()
     axes.set_xlim(10.0**low, 10.0**high)

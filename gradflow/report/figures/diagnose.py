@@ -10,8 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, PercentFormatter
 
 from gradflow.arrays import Floats
-from gradflow.report.figures import log_axes as scales
-from gradflow.report.figures import page as parts
+from gradflow.report.figures import log_axes, page
 from gradflow.report.figures.line_labels import End, end_of, label_ends
 from gradflow.report.style import BLACK, BLUE, DASHED, FAULT, GREEN, GREY, VERMILLION
 from gradflow.results.diagnosis import DiagnosisResult
@@ -22,24 +21,24 @@ SMALLEST_NORMAL = {"fp16": -4.2144, "bf16 and fp32": -37.9298, "fp64": -307.6527
 
 def figure(result: DiagnosisResult) -> Figure:
     """Return δ's rms per layer, and below it the activations and the units that are lost."""
-    page = parts.page(result.title, 6.4)
-    panels: Sequence[Axes] = page.subplots(3, 1, sharex=True, height_ratios=(3, 1.25, 1.25))
+    fig = page.blank(result.title, 6.4)
+    panels: Sequence[Axes] = fig.subplots(3, 1, sharex=True, height_ratios=(3, 1.25, 1.25))
     if not result.records:
-        parts.note(panels[0], "no layers")
-        return page
-    x = parts.values(result.records, "index")
+        page.note(panels[0], "no layers")
+        return fig
+    x = page.values(result.records, "index")
     panels[0].set_xlim(x[0] - 0.5, x[-1] + 0.5)
     panels[-1].set_xlabel("layer, the last is the output (the gradient flows from right to left)")
-    parts.whole_numbers(panels[-1].xaxis)
+    page.whole_numbers(panels[-1].xaxis)
     _shade_faults(panels, result)
     labels = (
         _flow(panels[0], result, x),
         _activations(panels[1], result, x),
         _fractions(panels[2], result, x),
     )
-    label_ends(page, zip(panels, labels, strict=True))
-    page.align_ylabels()
-    return page
+    label_ends(fig, zip(panels, labels, strict=True))
+    fig.align_ylabels()
+    return fig
 
 
 def _at_fault(result: DiagnosisResult) -> set[int]:
@@ -48,7 +47,7 @@ def _at_fault(result: DiagnosisResult) -> set[int]:
 
 
 def _shade_faults(panels: Sequence[Axes], result: DiagnosisResult) -> None:
-    for first, last in parts.runs(_at_fault(result)):
+    for first, last in page.runs(_at_fault(result)):
         for axes in panels:
             axes.axvspan(first - 0.5, last + 0.5, color=FAULT, linewidth=0, zorder=0)
 
@@ -56,20 +55,20 @@ def _shade_faults(panels: Sequence[Axes], result: DiagnosisResult) -> None:
 def _flow(axes: Axes, result: DiagnosisResult, x: Floats) -> list[End]:
     """Draw the measured δ with its band over seeds, and the prediction over it."""
     names = ("", "_low", "_high")
-    raw, low, high = (parts.values(result.records, f"delta_log10_rms{name}") for name in names)
-    measured = parts.drawable(raw)
-    theory = parts.drawable(parts.values(result.records, "predicted_delta_log10_rms"))
+    raw, low, high = (page.values(result.records, f"delta_log10_rms{name}") for name in names)
+    measured = page.drawable(raw)
+    theory = page.drawable(page.values(result.records, "predicted_delta_log10_rms"))
     bottom, top = _limits(measured, low, high, theory)
     axes.set_ylim(bottom, top)
     axes.set_ylabel("rms of δ = ∂C/∂z")
-    scales.decades(axes.yaxis, bottom, top)
+    log_axes.decades(axes.yaxis, bottom, top)
     _formats(axes, measured)
     banded = np.isfinite(high) & ~np.isnan(low)
     floored = np.maximum(low, bottom)  # a dead seed's δ is 0, its log₁₀ −∞
     axes.fill_between(x, floored, high, where=banded.tolist(), color=BLUE, alpha=0.22, linewidth=0)
-    axes.plot(x, measured, color=BLUE, marker=parts.markers(len(x)), label="measured")
+    axes.plot(x, measured, color=BLUE, marker=page.markers(len(x)), label="measured")
     axes.plot(x, theory, color=BLACK, linestyle=DASHED, label="theory", zorder=3)
-    parts.caption(
+    page.caption(
         axes,
         f"band: 5 to 95 % of {len(result.meta.seeds)} seeds" if banded.any() else None,
         "shaded: layers at fault" if _at_fault(result) else None,
@@ -105,14 +104,14 @@ def _formats(axes: Axes, measured: Floats) -> None:
             continue
         axes.axhline(limit, color=GREY, linewidth=0.7, linestyle=(0, (1, 2)), zorder=1)
         right = abs(ends[0] - limit) < abs(ends[-1] - limit)
-        parts.beside_line(axes, limit, f"smallest normal {name}: below it δ is lost", right=right)
+        page.beside_line(axes, limit, f"smallest normal {name}: below it δ is lost", right=right)
 
 
 def _off_scale(axes: Axes, result: DiagnosisResult, x: Floats, measured: Floats) -> Iterator[str]:
     """Mark at the edges what no log axis can show, and say what it is."""
     known = np.array([row.delta_log10_rms is not None for row in result.records])
     if not known.any():
-        parts.note(axes, "δ was not measured in any layer")
+        page.note(axes, "δ was not measured in any layer")
         return
     kinds = (
         ("δ = 0", "v", 0.03, np.isneginf(measured)),
@@ -122,7 +121,7 @@ def _off_scale(axes: Axes, result: DiagnosisResult, x: Floats, measured: Floats)
     signs = {"v": "▽", "^": "△", "x": "×"}
     for words, marker, height, chosen in kinds:
         if chosen.all():
-            parts.note(axes, f"{words} in every layer")
+            page.note(axes, f"{words} in every layer")
         if chosen.any():
             axes.plot(
                 x[chosen],
@@ -138,14 +137,14 @@ def _off_scale(axes: Axes, result: DiagnosisResult, x: Floats, measured: Floats)
 def _activations(axes: Axes, result: DiagnosisResult, x: Floats) -> list[End]:
     """Draw the mean activation with one standard deviation to either side."""
     axes.set_ylabel("activation")
-    mean = parts.drawable(parts.values(result.records, "activation_mean"))
-    variance = parts.drawable(parts.values(result.records, "activation_variance"))
+    mean = page.drawable(page.values(result.records, "activation_mean"))
+    variance = page.drawable(page.values(result.records, "activation_variance"))
     if not np.isfinite(mean).any():
-        parts.note(axes, "no finite activations were measured")
+        page.note(axes, "no finite activations were measured")
         return []
     deviation = np.sqrt(np.maximum(variance, 0))
     axes.fill_between(x, mean - deviation, mean + deviation, color=GREEN, alpha=0.22, linewidth=0)
-    axes.plot(x, mean, color=GREEN, marker=parts.markers(len(x)), markersize=3, label="mean")
+    axes.plot(x, mean, color=GREEN, marker=page.markers(len(x)), markersize=3, label="mean")
     _wide_scale(axes, np.abs(mean) + np.nan_to_num(deviation))
     return end_of("mean ±\ndeviation", x, mean, GREEN)
 
@@ -160,7 +159,7 @@ def _wide_scale(axes: Axes, size: Floats) -> None:
     axes.set_yscale("symlog", linthresh=10.0**small)
     axes.yaxis.set_minor_locator(NullLocator())
     upper = [10.0**middle, 10.0**large]
-    labels = scales.power_labels([middle, large])
+    labels = log_axes.power_labels([middle, large])
     axes.set_yticks(
         [*(-tick for tick in reversed(upper)), 0.0, *upper],
         [*(f"−{label}" for label in reversed(labels)), "0", *labels],
@@ -179,10 +178,10 @@ def _fractions(axes: Axes, result: DiagnosisResult, x: Floats) -> list[End]:
         ("saturated_fraction", "saturated", BLUE, {"linestyle": DASHED}),
         ("dead_fraction", "dead units", VERMILLION, {}),
     ):
-        share = parts.values(result.records, name)
-        marker = parts.markers(len(x))
+        share = page.values(result.records, name)
+        marker = page.markers(len(x))
         axes.plot(x, share, color=tint, marker=marker, markersize=3, label=label, **look)
         ends += end_of(label, x, share, tint)
     if not ends:
-        parts.note(axes, "not measured")
+        page.note(axes, "not measured")
     return ends

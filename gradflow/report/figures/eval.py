@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gradflow.arrays import Floats
-from gradflow.report.figures import page as parts
+from gradflow.report.figures import page
 from gradflow.report.figures.plot import slope_one
 from gradflow.report.style import colour
 from gradflow.results.activations import EvalResult
@@ -17,12 +17,10 @@ from gradflow.results.activations import EvalResult
 
 def figure(result: EvalResult) -> Figure:
     """Return f above and f′ below at the points that were asked for."""
-    page = parts.page(result.title, 4.6)
-    above, below = page.subplots(2, 1, sharex=True)
-    x = parts.drawable(parts.values(result.records, "x"))
-    value, slope = (
-        parts.drawable(parts.values(result.records, k)) for k in ("value", "derivative")
-    )
+    fig = page.blank(result.title, 4.6)
+    above, below = fig.subplots(2, 1, sharex=True)
+    x = page.drawable(page.values(result.records, "x"))
+    value, slope = (page.drawable(page.values(result.records, k)) for k in ("value", "derivative"))
     _points(above, x, value, (), result.activation)
     _points(below, x, slope, result.kinks, result.activation)
     if np.isfinite(x).any():
@@ -30,18 +28,18 @@ def figure(result: EvalResult) -> Figure:
     above.set_ylabel("f(x)")
     below.set_ylabel("f′(x)")
     below.set_xlabel("x")
-    page.align_ylabels()
-    return page
+    fig.align_ylabels()
+    return fig
 
 
 def _points(axes: Axes, x: Floats, y: Floats, kinks: Sequence[float], name: str) -> None:
     """Draw points, joined in the order of x but not across a kink; say what cannot be drawn."""
     shown = np.isfinite(x) & np.isfinite(y)
     if not shown.any():
-        parts.note(axes, "no point with finite values")
+        page.note(axes, "no point with finite values")
         return
     if not shown.all():
-        parts.caption(axes, f"not drawn: {(~shown).sum()} of {len(x)} points are not finite")
+        page.caption(axes, f"not drawn: {(~shown).sum()} of {len(x)} points are not finite")
     order = np.argsort(x, kind="stable")
     x, y = x[order], y[order]
     piece = np.searchsorted(kinks, x, "left") + np.searchsorted(kinks, x, "right")

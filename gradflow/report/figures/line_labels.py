@@ -42,19 +42,19 @@ def ended(
     return [ends[0]._replace(text=f"{text} ×")]
 
 
-def label_ends(page: Figure, labels: Iterable[tuple[Axes, Sequence[End]]]) -> None:
+def label_ends(fig: Figure, labels: Iterable[tuple[Axes, Sequence[End]]]) -> None:
     """Write labels to the right of their axes, as near the lines' ends as the others allow.
 
     Call it last: it lays the page out to see how much room there is.
     """
-    engine = page.get_layout_engine()
+    engine = fig.get_layout_engine()
     if engine is not None:
-        engine.execute(page)
+        engine.execute(fig)
     for axes, ends in labels:
         axes.set_xlim(axes.get_xlim())  # what was measured must stay
         axes.set_ylim(axes.get_ylim())
         if ends:
-            _write(axes, ends, axes.get_window_extent().height * 72 / page.dpi)
+            _write(axes, ends, axes.get_window_extent().height * 72 / fig.dpi)
 
 
 def _write(axes: Axes, ends: Sequence[End], points: float) -> None:

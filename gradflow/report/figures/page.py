@@ -26,7 +26,7 @@ _CAPTION_CHARACTERS = 100
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
-def page(title: str, height: float) -> Figure:
+def blank(title: str, height: float) -> Figure:
     """Return an empty figure of the house's width under `title`; `height` is in inches."""
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     heading = figure.suptitle("", x=0.012, horizontalalignment="left", parse_math=False)

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from gradflow.arrays import Floats
-from gradflow.report.figures import page as parts
+from gradflow.report.figures import page
 from gradflow.report.figures.line_labels import End, end_of, label_ends
 from gradflow.report.style import BLACK, DASHED, GREY, PALE, colour, dashes, ink
 from gradflow.results.activations import CurveInfoRow, PlotResult
@@ -36,7 +36,7 @@ def slope_one(axes: Axes, *, named: bool = True) -> None:
     axes.axhline(1, color=GREY, linewidth=0.8, linestyle=DASHED, zorder=1)
     if named:
         axes.set_ylim(top=max(axes.get_ylim()[1], 1.12))
-        parts.beside_line(axes, 1, "f′ = 1: neither shrinks nor grows")
+        page.beside_line(axes, 1, "f′ = 1: neither shrinks nor grows")
 
 
 def split(x: Floats, y: Floats, kinks: Sequence[float]) -> tuple[Floats, Floats]:
@@ -75,8 +75,8 @@ def _overlay(result: PlotResult) -> Figure:
     strip = _strip_rows(result.curves)
     heights = ([] if result.derivative_only else [2.1]) + [2.1] + [0.17 * strip] * bool(strip)
     legend = 0.04 * max(0, len(result.curves) - _MOST_LABELS)
-    page = parts.page(result.title, 0.9 + sum(heights) + 0.3 * len(heights) + legend)
-    panels = list(page.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights))
+    fig = page.blank(result.title, 0.9 + sum(heights) + 0.3 * len(heights) + legend)
+    panels = list(fig.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights))
     axes = [panel[0] for panel in panels]
     slope = axes[-2] if strip else axes[-1]
     ends = _lines(result, None if result.derivative_only else axes[0], slope)
@@ -88,16 +88,16 @@ def _overlay(result: PlotResult) -> Figure:
         _describe(axes[0], result.curves[0])
         _shade(axes, result.curves[0])
     elif len(result.curves) <= _MOST_LABELS:
-        label_ends(page, [(axes[0], ends)])
+        label_ends(fig, [(axes[0], ends)])
     else:
         handles = [Line2D([], [], **_look(curve.activation)) for curve in result.curves]
-        page.legend(handles=handles, loc="outside lower center", ncols=5, handlelength=2.6)
-    page.align_ylabels()
-    return page
+        fig.legend(handles=handles, loc="outside lower center", ncols=5, handlelength=2.6)
+    fig.align_ylabels()
+    return fig
 
 
 def _columns(rows: Sequence[Any]) -> Iterator[Floats]:
-    return (parts.drawable(parts.values(rows, name)) for name in ("x", "value", "derivative"))
+    return (page.drawable(page.values(rows, name)) for name in ("x", "value", "derivative"))
 
 
 def _from_end_to_end(axes: Axes, x: Floats) -> None:
@@ -112,7 +112,7 @@ def _look(name: str, alone: bool = False) -> dict[str, Any]:
 
 def _lines(result: PlotResult, value: Axes | None, slope: Axes) -> list[End]:
     """Draw every curve; return the labels for the ends of those in the upper panel."""
-    points = parts.by(result.records, "activation")
+    points = page.by(result.records, "activation")
     ends: list[End] = []
     for curve in result.curves:
         name = curve.activation
@@ -144,7 +144,7 @@ def _describe(axes: Axes, curve: CurveInfoRow) -> None:
     parameters = [
         f"{_GREEK.get(name, name)} = {value:g}" for name, value in curve.parameters.items()
     ]
-    parts.caption(axes, f"f(x) = {curve.formula}", *parameters)
+    page.caption(axes, f"f(x) = {curve.formula}", *parameters)
 
 
 def _shade(axes: Sequence[Axes], curve: CurveInfoRow) -> None:
@@ -152,7 +152,7 @@ def _shade(axes: Sequence[Axes], curve: CurveInfoRow) -> None:
     for panel in axes:
         _shade_spans(panel, curve)
     if curve.saturated:
-        parts.caption(axes[-1], f"shaded: {_SATURATED}")
+        page.caption(axes[-1], f"shaded: {_SATURATED}")
 
 
 def _spans(axes: Axes, curve: CurveInfoRow) -> list[tuple[float, float]]:
@@ -183,15 +183,15 @@ def _strip(axes: Axes, curves: Sequence[CurveInfoRow]) -> None:
         label.set_color(ink(colour(curve.activation)))
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
-    parts.caption(axes, _SATURATED)
+    page.caption(axes, _SATURATED)
 
 
 def _grid(result: PlotResult) -> Figure:
     columns = min(4, math.ceil(math.sqrt(len(result.curves))))
     rows = math.ceil(len(result.curves) / columns)
-    page = parts.page(result.title, 1.0 + 1.35 * rows)
-    panels = page.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-    points = parts.by(result.records, "activation")
+    fig = page.blank(result.title, 1.0 + 1.35 * rows)
+    panels = fig.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    points = page.by(result.records, "activation")
     for axes, curve in zip(panels.flat, result.curves, strict=False):
         _panel(axes, curve, points.get(curve.activation, []), result.derivative_only)
     for axes in panels.flat[len(result.curves) :]:
@@ -199,8 +199,8 @@ def _grid(result: PlotResult) -> Figure:
     for axes in panels.flat[max(0, len(result.curves) - columns) : len(result.curves)]:
         axes.tick_params(labelbottom=True)
         axes.set_xlabel("x")
-    _key(page, result)
-    return page
+    _key(fig, result)
+    return fig
 
 
 def _panel(axes: Axes, curve: CurveInfoRow, rows: Sequence[Any], derivative_only: bool) -> None:
@@ -216,7 +216,7 @@ def _panel(axes: Axes, curve: CurveInfoRow, rows: Sequence[Any], derivative_only
     axes.set_title(curve.activation, loc="center", color=ink(tint), size=9)
 
 
-def _key(page: Figure, result: PlotResult) -> None:
+def _key(fig: Figure, result: PlotResult) -> None:
     handles: list[Any] = [
         Line2D([], [], color=BLACK, linewidth=1.8, label="f′ (in colour)"),
         Line2D([], [], color=GREY, linewidth=1, label="f"),
@@ -225,4 +225,4 @@ def _key(page: Figure, result: PlotResult) -> None:
     ]
     if result.derivative_only:
         del handles[1]
-    page.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    fig.legend(handles=handles, loc="outside lower center", ncols=len(handles))

@@ -9,25 +9,24 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gradflow.arrays import Floats
-from gradflow.report.figures import log_axes as scales
-from gradflow.report.figures import page as parts
+from gradflow.report.figures import log_axes, page
 from gradflow.report.style import BLACK, DASHED, FAULT, GREY, ICE, VERMILLION, colour
 from gradflow.results.theory import TheoryResult
 
 
 def figure(result: TheoryResult) -> Figure:
     """Return the phase diagram, and beside it δ's predicted rms in every layer."""
-    page = parts.page(result.title, 3.4)
-    phases, flow = page.subplots(1, 2)
+    fig = page.blank(result.title, 3.4)
+    phases, flow = fig.subplots(1, 2)
     _phases(phases, result)
     _flow(flow, result)
-    return page
+    return fig
 
 
 def _phases(axes: Axes, result: TheoryResult) -> None:
     """Draw the edge of chaos, order to its left, and where the network sits."""
-    weight = parts.values(result.edge, "weight_variance")
-    bias = parts.values(result.edge, "bias_variance")
+    weight = page.values(result.edge, "weight_variance")
+    bias = page.values(result.edge, "bias_variance")
     x, y = result.weight_variance, result.bias_variance
     _limits(axes, np.append(weight, x), np.append(bias, y))
     if weight.size:
@@ -59,7 +58,7 @@ def _phases(axes: Axes, result: TheoryResult) -> None:
         label="this network",
     )
     edge = "line: edge of chaos" if weight.size else "no edge of chaos here"
-    parts.caption(axes, f"dot: this network ({result.regime})", edge, width=50)
+    page.caption(axes, f"dot: this network ({result.regime})", edge, width=50)
     axes.set_xlabel(r"weight variance $\sigma_w^2$")
     axes.set_ylabel(r"bias variance $\sigma_b^2$")
 
@@ -106,21 +105,21 @@ def _flow(axes: Axes, result: TheoryResult) -> None:
     axes.set_xlabel("layer (gradient: right to left)")
     axes.set_ylabel("rms of δ / that of the last layer")
     scale = f"{result.depth_scale:.3g}" if math.isfinite(result.depth_scale) else "∞"
-    settled = f"fixed point: χ = {parts.number(result.chi_fixed_point)}"
-    parts.caption(axes, settled, f"depth scale {scale} layers", width=50)
-    x, raw = (parts.values(result.records, name) for name in ("layer", "gradient_log10"))
-    log10 = parts.drawable(raw)
+    settled = f"fixed point: χ = {page.number(result.chi_fixed_point)}"
+    page.caption(axes, settled, f"depth scale {scale} layers", width=50)
+    x, raw = (page.values(result.records, name) for name in ("layer", "gradient_log10"))
+    log10 = page.drawable(raw)
     if not np.isfinite(log10).any():
-        parts.note(axes, "nothing finite to draw")
+        page.note(axes, "nothing finite to draw")
         return
     low, high = np.nanmin(log10), np.nanmax(log10)
     pad = max(0.06 * (high - low), 0.15)
     axes.set_ylim(low - pad, high + pad)
     axes.set_xlim(x[0] - 0.5, x[-1] + 0.5)
-    scales.decades(axes.yaxis, low - pad, high + pad)
+    log_axes.decades(axes.yaxis, low - pad, high + pad)
     axes.axhline(0, color=GREY, linewidth=0.8, linestyle=DASHED, zorder=1)
-    axes.plot(x, log10, color=colour(result.activation), marker=parts.markers(len(x)))
-    parts.whole_numbers(axes.xaxis)
+    axes.plot(x, log10, color=colour(result.activation), marker=page.markers(len(x)))
+    page.whole_numbers(axes.xaxis)
     lost = np.isneginf(raw)
     if lost.any():
         axes.plot(

@@ -10,8 +10,7 @@ from matplotlib.figure import Figure
 
 from gradflow.arrays import Floats
 from gradflow.findings.words import dead_rows, indices
-from gradflow.report.figures import log_axes as scales
-from gradflow.report.figures import page as parts
+from gradflow.report.figures import log_axes, page
 from gradflow.report.figures.line_labels import End, end_of, label_ends
 from gradflow.report.style import BLUE, GREY, PALE, VERMILLION
 from gradflow.results.watching import WatchResult
@@ -24,25 +23,25 @@ _MOST_NAMES = 24
 def figure(result: WatchResult) -> Figure:
     """Return a heat map layer × step; above it the norm before and after clipping."""
     height = 3.4 + min(max(0.14 * len(result.records), 1.2), 4.5)
-    page = parts.page(result.title, height)
+    fig = page.blank(result.title, height)
     if not result.steps or not result.records:
-        parts.note(page.subplots(), "no step was recorded")
-        return page
+        page.note(fig.subplots(), "no step was recorded")
+        return fig
     ratios = (1, max(1.2, min(0.14 * len(result.records), 4.5)))
-    top, below = page.subplots(2, 1, sharex=True, height_ratios=ratios)
+    top, below = fig.subplots(2, 1, sharex=True, height_ratios=ratios)
     ends = _norms(top, result)
-    _heat(page, below, result)
-    label_ends(page, [(top, ends)])
-    return page
+    _heat(fig, below, result)
+    label_ends(fig, [(top, ends)])
+    return fig
 
 
 def _norms(axes: Axes, result: WatchResult) -> list[End]:
     """Draw the whole gradient's norm as backward left it and as the optimizer met it."""
-    step = parts.values(result.steps, "step")
+    step = page.values(result.steps, "step")
     before, after = (
-        parts.drawable(parts.values(result.steps, name)) for name in ("norm_before", "norm_after")
+        page.drawable(page.values(result.steps, name)) for name in ("norm_before", "norm_after")
     )
-    marker = parts.markers(len(step))
+    marker = page.markers(len(step))
     axes.plot(step, before, color=BLUE, marker=marker, label="before clipping", linewidth=1.2)
     ends = end_of("‖g‖", step, before, BLUE)
     if result.clip_rate:
@@ -51,11 +50,11 @@ def _norms(axes: Axes, result: WatchResult) -> list[End]:
         axes.vlines(step[cut], after[cut], before[cut], color=PALE, linewidth=0.8, zorder=0)
         ends += end_of("clipped", step, after, VERMILLION)
     axes.set_ylabel("‖g‖ of all layers")
-    scales.log_scale(axes)
+    log_axes.log_scale(axes)
     return ends
 
 
-def _heat(page: Figure, axes: Axes, result: WatchResult) -> None:
+def _heat(fig: Figure, axes: Axes, result: WatchResult) -> None:
     steps = [s.step for s in result.steps]
     table = _table(result, "gradient_log10_norm")
     low, high = _limits(table)
@@ -71,17 +70,17 @@ def _heat(page: Figure, axes: Axes, result: WatchResult) -> None:
     )
     axes.set_facecolor(PALE)
     axes.set_xlabel("step")
-    parts.whole_numbers(axes.xaxis)
+    page.whole_numbers(axes.xaxis)
     names = {row.index: row.name for row in result.records}
     if len(names) <= _MOST_NAMES:
         axes.set_yticks(list(names), [_short(name) for name in names.values()], size=7)
     else:
-        parts.whole_numbers(axes.yaxis)
+        page.whole_numbers(axes.yaxis)
     axes.set_ylabel("layer")
-    bar: Any = page.colorbar(image, ax=axes, pad=0.02, aspect=25)
+    bar: Any = fig.colorbar(image, ax=axes, pad=0.02, aspect=25)
     bar.set_label("‖∂C/∂W‖", size=8)
-    ticks = scales.log_ticks(low, high)
-    bar.set_ticks(ticks, labels=scales.power_labels(ticks))
+    ticks = log_axes.log_ticks(low, high)
+    bar.set_ticks(ticks, labels=log_axes.power_labels(ticks))
     bar.outline.set_linewidth(0.5)
     _mark_dead(axes, result, steps)
 
@@ -112,7 +111,7 @@ def _mark_dead(axes: Axes, result: WatchResult, steps: list[int]) -> None:
     if dead:
         axes.plot([steps[-1] + half] * len(dead), dead, "X", color=VERMILLION, clip_on=False)
     grey = np.isnan(_table(result, "gradient_log10_norm")).any()
-    parts.caption(
+    page.caption(
         axes, "× : dead at the end" if dead else None, "grey: no gradient" if grey else None
     )
     axes.tick_params(axis="y", length=0, labelcolor=GREY if len(result.records) > 1 else None)

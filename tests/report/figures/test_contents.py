@@ -30,8 +30,7 @@ from support.figure_results import (
     words,
 )
 
-from gradflow.report.figures import benchmark_flow as flow
-from gradflow.report.figures import draw
+from gradflow.report.figures import benchmark_flow, draw
 from gradflow.report.figures.plot import split
 from gradflow.report.style import ACTIVATION_ORDER, FAULT, GREY, PALE, colour
 from gradflow.results.benchmark import BenchmarkResult, Setting
@@ -387,11 +386,13 @@ def test_benchmark_says_where_nothing_was_trained_or_nothing_is_finite():
 def test_benchmark_s_flow_is_a_heat_map_of_layer_by_epoch():
     _, _, *maps = shown("benchmark flow")
     images = [axes.get_images()[0] for axes in maps if axes.get_images()]
-    assert len(images) == 2 * len(flow.QUANTITIES)  # for each of the two settings
+    assert len(images) == 2 * len(benchmark_flow.HEAT_MAPS)  # for each of the two settings
     norms = images[0].get_array()
     assert norms.shape == (4, 3)
     assert list(norms[:, 0]) == pytest.approx([0.0055, 0.055, 0.55, 5.5])  # means over two seeds
-    assert np.isnan(flow.table(flowing(1, Setting()).flow, "activation_variance")[3]).all()
+    assert np.isnan(
+        benchmark_flow.table(flowing(1, Setting()).flow, "activation_variance")[3]
+    ).all()
 
 
 def test_a_benchmark_s_grid_is_named_by_what_varies_in_colours_of_its_own():
@@ -399,5 +400,5 @@ def test_a_benchmark_s_grid_is_named_by_what_varies_in_colours_of_its_own():
     lines = [ln for ln in accuracy.get_lines() if ln.get_label().startswith("lr")]
     assert [ln.get_label() for ln in lines[:2]] == ["lr 1", "lr 0.1"]
     assert len({(ln.get_color(), ln.get_linestyle()) for ln in lines}) == 8
-    page = draw(EXAMPLES["benchmark grid"])
-    assert "2 more are not drawn" in page.subfigs[1].get_suptitle()
+    fig = draw(EXAMPLES["benchmark grid"])
+    assert "2 more are not drawn" in fig.subfigs[1].get_suptitle()

@@ -27,7 +27,7 @@ from support.figure_results import (
 import gradflow.results
 from gradflow.errors import GradflowError
 from gradflow.report import figures
-from gradflow.report.figures import page as parts
+from gradflow.report.figures import page
 from gradflow.report.files import SOFTWARE
 from gradflow.report.style import ACTIVATION_ORDER, PALETTE, colour, contrast, dashes
 from gradflow.report.style import ink as dark
@@ -50,7 +50,7 @@ def test_a_command_without_a_figure_is_refused_in_a_line():
 @pytest.mark.parametrize("name", ALL)
 def test_the_title_is_the_answer(name):
     heading = laid_out(name).get_suptitle()
-    assert heading.replace("\n", " ") == parts.minus_signs(ALL[name].title)
+    assert heading.replace("\n", " ") == page.minus_signs(ALL[name].title)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
