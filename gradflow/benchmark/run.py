@@ -185,10 +185,10 @@ def checked(config: BenchmarkConfig) -> torch.device:
 
 def check_sizes(config: BenchmarkConfig, split: Split) -> None:
     """Refuse images that are too small for one of the networks."""
-    from gradflow.benchmark.networks.classifiers import recipe
+    from gradflow.benchmark.networks.classifiers import check_images
 
     for name in several(config.arch):
-        recipe(name.lower()).check(split.input_shape)
+        check_images(name.lower(), split.input_shape)
 
 
 def environment(meta: RunMeta, split: Split) -> dict[str, Any]:

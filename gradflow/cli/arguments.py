@@ -7,11 +7,12 @@ from typing import Annotated
 import typer
 
 from gradflow.cli.options import completer
+from gradflow.configs.choices import ACTIVATIONS
 
 ActivationName = Annotated[
     str,
     typer.Argument(
-        metavar="ACT", help="Activation function.", autocompletion=completer("activation")
+        metavar="ACT", help="Activation function.", autocompletion=completer(ACTIVATIONS)
     ),
 ]
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
 
 from gradflow.configs.fields import OptionSpec, several, value_list
+from gradflow.configs.registries import filled, names
 
 
 def expand_configs(command: Callable[..., None]) -> Callable[..., None]:
@@ -49,44 +50,11 @@ def expand_configs(command: Callable[..., None]) -> Callable[..., None]:
     return wrapper
 
 
-def _activation_names() -> list[str]:
-    from gradflow.activations import ACTIVATIONS
-
-    return list(ACTIVATIONS)
-
-
-def _initializer_names() -> list[str]:
-    from gradflow.networks.initialization import INITIALIZERS
-
-    return list(INITIALIZERS)
-
-
-#: What shell completion offers for each kind of name, looked up when it is asked.
-NAMES: dict[str, Callable[[], Iterable[str]]] = {
-    "activation": _activation_names,
-    "init": _initializer_names,
-    "arch": lambda: ("mlp", "cnn", "resmlp", "rnn", "lstm", "gru", "transformer"),
-    "norm": lambda: ("none", "batch", "layer", "rms"),
-    "norm-position": lambda: ("pre", "post"),
-    "device": lambda: ("auto", "cpu", "cuda", "mps"),
-    "dtype": lambda: ("float32", "float64", "float16", "bfloat16"),
-    "loss": lambda: ("cross-entropy", "bce", "mse"),
-    "data": lambda: ("gaussian", "mnist"),
-    "classifier": lambda: ("cnn", "mlp", "deep-mlp"),
-    "classifier-init": lambda: ("keras", *_initializer_names()),
-    "precision": lambda: ("fp32", "tf32", "bf16"),
-    "optimizer": lambda: ("adam", "adamw", "sgd", "rmsprop", "nadam", "adagrad"),
-    "policy": lambda: ("none", "value", "norm", "layer-norm", "parameter-norm", "agc", "autoclip"),
-    "nonfinite": lambda: ("refuse", "zero"),
-    "task": lambda: ("mlp", "deep-mlp", "adding", "copy", "mnist-rows"),
-}
-
-
-def completer(kind: str) -> Callable[[str], list[str]]:
-    """Return a shell completion over the known names of a kind."""
+def completer(address: str) -> Callable[[str], list[str]]:
+    """Return a shell completion over the names of a registry, looked up when it is asked."""
 
     def complete(incomplete: str) -> list[str]:
-        return [name for name in NAMES[kind]() if name.startswith(incomplete.lower())]
+        return [name for name in names(address) if name.startswith(incomplete.lower())]
 
     return complete
 
@@ -122,7 +90,7 @@ def _parameters(config: type[Any]) -> Iterator[inspect.Parameter]:
 def _typer_option(spec: OptionSpec) -> Any:
     return typer.Option(
         *spec.flags,
-        help=spec.help,
+        help=filled(spec.help, spec.lists),
         metavar=spec.metavar or ("X,…" if spec.several else None),
         rich_help_panel=spec.panel,
         autocompletion=completer(spec.complete) if spec.complete else None,

@@ -25,11 +25,12 @@ class Output:
     )
     output: tuple[str, ...] = option(
         (),
-        "Also write the result to FILE: .png .svg .pdf .json .csv or .md. Repeatable.",
+        "Also write the result to FILE: {names}. Repeatable.",
         "--output",
         "-o",
         metavar="FILE",
         panel="Output",
+        lists="gradflow.report.writers:WRITERS",
     )
 
     def __post_init__(self) -> None:

@@ -9,6 +9,7 @@ import typer
 from gradflow.cli.arguments import Alpha
 from gradflow.cli.options import completer
 from gradflow.cli.output import Output
+from gradflow.configs.choices import ACTIVATIONS
 
 
 def plot(
@@ -17,7 +18,7 @@ def plot(
         typer.Argument(
             metavar="ACT...",
             help="Activation functions; several are overlaid.",
-            autocompletion=completer("activation"),
+            autocompletion=completer(ACTIVATIONS),
         ),
     ],
     output: Output,

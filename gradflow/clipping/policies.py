@@ -12,6 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.linalg import vector_norm
 
+from gradflow.configs.choices import NONFINITE
+from gradflow.configs.policies import POLICIES
+from gradflow.configs.registries import loaded
 from gradflow.errors import GradflowError, unknown_name
 from gradflow.measurement.stats import accumulator
 
@@ -20,45 +23,29 @@ Layers = Sequence[Sequence[nn.Parameter]]
 #: Clips every ``.grad`` in place.
 Clipper = Callable[[Layers], None]
 
-#: What is done with a gradient that is not finite.
-NONFINITE = ("refuse", "zero")
 _SMALLEST_WEIGHT_NORM = 1e-3  # ε of Brock et al. 2021, equation 3
 _RECENT = 1000  # norms that autoclip remembers
 _EXACT = 2.0**-64
 
 
-@dataclass(frozen=True)
-class Policy:
-    """A way to clip.
-
-    Attributes
-    ----------
-    make
-        limit -> clipper. A clipper that remembers is made anew for every network.
-    limit
-        What it takes where none is given with its name; None: the common threshold.
-    summary
-        What it does, for help and documents.
-    """
-
-    make: Callable[[float], Clipper]
-    summary: str
-    limit: float | None = None
-
-
-def _nothing(_: float) -> Clipper:
+def nothing(_: float) -> Clipper:
+    """Clip nothing."""
     return lambda _: None
 
 
-def _by_value(threshold: float) -> Clipper:
+def by_value(threshold: float) -> Clipper:
+    """Clip every entry to ± the threshold."""
     return lambda layers: nn.utils.clip_grad_value_(_all(layers), threshold)
 
 
-def _by_norm(threshold: float) -> Clipper:
+def by_norm(threshold: float) -> Clipper:
+    """Scale the whole gradient to a norm of the threshold."""
     return lambda layers: scale_to(_all(layers), threshold)
 
 
-def _by_layer(threshold: float) -> Clipper:
+def by_layer(threshold: float) -> Clipper:
+    """Scale each layer's gradient to a norm of the threshold."""
+
     def clip(layers: Layers) -> None:
         for layer in layers:
             scale_to(layer, threshold)
@@ -66,7 +53,9 @@ def _by_layer(threshold: float) -> Clipper:
     return clip
 
 
-def _by_parameter(threshold: float) -> Clipper:
+def by_parameter(threshold: float) -> Clipper:
+    """Scale each parameter's gradient to a norm of the threshold."""
+
     def clip(layers: Layers) -> None:
         for parameter in _all(layers):
             scale_to([parameter], threshold)
@@ -74,7 +63,7 @@ def _by_parameter(threshold: float) -> Clipper:
     return clip
 
 
-def _adaptive(limit: float) -> Clipper:
+def adaptive(limit: float) -> Clipper:
     """Clip units whose gradient is large beside their weights, in all layers but the last.
 
     Brock, De, Smith & Simonyan 2021, "High-performance large-scale image recognition without
@@ -101,7 +90,7 @@ def _clip_units(parameter: nn.Parameter, limit: float) -> None:
     parameter.grad.mul_(scale.to(parameter.grad.dtype))
 
 
-class _AutoClip:
+class AutoClip:
     """Scale to a percentile of the recent norms, this one among them.
 
     Seetharaman, Wichern, Pardo & Le Roux 2020, "AutoClip: adaptive gradient clipping for source
@@ -115,21 +104,10 @@ class _AutoClip:
         self.recent: deque[float] = deque(maxlen=_RECENT)
 
     def __call__(self, layers: Layers) -> None:
+        """Clip, and remember this norm."""
         parameters = _all(layers)
         self.recent.append(float(total_norm(parameters)))
         scale_to(parameters, float(np.percentile(self.recent, self.percentile)))
-
-
-#: name -> policy. A new policy is one entry.
-POLICIES: dict[str, Policy] = {
-    "none": Policy(_nothing, "nothing is clipped"),
-    "value": Policy(_by_value, "every entry to ± the threshold"),
-    "norm": Policy(_by_norm, "the whole gradient scaled to a norm of the threshold"),
-    "layer-norm": Policy(_by_layer, "each layer's gradient scaled to a norm of the threshold"),
-    "parameter-norm": Policy(_by_parameter, "each parameter's gradient scaled to that norm"),
-    "agc": Policy(_adaptive, "each unit's gradient to a share of its weights' norm", 0.01),
-    "autoclip": Policy(_AutoClip, "scaled to a percentile of the recent norms", 10.0),
-}
 
 
 @dataclass(frozen=True)
@@ -150,7 +128,13 @@ class Clipping:
 
     def clipper(self) -> Clipper:
         """Return a clipper that has seen nothing yet."""
-        return POLICIES[self.name].make(self.limit or 0.0)
+        return make(self.name, self.limit or 0.0)
+
+
+def make(name: str, limit: float) -> Clipper:
+    """Return a new clipper of the named policy."""
+    clipper: Clipper = loaded(POLICIES[name].make)(limit)
+    return clipper
 
 
 def clipping(text: str, threshold: float) -> Clipping:
@@ -170,7 +154,7 @@ def clipping(text: str, threshold: float) -> Clipping:
         return Clipping(name, name, None)
     own = POLICIES[name].limit
     limit = _limit(text, given) if colon else threshold if own is None else own
-    POLICIES[name].make(limit)  # refuses what it cannot take
+    make(name, limit)  # refuses what it cannot take
     return Clipping(f"{name}:{given}" if colon else name, name, limit)
 
 

@@ -10,11 +10,12 @@ import torch
 from gradflow.arrays import Floats
 from gradflow.clipping import checks
 from gradflow.clipping.effect import first_gradient
-from gradflow.clipping.policies import NONFINITE, Clipping, clipping
+from gradflow.clipping.policies import Clipping, clipping
 from gradflow.clipping.rows import Trial, layer_rows, policy_row, step_rows
 from gradflow.clipping.suggestion import below, between, distribution, histogram, proposals
-from gradflow.clipping.tasks import Problem, seeds_of, task
+from gradflow.clipping.tasks import Problem, problem, seeds_of
 from gradflow.clipping.training import Training, TrainingCurves, norms_met
+from gradflow.configs.choices import NONFINITE
 from gradflow.configs.clipping import ClipConfig
 from gradflow.configs.network import NetworkConfig
 from gradflow.errors import GradflowError, unknown_name
@@ -82,7 +83,7 @@ class _Comparison:
 
     def problem(self) -> Problem:
         """Return the task, made anew: weights as in the beginning."""
-        return task(self.config.task or "mlp").make(self.network, self.config)
+        return problem(self.network, self.config)
 
     def compared(self) -> ClipResult:
         """Train under every policy asked for."""

@@ -7,8 +7,8 @@ same alone and in company, and under every policy.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,8 @@ from torch.nn import functional as F  # noqa: N812
 from gradflow.clipping import sequences
 from gradflow.configs.clipping import ClipConfig
 from gradflow.configs.network import NetworkConfig
+from gradflow.configs.registries import loaded
+from gradflow.configs.tasks import TASKS, Task
 from gradflow.datasets.batches import batch, check_batch_size, image_batch
 from gradflow.errors import GradflowError, named
 from gradflow.networks.architectures import build
@@ -56,30 +58,8 @@ class Problem:
     steps: int
 
 
-@dataclass(frozen=True)
-class Task:
-    """Something to train under every policy.
-
-    Attributes
-    ----------
-    make
-        (network, config) -> problem.
-    summary
-        In a few words, for help and titles.
-    defaults
-        Fields of `NetworkConfig` that it has other defaults for.
-    takes
-        Fields of `NetworkConfig` that mean something to it; None: all.
-    """
-
-    make: Callable[[NetworkConfig, ClipConfig], Problem]
-    summary: str
-    defaults: Mapping[str, Any] = field(default_factory=dict)
-    takes: frozenset[str] | None = None
-
-
-def _described(network: NetworkConfig, config: ClipConfig) -> Problem:
-    """The network of the options, on the batches that `diagnose` measures it with."""
+def described(network: NetworkConfig, config: ClipConfig) -> Problem:
+    """Make the network of the options ready, on the batches that `diagnose` measures it with."""
     _refuse(config, "mlp", "sequence_length")
     device, dtype = select(network.device), dtype_of(network.dtype)
     own = [dataclasses.replace(network, seed=s, seeds=1) for s in seeds_of(network)]
@@ -111,7 +91,8 @@ def _chance(network: NetworkConfig, classes: int) -> float:
     return float(loss_function(network.loss)(outputs, torch.zeros(1, dtype=torch.long)).mean())
 
 
-def _adding(network: NetworkConfig, config: ClipConfig) -> Problem:
+def adding(network: NetworkConfig, config: ClipConfig) -> Problem:
+    """Make the adding problem ready: the sum of two marked numbers of a sequence."""
     length = _length(config, 50, at_least=2)
     draw = _per_seed(network, lambda rng: sequences.adding(rng, network.batch_size, length))
 
@@ -121,7 +102,8 @@ def _adding(network: NetworkConfig, config: ClipConfig) -> Problem:
     return Problem(_recurrent(network, 2, 1, 1), draw, squared, 1 / 6, 300)
 
 
-def _copy(network: NetworkConfig, config: ClipConfig) -> Problem:
+def copy(network: NetworkConfig, config: ClipConfig) -> Problem:
+    """Make the copy task ready: the first symbols again after a long blank."""
     length = _length(config, 20, at_least=2 * sequences.REMEMBERED + 1)
     draw = _per_seed(network, lambda rng: sequences.copying(rng, network.batch_size, length))
     symbols, readings = sequences.SYMBOLS, sequences.REMEMBERED
@@ -129,7 +111,8 @@ def _copy(network: NetworkConfig, config: ClipConfig) -> Problem:
     return Problem(model, draw, _cross_entropy, float(np.log(symbols)), 300)
 
 
-def _rows(network: NetworkConfig, config: ClipConfig) -> Problem:
+def mnist_rows(network: NetworkConfig, config: ClipConfig) -> Problem:
+    """Make MNIST ready, a row of the image at each time step."""
     _refuse(config, "mnist-rows", "sequence_length")
     data = sequences.images(network.data)
     check_batch_size(network.batch_size, data)
@@ -187,33 +170,15 @@ def _refuse(config: ClipConfig, task: str, *fields: str) -> None:
             )
 
 
-_SEQUENCE = frozenset(
-    {"arch", "width", "batch_size", "lr", "seed", "seeds", "dtype", "device", "spectral_radius"}
-)
-_SEQUENCE_DEFAULTS = {"arch": "rnn", "width": 32, "batch_size": 32, "lr": 0.1, "seeds": 5}
-
-#: name -> task. A new one is one entry.
-TASKS: dict[str, Task] = {
-    "mlp": Task(_described, "the network of the options"),
-    "deep-mlp": Task(
-        _described,
-        "a deep MLP with too large weights",
-        {"depth": 6, "init": "he-normal", "gain": 1.5, "lr": 0.1, "seeds": 5},
-    ),
-    "adding": Task(_adding, "the adding problem", _SEQUENCE_DEFAULTS, _SEQUENCE),
-    "copy": Task(_copy, "the copy task", _SEQUENCE_DEFAULTS, _SEQUENCE),
-    "mnist-rows": Task(
-        _rows,
-        "MNIST read row by row",
-        {**_SEQUENCE_DEFAULTS, "data": "mnist"},
-        _SEQUENCE | {"data"},
-    ),
-}
-
-
 def seeds_of(network: NetworkConfig) -> range:
     """Return the seeds of a config's replicas."""
     return range(network.seed, network.seed + network.seeds)
+
+
+def problem(network: NetworkConfig, config: ClipConfig) -> Problem:
+    """Return the task of `config` made ready with the networks of `network`."""
+    made: Problem = loaded(task(config.task or "mlp").make)(network, config)
+    return made
 
 
 def task(name: str) -> Task:

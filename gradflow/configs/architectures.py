@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -127,15 +126,3 @@ def architecture(name: str) -> Architecture:
 def names_with(field: str, *values: object) -> list[str]:
     """Return the architectures whose field or property has one of these values."""
     return [name for name, a in ARCHITECTURES.items() if getattr(a, field) in values]
-
-
-def listed(names: Iterable[str], word: str = "or") -> str:
-    """Return names in words: ``rnn, lstm or gru``."""
-    *first, last = names
-    return f"{', '.join(first)} {word} {last}" if first else last
-
-
-def loaded(reference: str) -> Any:
-    """Return what a ``"module:name"`` stands for."""
-    module, _, name = reference.partition(":")
-    return getattr(importlib.import_module(module), name)

@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from gradflow.configs import choices
 from gradflow.configs.fields import (
     at_least,
     each,
@@ -63,28 +64,28 @@ class BenchmarkConfig:
     act: tuple[str, ...] | str = option(
         ("sigmoid", "relu", "elu", "leaky-relu", "selu", "gelu"),
         "Activation functions; default: the article's six.",
-        complete="activation",
+        complete=choices.ACTIVATIONS,
         panel=_GRID,
         several=str,
     )
     arch: tuple[str, ...] | str = option(
         ("cnn",),
-        "Networks: cnn (the article's), mlp, deep-mlp.",
-        complete="classifier",
+        "Networks: {described}.",
+        complete="gradflow.configs.classifiers:CLASSIFIERS",
         panel=_GRID,
         several=str,
     )
     init: tuple[str, ...] | str = option(
         ("keras",),
         "Initialisations: keras (the article's), he-normal, …",
-        complete="classifier-init",
+        complete="gradflow.benchmark.networks.classifiers:initializer_names",
         panel=_GRID,
         several=str,
     )
     optimizer: tuple[str, ...] | str = option(
         ("adam",),
-        "adam, sgd, … : any of torch.optim.",
-        complete="optimizer",
+        "Any of torch.optim by its name in lower case, as adam or sgd.",
+        complete=choices.OPTIMIZERS,
         panel=_GRID,
         several=str,
     )
@@ -127,7 +128,12 @@ class BenchmarkConfig:
         panel=_TRAIN,
         check=at_least(0),
     )
-    data: str = option("mnist", "mnist, or a folder of IDX files.", complete="data", panel=_TRAIN)
+    data: str = option(
+        "mnist",
+        "{names}, or a folder of IDX files.",
+        complete=choices.at("IMAGES"),
+        panel=_TRAIN,
+    )
     target: float | None = option(
         None,
         "Say how long each takes to this test accuracy, such as 0.99.",
@@ -136,8 +142,13 @@ class BenchmarkConfig:
     )
     seeds: int = option(1, "Training runs per setting.", panel=_RUNS, check=at_least(1))
     seed: int = option(0, "First seed.", panel=_RUNS, check=at_least(0))
-    precision: str = option("fp32", "fp32, tf32 or bf16.", complete="precision", panel=_RUNS)
-    device: str = option("auto", "auto, cpu, cuda, cuda:N or mps.", complete="device", panel=_RUNS)
+    precision: str = option("fp32", "{names}.", complete=choices.at("PRECISIONS"), panel=_RUNS)
+    device: str = option(
+        "auto",
+        "{names}, or cuda:N for one of several GPUs.",
+        complete=choices.at("DEVICES"),
+        panel=_RUNS,
+    )
     workers: int | None = option(
         None, "Processes that train side by side.", panel=_RUNS, check=at_least(1)
     )

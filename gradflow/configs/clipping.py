@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gradflow.configs import choices
 from gradflow.configs.fields import (
     at_least,
     option,
@@ -22,17 +23,16 @@ class ClipConfig:
     Attributes
     ----------
     task
-        A key of `gradflow.clipping.tasks.TASKS`; None: the network as it stands.
+        A key of `gradflow.configs.tasks.TASKS`; None: the network as it stands.
     steps, sequence_length
         None: the task's own.
     """
 
     task: str | None = option(
         None,
-        "What to train: mlp (the network of the options below), deep-mlp (with too large weights), "
-        "adding, copy or mnist-rows (sequences, with --arch rnn, lstm or gru). "
+        "What to train: {described}; sequences with --arch rnn, lstm or gru. "
         "Default: deep-mlp, but mlp where a network option is given.",
-        complete="task",
+        complete="gradflow.configs.tasks:TASKS",
         panel="Clipping",
     )
     threshold: float = option(
@@ -43,9 +43,8 @@ class ClipConfig:
     )
     policy: tuple[str, ...] = option(
         ("none", "value", "norm"),
-        "none, value, norm, layer-norm, parameter-norm, agc or autoclip; NAME:LIMIT for a limit of "
-        "its own, as in norm:5. Repeatable.",
-        complete="policy",
+        "{names}; NAME:LIMIT for a limit of its own, as in norm:5. Repeatable.",
+        complete="gradflow.configs.policies:POLICIES",
         panel="Clipping",
     )
     steps: int | None = option(
@@ -56,14 +55,14 @@ class ClipConfig:
     )
     optimizer: str = option(
         "sgd",
-        "sgd, adam, … : of torch.optim, with its defaults.",
-        complete="optimizer",
+        "Any of torch.optim by its name in lower case, with its defaults.",
+        complete=choices.OPTIMIZERS,
         panel="Clipping",
     )
     nonfinite: str = option(
         "refuse",
-        "A gradient with a NaN or an infinity ends the training (refuse) or is set to 0 (zero).",
-        complete="nonfinite",
+        "Where a gradient has a NaN or an infinity: {described}.",
+        complete=choices.at("NONFINITE"),
         panel="Clipping",
     )
     sequence_length: int | None = option(

@@ -18,7 +18,7 @@ Check = Callable[[str, Any], None]
 
 @dataclass(frozen=True)
 class OptionSpec:
-    """How a config field appears on the command line."""
+    """How a config field appears on the command line; see `option`."""
 
     help: str
     flags: tuple[str, ...] = ()
@@ -27,6 +27,7 @@ class OptionSpec:
     panel: str | None = None
     check: Check | None = None
     several: type | None = None
+    lists: str | None = None
 
 
 def option(
@@ -38,6 +39,7 @@ def option(
     panel: str | None = None,
     check: Check | None = None,
     several: type | None = None,
+    lists: str | None = None,
 ) -> Any:
     """Return a dataclass field that is also a command-line option.
 
@@ -46,18 +48,23 @@ def option(
     default
         Value where the user says nothing.
     help
-        One line for ``--help``.
+        One line for ``--help``; see `lists`.
     flags
         Option names; the field's name with hyphens by default.
     complete
-        What its values are, for shell completion (a key of `gradflow.cli.options.NAMES`).
+        Address of the registry of its values, for shell completion: ``module:attribute``, imported
+        when completion is asked for.
     check
         Called with the option's name and value; raises `GradflowError`.
     several
         Type of one value of a field that takes any number: the option can be repeated, and its
         values can be written with commas between.
+    lists
+        Address of the registry that ``{names}`` and ``{described}`` in `help` stand for, as
+        `gradflow.configs.registries.filled` writes them; by default that of `complete`. Help is
+        shown at once, so that it has to be a registry of the standard library.
     """
-    spec = OptionSpec(help, flags, metavar, complete, panel, check, several)
+    spec = OptionSpec(help, flags, metavar, complete, panel, check, several, lists or complete)
     return field(default=default, metadata={"option": spec})
 
 

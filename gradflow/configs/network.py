@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gradflow.configs import choices
 from gradflow.configs.architectures import (
     ARCHITECTURES,
     Architecture,
     architecture,
-    listed,
     names_with,
 )
 from gradflow.configs.fields import (
@@ -19,13 +19,11 @@ from gradflow.configs.fields import (
     positive,
     validate,
 )
+from gradflow.configs.registries import listed
 
 _NET, _RUN = "Network", "Measurement"
 #: Architectures whose layers are time steps.
 RECURRENT = tuple(names_with("recurrent", True))
-#: What `NetworkConfig.norm` and `NetworkConfig.norm_position` take.
-NORMS = ("none", "batch", "layer", "rms")
-NORM_POSITIONS = ("pre", "post")
 
 
 def _depth_help() -> str:
@@ -68,7 +66,7 @@ class NetworkConfig:
         If a value is out of range. Names are checked where they are looked up.
     """
 
-    arch: str = option("mlp", f"{listed(ARCHITECTURES)}.", complete="arch", panel=_NET)
+    arch: str = option("mlp", "{names}.", complete=choices.ARCHITECTURES, panel=_NET)
     depth: int = option(
         10,
         _depth_help(),
@@ -79,13 +77,15 @@ class NetworkConfig:
     act: str = option(
         "",
         f"Activation function: {_usual_help('act', 'takes_act')}",
-        complete="activation",
+        complete=choices.ACTIVATIONS,
         panel=_NET,
     )
     alpha: float | None = option(
         None, "α of ELU and Leaky ReLU (0.2 unless given).", panel=_NET, check=finite
     )
-    init: str = option("default", "Initialisation of the weights.", complete="init", panel=_NET)
+    init: str = option(
+        "default", "Initialisation of the weights.", complete=choices.INITIALIZERS, panel=_NET
+    )
     gain: float = option(
         1.0, "Multiplies the weights' standard deviation.", panel=_NET, check=positive
     )
@@ -98,14 +98,14 @@ class NetworkConfig:
     bias_mean: float = option(0.0, "Added to every hidden bias.", panel=_NET, check=finite)
     norm: str = option(
         "",
-        f"Normalisation: {listed(NORMS)}; {_usual_help('norm', 'takes_norm')}",
-        complete="norm",
+        f"Normalisation: {{names}}; {_usual_help('norm', 'takes_norm')}",
+        complete=choices.at("NORMS"),
         panel=_NET,
     )
     norm_position: str = option(
         "pre",
-        "pre or post: before the activation (the residual branch), or after it (the sum).",
-        complete="norm-position",
+        "Normalise {described}.",
+        complete=choices.at("NORM_POSITIONS"),
         panel=_NET,
     )
     spectral_radius: float | None = option(
@@ -121,10 +121,15 @@ class NetworkConfig:
         panel=_NET,
     )
     data: str = option(
-        "gaussian", "gaussian, mnist, or a folder of IDX files.", complete="data", panel=_RUN
+        "gaussian",
+        "{names}, or a folder of IDX files.",
+        complete=choices.at("DATA"),
+        panel=_RUN,
     )
     batch_size: int = option(64, "Examples in the batch.", panel=_RUN, check=at_least(1))
-    loss: str = option("cross-entropy", "cross-entropy, bce or mse.", complete="loss", panel=_RUN)
+    loss: str = option(
+        "cross-entropy", "cross-entropy, bce or mse.", complete=choices.LOSSES, panel=_RUN
+    )
     loss_scale: float = option(1.0, "Multiplies the loss.", panel=_RUN, check=positive)
     lr: float = option(
         0.01, "Learning rate that the update ratio is for.", panel=_RUN, check=positive
@@ -133,11 +138,16 @@ class NetworkConfig:
     seeds: int = option(1, "Independent networks to measure.", panel=_RUN, check=at_least(1))
     dtype: str = option(
         "float32",
-        "float32, float64; float16 or bfloat16: and what underflows there.",
-        complete="dtype",
+        "{names}; those of 16 bits also say what underflows there.",
+        complete=choices.at("DTYPES"),
         panel=_RUN,
     )
-    device: str = option("auto", "auto, cpu, cuda, cuda:N or mps.", complete="device", panel=_RUN)
+    device: str = option(
+        "auto",
+        "{names}, or cuda:N for one of several GPUs.",
+        complete=choices.at("DEVICES"),
+        panel=_RUN,
+    )
 
     def __post_init__(self) -> None:
         validate(self)

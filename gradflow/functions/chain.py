@@ -13,6 +13,7 @@ import itertools
 import math
 from collections.abc import Sequence
 
+from gradflow.configs.chain import ChainConfig
 from gradflow.configs.fields import finite, float_list
 from gradflow.errors import GradflowError
 from gradflow.findings.check import judged
@@ -71,6 +72,17 @@ def chain(
         updated_bias=None if bias is None else bias - learning_rate * gradient,
     )
     return judged(result, checks.CHECKS)
+
+
+def multiplied(config: ChainConfig) -> ChainResult:
+    """Multiply out the chain that a config describes; see `chain` and `given_slopes`."""
+    return chain(
+        float_list("--weights", config.weights),
+        given_slopes(config.slopes, config.act, config.pre_activations, config.alpha),
+        cost_slope=config.cost_slope,
+        bias=config.bias,
+        learning_rate=config.learning_rate,
+    )
 
 
 def given_slopes(

@@ -13,8 +13,10 @@ import torch
 from torch import nn
 
 from gradflow.activations import Activation, activation
-from gradflow.configs.architectures import listed, loaded, names_with
-from gradflow.configs.network import NORM_POSITIONS, NORMS, NetworkConfig
+from gradflow.configs.architectures import names_with
+from gradflow.configs.choices import NORM_POSITIONS, NORMS
+from gradflow.configs.network import NetworkConfig
+from gradflow.configs.registries import listed, loaded
 from gradflow.errors import GradflowError, unknown_name
 from gradflow.networks.initialization import configured, initialize
 from gradflow.networks.layers import (

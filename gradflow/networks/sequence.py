@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Generator, Tensor, nn
 
-from gradflow.configs.architectures import ARCHITECTURES, loaded, names_with
+from gradflow.configs.architectures import ARCHITECTURES, names_with
+from gradflow.configs.registries import loaded
 from gradflow.errors import unknown_name
 from gradflow.networks.layers import ReplicatedLinear
 from gradflow.networks.recurrent import Cell, set_spectral_radius

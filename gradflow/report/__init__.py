@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gradflow.report import jsonfile, tabular
+from gradflow.report import jsonfile
 from gradflow.report.console import ResultView, say, show
 from gradflow.report.files import check_writable, replacing
+from gradflow.report.writers import WRITERS
 from gradflow.results.base import Result
 from gradflow.results.watching import WatchResult
 
@@ -27,23 +27,6 @@ __all__ = [
     "tensorboard",
     "text",
 ]
-
-
-def _write_figure(result: Result, path: Path) -> None:
-    from gradflow.report import figures
-
-    figures.write(result, path)
-
-
-#: How each suffix is written; a new format is one entry.
-WRITERS: dict[str, Callable[[Result, Path], None]] = {
-    ".png": _write_figure,
-    ".svg": _write_figure,
-    ".pdf": _write_figure,
-    ".json": jsonfile.write,
-    ".csv": tabular.write_csv,
-    ".md": tabular.write_markdown,
-}
 
 
 def save(result: Result, path: str | Path) -> Path:

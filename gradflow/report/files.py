@@ -9,11 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gradflow.errors import GradflowError
-
-FIGURE_SUFFIXES = (".png", ".svg", ".pdf")
-#: Written into every figure's metadata, by which gradflow knows its own.
-SOFTWARE = "gradflow-diagnostics"
-TEXT_SUFFIXES = (".json", ".csv", ".md")
+from gradflow.report.writers import SOFTWARE, WRITERS
 
 
 def check_writable(path: str | Path) -> Path:
@@ -30,9 +26,10 @@ def check_writable(path: str | Path) -> Path:
             "--json prints the document there; or name a file such as -o out.png",
         )
     path = Path(path)
-    if path.suffix.lower() not in FIGURE_SUFFIXES + TEXT_SUFFIXES:
-        known = " ".join(FIGURE_SUFFIXES + TEXT_SUFFIXES)
-        raise GradflowError(f"cannot tell a format from '{path}'", f"end it with one of {known}")
+    if path.suffix.lower() not in WRITERS:
+        raise GradflowError(
+            f"cannot tell a format from '{path}'", f"end it with one of {' '.join(WRITERS)}"
+        )
     if path.is_dir():
         raise GradflowError(f"'{path}' is a folder", f"name a file in it: {path / 'gradflow.png'}")
     folder = path.parent

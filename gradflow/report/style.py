@@ -10,6 +10,8 @@ from typing import Any
 import matplotlib
 from matplotlib.colors import to_hex, to_rgb
 
+from gradflow.activations import ACTIVATIONS
+
 #: Width of every figure in inches: a page's text width, and 92 dots per inch at 600 pixels.
 WIDTH = 6.5
 DPI = 200
@@ -25,30 +27,6 @@ PALE = "#e9e9e9"  # regions
 FAULT = "#fbe3d6"  # layers at fault, chaos: vermillion, nearly white
 ICE = "#dcebf5"  # order: blue, nearly white
 DASHED: Any = (0, (4, 3))  # reference lines
-
-#: The contract's order, then the others; each has its colour and line style in every figure.
-ACTIVATION_ORDER = (
-    "sigmoid",
-    "relu",
-    "elu",
-    "leaky-relu",
-    "selu",
-    "gelu",
-    "gelu-erf",
-    "tanh",
-    "softplus",
-    "silu",
-    "mish",
-    "softsign",
-    "hardtanh",
-    "relu6",
-    "identity",
-    "celu",
-    "hardswish",
-    "hardsigmoid",
-    "quick-gelu",
-    "logsigmoid",
-)
 
 RC: dict[str, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib and has σ ′ ∂ ₁ δ
@@ -91,7 +69,7 @@ def style() -> Iterator[None]:
 
 
 def colour(activation: str) -> str:
-    """Return the colour that an activation has in every figure."""
+    """Return the colour that an activation has in every figure, by its place in the registry."""
     return PALETTE[_place(activation) % len(PALETTE)]
 
 
@@ -117,6 +95,6 @@ def contrast(tint: Any) -> float:
 
 
 def _place(activation: str) -> int:
-    if activation in ACTIVATION_ORDER:
-        return ACTIVATION_ORDER.index(activation)
+    if activation in ACTIVATIONS:
+        return list(ACTIVATIONS).index(activation)
     return zlib.crc32(activation.encode()) % (len(PALETTE) * len(DASHES))  # the same in every run

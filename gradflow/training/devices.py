@@ -6,15 +6,10 @@ import re
 
 import torch
 
+from gradflow.configs.choices import DTYPES
 from gradflow.errors import GradflowError, named
 
 _HINT = "use --device cpu or auto"
-_DTYPES = {
-    "float32": torch.float32,
-    "float64": torch.float64,
-    "float16": torch.float16,
-    "bfloat16": torch.bfloat16,
-}
 
 
 def select(device: str) -> torch.device:
@@ -71,4 +66,5 @@ def dtype(name: str) -> torch.dtype:
     GradflowError
         For another name.
     """
-    return named("dtype", name, _DTYPES)
+    dtypes: dict[str, torch.dtype] = {known: getattr(torch, known) for known in DTYPES}
+    return named("dtype", name, dtypes)

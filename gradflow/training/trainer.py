@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from gradflow.configs.choices import PRECISIONS
 from gradflow.errors import GradflowError, unknown_name
 
 Clip = Callable[[list[nn.Parameter]], object]
@@ -27,7 +28,6 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 #: Called with (step, steps, mean loss, accuracy, images per second), all of the epoch so far.
 OnStep = Callable[[int, int, float, float, float], None]
 
-PRECISIONS = ("fp32", "tf32", "bf16")
 _REPORT_EVERY = 10  # steps, on a CPU, where reading a number costs nothing
 
 

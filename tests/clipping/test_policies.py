@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from gradflow.clipping.effect import changed_fraction, cosine, flat
-from gradflow.clipping.policies import POLICIES, clip_gradients, clipping, total_norm
+from gradflow.clipping.policies import clip_gradients, clipping, total_norm
+from gradflow.configs.policies import POLICIES
 from gradflow.errors import GradflowError
 
 #: Layers of one weight each; entries of a normal size and of sizes at the ends of float32.

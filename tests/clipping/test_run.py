@@ -10,13 +10,16 @@ import pytest
 import torch
 from torch import nn
 
-from gradflow.clipping.policies import POLICIES, clipping
+from gradflow.clipping import tasks
+from gradflow.clipping.policies import clipping
 from gradflow.clipping.replicas import Replicas, layers_of
 from gradflow.clipping.run import clip
-from gradflow.clipping.tasks import TASKS, network_for, task
+from gradflow.clipping.tasks import network_for
 from gradflow.clipping.training import Training, TrainingCurves
 from gradflow.configs.clipping import ClipConfig
 from gradflow.configs.network import NetworkConfig
+from gradflow.configs.policies import POLICIES
+from gradflow.configs.tasks import TASKS
 from gradflow.errors import GradflowError
 from gradflow.networks.architectures import ReplicatedLinear
 from gradflow.results.clipping import ClipResult
@@ -106,7 +109,7 @@ def test_it_trains_as_a_plain_loop_of_torch_does() -> None:
 
 
 def plain_losses(network: NetworkConfig, config: ClipConfig, policy: str) -> list[float]:
-    problem = task("adding").make(network, config)
+    problem = tasks.problem(network, config)
     lstm = nn.LSTM(2, network.width, batch_first=True, dtype=torch.float64)
     output = nn.Linear(network.width, 1, dtype=torch.float64)
     modules = nn.ModuleList([lstm, output])
@@ -306,7 +309,7 @@ def test_parameters_are_grouped_by_their_module() -> None:
 
 
 def test_a_model_without_replicas_is_refused() -> None:
-    problem = task("mlp").make(NetworkConfig(device="cpu", width=4, depth=1), ClipConfig())
+    problem = tasks.problem(NetworkConfig(device="cpu", width=4, depth=1), ClipConfig())
     with pytest.raises(GradflowError, match="no replicas"):
         Training(problem, [clipping("none", 1)], 3, 0.1)
 

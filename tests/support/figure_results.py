@@ -12,8 +12,8 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from gradflow.activations import ACTIVATIONS
 from gradflow.report import figures
-from gradflow.report.style import ACTIVATION_ORDER
 from gradflow.results.activations import (
     ActivationRow,
     ActivationsResult,
@@ -229,7 +229,7 @@ def theorized(*log10: float, edge: bool = True) -> TheoryResult:
 
 def trained(epochs: int, loss: float = 0.1, activations: int = 6) -> BenchmarkResult:
     """Accuracies of 97 % and above, 0.2 % apart between two seeds; the first learns nothing."""
-    names = ACTIVATION_ORDER[:activations]
+    names = list(ACTIVATIONS)[:activations]
     history = [
         HistoryRow(
             activation=n,
@@ -345,9 +345,9 @@ def watched(steps: int, clip: float = 0.5) -> WatchResult:
 EXAMPLES: dict[str, Result] = {
     "plot": plot("relu"),
     "plot overlaid": plot("relu", "tanh", "gelu"),
-    "plot crowded": plot(*ACTIVATION_ORDER),
+    "plot crowded": plot(*ACTIVATIONS),
     "plot slopes": plot("relu", "elu", derivative_only=True),
-    "plot grid": plot(*ACTIVATION_ORDER, grid=True),
+    "plot grid": plot(*ACTIVATIONS, grid=True),
     "eval": evaluated((-1, 0, 0), (2, 2, 1), (1, 1, 1), (1, 1, 1)),
     "activations": catalogue(),
     "activations with cost": catalogue(2.0),

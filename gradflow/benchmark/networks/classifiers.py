@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import torch
 from torch import nn
 
 from gradflow.activations import Activation
-from gradflow.benchmark.networks.convnet import article_network, check_size, keras_initialize
+from gradflow.benchmark.networks.convnet import keras_initialize
 from gradflow.benchmark.networks.fast_layers import AlphaDropout, Dropout
+from gradflow.configs.classifiers import CLASSIFIERS, Classifier
+from gradflow.configs.registries import loaded
 from gradflow.errors import GradflowError, named
-from gradflow.networks.initialization import initialize_layer, initializer
+from gradflow.networks.initialization import INITIALIZERS, initialize_layer, initializer
 
 #: The article's initialisation: Keras' defaults, and LeCun-normal weights for SELU.
 KERAS = "keras"
@@ -21,51 +22,38 @@ KERAS = "keras"
 Rates = tuple[float, float]
 
 
-@dataclass(frozen=True)
-class Classifier:
-    """How a classifier is built, and what it is usually dropped out with.
-
-    Attributes
-    ----------
-    build
-        (activation, (height, width), classes, dropout) -> images (N, 1, H, W) to logits.
-    dropout
-        Share of units dropped after the last but one, and after the last, hidden layer.
-    check
-        Raises `GradflowError` for images that are too small.
-    """
-
-    build: Callable[[Activation, tuple[int, int], int, Rates], nn.Sequential]
-    dropout: Rates
-    check: Callable[[tuple[int, int]], None] = lambda _: None
+def mlp(
+    activation: Activation, input_shape: tuple[int, int], classes: int, dropout: Rates
+) -> nn.Sequential:
+    """Return two hidden layers of 512 units."""
+    return _dense((512, 512), activation, input_shape, classes, dropout)
 
 
-def _mlp(*hidden: int) -> Callable[[Activation, tuple[int, int], int, Rates], nn.Sequential]:
-    def build(
-        activation: Activation, input_shape: tuple[int, int], classes: int, dropout: Rates
-    ) -> nn.Sequential:
-        drop = AlphaDropout if activation.name == "selu" else Dropout
-        sizes = [math.prod(input_shape), *hidden]
-        modules: list[nn.Module] = [nn.Flatten()]
-        for number, (fan_in, fan_out) in enumerate(zip(sizes, hidden, strict=False), start=1):
-            modules += [nn.Linear(fan_in, fan_out), activation.module()]
-            rate = dropout[1] if number == len(hidden) else dropout[0]
-            if rate and number >= len(hidden) - 1:
-                modules.append(drop(rate))
-        network = nn.Sequential(*modules, nn.Linear(sizes[-1], classes))
-        _keras(network, activation)
-        return network
-
-    return build
+def deep_mlp(
+    activation: Activation, input_shape: tuple[int, int], classes: int, dropout: Rates
+) -> nn.Sequential:
+    """Return ten hidden layers of 128 units."""
+    return _dense((128,) * 10, activation, input_shape, classes, dropout)
 
 
-#: name -> classifier. ``cnn`` is the article's; ``mlp`` is Keras' MNIST MLP; ``deep-mlp`` is deep
-#: enough for gradients to vanish in. A new one is one entry.
-CLASSIFIERS: dict[str, Classifier] = {
-    "cnn": Classifier(article_network, (0.25, 0.5), check_size),
-    "mlp": Classifier(_mlp(512, 512), (0.2, 0.2)),
-    "deep-mlp": Classifier(_mlp(*[128] * 10), (0.0, 0.0)),
-}
+def _dense(
+    hidden: Sequence[int],
+    activation: Activation,
+    input_shape: tuple[int, int],
+    classes: int,
+    dropout: Rates,
+) -> nn.Sequential:
+    drop = AlphaDropout if activation.name == "selu" else Dropout
+    sizes = [math.prod(input_shape), *hidden]
+    modules: list[nn.Module] = [nn.Flatten()]
+    for number, (fan_in, fan_out) in enumerate(zip(sizes, hidden, strict=False), start=1):
+        modules += [nn.Linear(fan_in, fan_out), activation.module()]
+        rate = dropout[1] if number == len(hidden) else dropout[0]
+        if rate and number >= len(hidden) - 1:
+            modules.append(drop(rate))
+    network = nn.Sequential(*modules, nn.Linear(sizes[-1], classes))
+    _keras(network, activation)
+    return network
 
 
 def recipe(name: str) -> Classifier:
@@ -77,6 +65,18 @@ def recipe(name: str) -> Classifier:
         If there is none of that name.
     """
     return named("architecture", name, CLASSIFIERS)
+
+
+def check_images(name: str, input_shape: tuple[int, int]) -> None:
+    """Raise `GradflowError` if images of this shape are too small for the named classifier."""
+    check = recipe(name).check
+    if check is not None:
+        loaded(check)(input_shape)
+
+
+def initializer_names() -> list[str]:
+    """Return the names that `build` takes as `init`."""
+    return [KERAS, *INITIALIZERS]
 
 
 def classifier(
@@ -97,7 +97,8 @@ def classifier(
     init
         `KERAS` or a key of `gradflow.networks.initialization.INITIALIZERS`.
     """
-    network = recipe(arch).build(activation, input_shape, classes, rates(dropout))
+    make = loaded(recipe(arch).build)
+    network: nn.Sequential = make(activation, input_shape, classes, rates(dropout))
     if init != KERAS:
         how = initializer(init)
         for layer in layers(network):

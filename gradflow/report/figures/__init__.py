@@ -6,7 +6,7 @@ pyplot's global state, so that they can be drawn anywhere and as often as one li
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,6 @@ from gradflow.report.figures import (
     theory,
     watch,
 )
-from gradflow.report.files import SOFTWARE
 from gradflow.report.style import style
 from gradflow.results.base import Result
 
@@ -45,13 +44,6 @@ FIGURES: dict[str, Callable[[Any], Figure]] = {
     "watch": watch.figure,
 }
 
-#: What is said of a file's origin, and nothing of its date: equal results give equal files.
-_METADATA: dict[str, dict[str, Any]] = {
-    ".png": {"Software": SOFTWARE},
-    ".svg": {"Creator": SOFTWARE, "Date": None},
-    ".pdf": {"Creator": SOFTWARE, "Producer": None, "CreationDate": None},
-}
-
 
 def draw(result: Result) -> Figure:
     """Return the figure of `result`.
@@ -62,16 +54,13 @@ def draw(result: Result) -> Figure:
         If there is no figure for its command.
     """
     if result.command not in FIGURES:
-        raise GradflowError(
-            f"there is no figure of '{result.command}'", "write a table: .json, .csv or .md"
-        )
+        raise GradflowError(f"there is no figure of '{result.command}'", "write its table instead")
     with style():
         return FIGURES[result.command](result)
 
 
-def write(result: Result, path: Path) -> None:
-    """Write the figure of `result` to `path`; the suffix chooses PNG, SVG or PDF."""
-    suffix = path.suffix.lower()
+def write(result: Result, path: Path, metadata: Mapping[str, Any] | None = None) -> None:
+    """Write the figure of `result` to `path`; the suffix chooses the format."""
     figure = draw(result)
     with style():  # salt, fonts and resolution are asked for when saving
-        figure.savefig(path, format=suffix[1:], metadata=_METADATA[suffix])
+        figure.savefig(path, format=path.suffix.lower()[1:], metadata=metadata)

@@ -12,20 +12,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from gradflow.configs.policies import POLICIES
 from gradflow.report.figures import clip_suggest, log_axes, page
 from gradflow.report.figures.line_labels import End, ended, label_ends
 from gradflow.report.style import BLACK, BLUE, DASHED, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION
 from gradflow.results.clipping import ClipResult, PolicyRow
 
-_COLOURS = {
-    "none": GREY,
-    "value": VERMILLION,
-    "norm": BLUE,
-    "layer-norm": SKY,
-    "parameter-norm": GREEN,
-    "agc": ORANGE,
-    "autoclip": PURPLE,
-}
+#: Colours of the policies in the order of the registry; nothing clipped stands back.
+_TINTS = (GREY, VERMILLION, BLUE, SKY, GREEN, ORANGE, PURPLE, BLACK)
 _OTHERS = (ORANGE, PURPLE, SKY, GREEN)
 #: A course that diverges is drawn up to this many times what the others reach.
 _BEYOND = 100
@@ -58,7 +52,7 @@ def figure(result: ClipResult) -> Figure:
 
 def policy_tints(policies: Sequence[str]) -> dict[str, str]:
     """Return a colour per policy: the first of a name has the name's own in every figure."""
-    free = dict(_COLOURS)
+    free = dict(zip(POLICIES, itertools.cycle(_TINTS), strict=False))
     own = {policy: free.pop(policy.partition(":")[0], "") for policy in policies}
     others = itertools.cycle([c for c in _OTHERS if c not in own.values()] or [BLACK])
     return {policy: tint or next(others) for policy, tint in own.items()}

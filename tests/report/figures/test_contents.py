@@ -30,9 +30,10 @@ from support.figure_results import (
     words,
 )
 
+from gradflow.activations import ACTIVATIONS
 from gradflow.report.figures import benchmark_flow, draw
 from gradflow.report.figures.plot import split
-from gradflow.report.style import ACTIVATION_ORDER, FAULT, GREY, PALE, colour
+from gradflow.report.style import FAULT, GREY, PALE, colour
 from gradflow.results.benchmark import BenchmarkResult, Setting
 from gradflow.results.diagnosis import DiagnosisResult
 
@@ -96,7 +97,7 @@ def test_overlaid_curves_are_named_at_their_ends_and_saturation_is_a_strip():
 def test_many_curves_have_a_legend():
     figure = laid_out("plot crowded")
     (legend,) = figure.legends
-    assert [t.get_text() for t in legend.get_texts()] == list(ACTIVATION_ORDER)
+    assert [t.get_text() for t in legend.get_texts()] == list(ACTIVATIONS)
 
 
 def test_derivative_only_leaves_f_out():
@@ -106,9 +107,9 @@ def test_derivative_only_leaves_f_out():
 
 def test_a_grid_has_a_panel_each_with_f_and_its_slope_on_shared_axes():
     small = shown("plot grid")
-    assert [axes.get_title("center") for axes in small] == list(ACTIVATION_ORDER)
+    assert [axes.get_title("center") for axes in small] == list(ACTIVATIONS)
     assert len({(axes.get_xlim(), axes.get_ylim()) for axes in small}) == 1
-    for axes, name in zip(small, ACTIVATION_ORDER, strict=True):
+    for axes, name in zip(small, ACTIVATIONS, strict=True):
         tints = [ln.get_color() for ln in axes.get_lines() if len(ln.get_xdata()) > 2]
         assert tints == [GREY, colour(name)]
 
@@ -375,7 +376,7 @@ def test_benchmark_leaders_lie_apart_although_one_activation_learns_nothing():
 def test_benchmark_after_one_epoch_is_a_point_per_activation():
     accuracy, loss = panels(trained(1))
     assert [list(ln.get_xdata()) for ln in accuracy.get_lines()] == [[i] for i in range(6)]
-    assert [t.get_text() for t in loss.get_xticklabels()] == list(ACTIVATION_ORDER[:6])
+    assert [t.get_text() for t in loss.get_xticklabels()] == list(ACTIVATIONS)[:6]
 
 
 def test_benchmark_says_where_nothing_was_trained_or_nothing_is_finite():

@@ -1,0 +1,32 @@
+"""What `chain` multiplies out. Standard library only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gradflow.configs import choices
+from gradflow.configs.fields import option
+
+
+@dataclass(frozen=True)
+class ChainConfig:
+    """One neuron per layer: its weights, its slopes, and a step to take.
+
+    Numbers in comma lists are read where they are used.
+
+    Attributes
+    ----------
+    slopes
+        Given instead of an activation and its pre-activations.
+    bias
+        None: no step is taken.
+    """
+
+    weights: str = option("", "Weights w₂, w₃, … with commas between.", metavar="W2,W3,…")
+    slopes: str | None = option(None, "Slopes φ′(z₁), φ′(z₂), …", metavar="S1,S2,…")
+    act: str | None = option(None, "Or: the activation …", complete=choices.ACTIVATIONS)
+    pre_activations: str | None = option(None, "… and its pre-activations.", metavar="Z1,Z2,…")
+    alpha: float | None = option(None, "α of ELU and Leaky ReLU (0.2 unless given).")
+    cost_slope: float = option(1.0, "∂C/∂a of the last neuron.")
+    bias: float | None = option(None, "b₁, to take one step from it.")
+    learning_rate: float = option(0.5, "Of that step.")
