@@ -41,6 +41,14 @@ class Setting(Row):
         """The setting alone, of whatever row this is."""
         return Setting(**{f.name: getattr(self, f.name) for f in dataclasses.fields(Setting)})
 
+    def differing(self) -> dict[str, Any]:
+        """Return the fields that differ from their defaults.
+
+        They stay the same where a later version has one field more.
+        """
+        values = {f.name: (getattr(self, f.name), f.default) for f in dataclasses.fields(self)}
+        return {name: value for name, (value, default) in values.items() if value != default}
+
 
 @dataclass(frozen=True, kw_only=True)
 class BenchmarkRow(Setting):

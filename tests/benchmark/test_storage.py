@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +24,10 @@ from gradflow.benchmark.storage.folder import RunDirectory
 from gradflow.benchmark.storage.journal import Journal, finished
 from gradflow.benchmark.stored import read
 from gradflow.configs.benchmark import BenchmarkConfig
+from gradflow.configs.fields import option
 from gradflow.errors import GradflowError
 from gradflow.executors import processes
+from gradflow.results.base import column
 from gradflow.results.benchmark import HistoryRow, Setting
 
 pytestmark = pytest.mark.usefixtures("one_core")
@@ -138,10 +142,70 @@ def test_an_epoch_that_only_the_checkpoint_has_is_kept(config: Make, tmp_path: P
 def test_checkpoints_hold_tensors_and_plain_values_alone(config: Make, tmp_path: Path) -> None:
     run(config(act=("relu",)))
     (file,) = (tmp_path / "run" / "checkpoints").iterdir()
-    assert file.name == "relu-cnn-keras-adam-0.001-32-0.25_0.5-value0.5-seed0.pt"
+    assert file.name == "relu-batch_size=32-seed0.pt"
     stored = torch.load(file, weights_only=True)
     assert len(stored["epochs"]) == 2
     assert {"model", "optimizer", "random"} <= stored.keys()
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaterSetting(Setting):
+    """A setting of a later version, which has one more axis."""
+
+    momentum: float = column("momentum", varied=True, default=0.9)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaterHistoryRow(LaterSetting, HistoryRow):
+    """An epoch of a later version."""
+
+
+@dataclass(frozen=True)
+class LaterConfig(BenchmarkConfig):
+    """What a later version is asked for."""
+
+    momentum: tuple[float, ...] | float = option((0.9,), "Momenta.", several=float)
+
+
+def test_a_later_version_with_one_more_axis_reads_an_old_folder(
+    config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = config(act=("relu",), epochs=1)
+    run(asked)
+    later = LaterConfig(**vars(asked))
+    old, new = RunDirectory(tmp_path / "run"), RunDirectory(tmp_path / "run")
+    monkeypatch.setattr("gradflow.benchmark.storage.folder.HistoryRow", LaterHistoryRow)
+    monkeypatch.setattr("gradflow.benchmark.storage.folder.BenchmarkConfig", LaterConfig)
+    (row,) = new.history()
+    assert (row.momentum, row.batch_size) == (0.9, 32)
+    setting = LaterSetting(batch_size=32)
+    assert new.checkpoint(setting, 0).exists()
+    assert not new.checkpoint(dataclasses.replace(setting, momentum=0.5), 0).exists()
+    new.open(later.settings(), {}, resume=True)
+    with pytest.raises(GradflowError, match=r"holds a run with momentum = 0.9, not 0.5"):
+        old.open(dataclasses.replace(later, momentum=0.5).settings(), {}, resume=True)
+
+
+def test_each_setting_has_a_checkpoint_of_its_own(tmp_path: Path) -> None:
+    folder = RunDirectory(tmp_path)
+    every = [
+        Setting(activation=act, arch=arch, lr=lr, clip=clip)
+        for act, arch, lr, clip in itertools.product(
+            ("relu", "leaky-relu"), ("cnn", "deep-mlp"), (1e-3, 0.1), ("value 0.5", "none")
+        )
+    ]
+    assert len({folder.checkpoint(setting, seed) for setting in every for seed in (0, 1)}) == 32
+
+
+def test_a_checkpoint_of_gradflow_0_1_is_found(tmp_path: Path) -> None:
+    folder = RunDirectory(tmp_path)
+    folder.checkpoints.mkdir()
+    old = folder.checkpoints / "relu-cnn-keras-adam-0.001-32-0.25_0.5-value0.5-seed0.pt"
+    assert folder.checkpoint(Setting(batch_size=32), 0) != old
+    old.touch()
+    assert folder.checkpoint(Setting(batch_size=32), 0) == old
+    assert folder.checkpoint(Setting(batch_size=32), 1) != old
+    assert folder.checkpoint(LaterSetting(batch_size=32, momentum=0.5), 0) != old
 
 
 def test_a_damaged_checkpoint_is_refused_with_its_name(config: Make, tmp_path: Path) -> None:

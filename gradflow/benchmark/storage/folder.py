@@ -13,7 +13,6 @@ Standard library only.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gradflow.benchmark.events import EpochDone
+from gradflow.configs.benchmark import BenchmarkConfig
 from gradflow.errors import GradflowError
 from gradflow.results.base import Row
 from gradflow.results.benchmark import FlowRow, HistoryRow, Setting
@@ -29,6 +29,9 @@ from gradflow.results.nonfinite import decoded, encoded
 _CONFIG, _ENVIRONMENT = "config.json", "environment.json"
 #: What a resumed run may be given more of.
 _GROWS = ("act", "seeds", "epochs")
+
+#: What the name of a checkpoint consisted of, behind the activation, whatever the values were.
+_FIELDS_OF_0_1 = ("arch", "init", "optimizer", "lr", "batch_size", "dropout", "clip")
 
 R = TypeVar("R", bound=Row)
 
@@ -106,7 +109,7 @@ class RunDirectory:
                 f"'{self.path}' holds a run already",
                 "--resume continues it; or another --output-dir",
             )
-        stored = self.config()
+        stored = {**BenchmarkConfig().settings(), **self.config()}  # older ones have fewer fields
         for key in config.keys() | stored.keys():
             ours, theirs = config.get(key), stored.get(key)
             if ours != theirs and key not in _GROWS:
@@ -116,9 +119,23 @@ class RunDirectory:
                 )
 
     def checkpoint(self, setting: Setting, seed: int) -> Path:
-        """Return the file of a run's checkpoint: its setting and seed in words."""
-        words = "-".join(str(value) for value in dataclasses.astuple(setting) if value != "")
-        return self.checkpoints / f"{words.replace('/', '_').replace(' ', '')}-seed{seed}.pt"
+        """Return the file of a run's checkpoint, named after what differs from the defaults.
+
+        A file that gradflow 0.1 wrote is found under the name that it had there.
+        """
+        differing = setting.differing()
+        differing.pop("activation", None)
+        words = [setting.activation, *(f"{name}={value}" for name, value in differing.items())]
+        if differing.keys() <= set(_FIELDS_OF_0_1):
+            values = [str(value) for name in _FIELDS_OF_0_1 if (value := getattr(setting, name))]
+            old = self._checkpoint([setting.activation, *values], seed)
+            if old.exists():
+                return old
+        return self._checkpoint(words, seed)
+
+    def _checkpoint(self, words: Iterable[str], seed: int) -> Path:
+        name = "-".join([*words, f"seed{seed}"]).replace("/", "_").replace(" ", "")
+        return self.checkpoints / f"{name}.pt"
 
     def history(self) -> list[HistoryRow]:
         """Return the stored epochs; a last line that was cut off is left out.
