@@ -248,13 +248,6 @@ def test_a_closed_pipe_is_not_a_traceback(tmp_path: Path) -> None:
         assert process.stderr.read() == ""
 
 
-def test_completion_offers_activation_names() -> None:
-    from gradflow.cli.options import NAMES, completer
-
-    assert completer("activation")("ge") == ["gelu", "gelu-erf"]
-    assert all(list(names()) for names in NAMES.values())
-
-
 def test_quick_skip_and_epochs(run_json: Run, idx_folder: Path) -> None:
     small = ("--data", str(idx_folder), "--train-size", "128", "--epochs", "2")
     document = run_json("benchmark", *small, "--act", "relu", "--act", "elu", "--skip", "ELU")
