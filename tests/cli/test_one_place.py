@@ -104,7 +104,7 @@ TABLES: dict[tuple[str, str], Any] = {
 }
 
 
-@pytest.mark.parametrize(("command", "name"), TAKERS, ids="-".join)
+@pytest.mark.parametrize(("command", "name"), TAKERS)
 def test_completion_offers_names_that_the_code_takes(command: str, name: str) -> None:
     take = TAKERS[command, name]
     names = offered(parameters(COMMANDS[command])[name])
@@ -115,7 +115,7 @@ def test_completion_offers_names_that_the_code_takes(command: str, name: str) ->
         take("nonsense")
 
 
-@pytest.mark.parametrize(("command", "name"), TABLES, ids="-".join)
+@pytest.mark.parametrize(("command", "name"), TABLES)
 def test_completion_offers_every_name_that_there_is(command: str, name: str) -> None:
     assert offered(parameters(COMMANDS[command])[name]) == list(TABLES[command, name])
 
