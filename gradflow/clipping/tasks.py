@@ -26,8 +26,7 @@ from gradflow.errors import GradflowError, named
 from gradflow.networks.architectures import build
 from gradflow.networks.losses import loss_function
 from gradflow.networks.sequence import SequenceNetwork, initialize, recurrent_layer
-from gradflow.training.devices import dtype as dtype_of
-from gradflow.training.devices import select
+from gradflow.training import devices
 
 _RADIUS = 1.5
 
@@ -61,7 +60,7 @@ class Problem:
 def described(network: NetworkConfig, config: ClipConfig) -> Problem:
     """Make the network of the options ready, on the batches that `diagnose` measures it with."""
     _refuse(config, "mlp", "sequence_length")
-    device, dtype = select(network.device), dtype_of(network.dtype)
+    device, dtype = devices.select(network.device), devices.dtype(network.dtype)
     own = [dataclasses.replace(network, seed=s, seeds=1) for s in seeds_of(network)]
     first = [batch(one, dtype, device) for one in own]
     loss = loss_function(network.loss)
@@ -128,7 +127,7 @@ def _cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
 def _recurrent(
     network: NetworkConfig, features: int, outputs: int, readings: int
 ) -> SequenceNetwork:
-    device, dtype = select(network.device), dtype_of(network.dtype)
+    device, dtype = devices.select(network.device), devices.dtype(network.dtype)
     layer = recurrent_layer(network.arch, network.seeds, features, network.width, dtype)
     model = SequenceNetwork(layer, readings, outputs)
     generators = [torch.Generator().manual_seed(seed) for seed in seeds_of(network)]
@@ -139,7 +138,7 @@ def _recurrent(
 def _per_seed(
     network: NetworkConfig, draw: Callable[[np.random.Generator], tuple[Any, Any]]
 ) -> Callable[[int], tuple[Tensor, Tensor]]:
-    device, dtype = select(network.device), dtype_of(network.dtype)
+    device, dtype = devices.select(network.device), devices.dtype(network.dtype)
 
     def batches(number: int) -> tuple[Tensor, Tensor]:
         drawn = [draw(sequences.random(seed, number)) for seed in seeds_of(network)]

@@ -34,9 +34,8 @@ from gradflow.networks.initialization import initializer
 from gradflow.networks.losses import loss_function
 from gradflow.report.figures.clip import policy_tints
 from gradflow.report.writers import WRITERS
-from gradflow.results import benchmark as results
 from gradflow.results.base import Result, column
-from gradflow.results.benchmark import Setting
+from gradflow.results.benchmark import Setting, labels
 from gradflow.training import devices, optimizers, trainer
 
 Run = Callable[..., Any]
@@ -246,7 +245,7 @@ class LaterConfig(BenchmarkConfig):
 
 def test_an_axis_of_the_grid_is_one_field(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grid, "Setting", LaterSetting)
-    monkeypatch.setattr(results, "Setting", LaterSetting)
+    monkeypatch.setattr("gradflow.results.benchmark.Setting", LaterSetting)
     found: Any = grid.settings(LaterConfig(act=("relu", "elu"), momentum=(0.5, 0.9)))
     assert [(s.momentum, s.activation) for s in found] == [
         (0.5, "relu"),
@@ -254,6 +253,6 @@ def test_an_axis_of_the_grid_is_one_field(monkeypatch: pytest.MonkeyPatch) -> No
         (0.9, "relu"),
         (0.9, "elu"),
     ]
-    assert list(results.labels(found).values()) == [
+    assert list(labels(found).values()) == [
         f"{act}, momentum {momentum}" for momentum in (0.5, 0.9) for act in ("relu", "elu")
     ]
