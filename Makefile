@@ -43,16 +43,16 @@ imports: $(VENV)/installed-dev
 	$(BIN)/lint-imports
 
 tests: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2
 
 # Without the tests that take longer than five seconds: while working, not instead of `make test`.
 test-fast: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow"
+	$(BIN)/python -m pytest -n 2 -m "not slow"
 
 # Branches too, and those of the processes that the tests start; fails below the gate that
 # pyproject.toml sets.
 coverage: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term-missing:skip-covered
+	$(BIN)/python -m pytest -n 2 --cov --cov-report=term-missing:skip-covered
 
 # What the pages show is printed again, minutes long; `git diff` then says what changed.
 docs: $(VENV)/installed-dev

@@ -90,7 +90,7 @@ def _parameters(config: type[Any]) -> Iterator[inspect.Parameter]:
 def _typer_option(spec: OptionSpec) -> Any:
     return typer.Option(
         *spec.flags,
-        help=filled(spec.help, spec.lists),
+        help=filled(spec.help() if callable(spec.help) else spec.help, spec.lists),
         metavar=spec.metavar or ("X,…" if spec.several else None),
         rich_help_panel=spec.panel,
         autocompletion=completer(spec.complete) if spec.complete else None,

@@ -24,7 +24,7 @@ from gradflow.configs.tasks import TASKS, Task
 from gradflow.datasets.batches import batch, check_batch_size, image_batch
 from gradflow.errors import GradflowError, named
 from gradflow.networks.architectures import build
-from gradflow.networks.losses import loss_function
+from gradflow.networks.losses import LOSSES, loss_function
 from gradflow.networks.sequence import SequenceNetwork, initialize, recurrent_layer
 from gradflow.training import devices
 
@@ -82,10 +82,7 @@ def described(network: NetworkConfig, config: ClipConfig) -> Problem:
 
 def _chance(network: NetworkConfig, classes: int) -> float:
     """Loss of the constant answer that suits classes of equal frequency best."""
-    p = 1 / classes
-    logit = 0.0 if network.loss == "cross-entropy" else p
-    if network.loss == "bce":
-        logit = float(np.log(p / (1 - p)))
+    logit = LOSSES[network.loss].constant_logit(1 / classes)
     outputs = torch.full((1, 1, classes), logit, dtype=torch.float64)
     return float(loss_function(network.loss)(outputs, torch.zeros(1, dtype=torch.long)).mean())
 

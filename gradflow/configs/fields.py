@@ -20,7 +20,7 @@ Check = Callable[[str, Any], None]
 class OptionSpec:
     """How a config field appears on the command line; see `option`."""
 
-    help: str
+    help: str | Callable[[], str]
     flags: tuple[str, ...] = ()
     metavar: str | None = None
     complete: str | None = None
@@ -32,7 +32,7 @@ class OptionSpec:
 
 def option(
     default: Any,
-    help: str,
+    help: str | Callable[[], str],
     *flags: str,
     metavar: str | None = None,
     complete: str | None = None,
@@ -48,7 +48,7 @@ def option(
     default
         Value where the user says nothing.
     help
-        One line for ``--help``; see `lists`.
+        One line for ``--help``, or a function that returns it; see `lists`.
     flags
         Option names; the field's name with hyphens by default.
     complete

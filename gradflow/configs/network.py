@@ -38,6 +38,10 @@ def _depth_help() -> str:
     return f"{usual.capitalize()}{''.join(others)}."
 
 
+def _recurrent() -> str:
+    return listed(names_with("recurrent", True))
+
+
 def _usual_help(field: str, takes: str) -> str:
     """A field's usual value, and the architectures for which it is another."""
     usual = getattr(Architecture, field)
@@ -69,14 +73,14 @@ class NetworkConfig:
     arch: str = option("mlp", "{names}.", complete=choices.ARCHITECTURES, panel=_NET)
     depth: int = option(
         10,
-        _depth_help(),
+        _depth_help,
         panel=_NET,
         check=at_least(1),
     )
     width: int = option(64, "Units (channels) per hidden layer.", panel=_NET, check=at_least(1))
     act: str = option(
         "",
-        f"Activation function: {_usual_help('act', 'takes_act')}",
+        lambda: f"Activation function: {_usual_help('act', 'takes_act')}",
         complete=choices.ACTIVATIONS,
         panel=_NET,
     )
@@ -98,7 +102,7 @@ class NetworkConfig:
     bias_mean: float = option(0.0, "Added to every hidden bias.", panel=_NET, check=finite)
     norm: str = option(
         "",
-        f"Normalisation: {{names}}; {_usual_help('norm', 'takes_norm')}",
+        lambda: f"Normalisation: {{names}}; {_usual_help('norm', 'takes_norm')}",
         complete=choices.at("NORMS"),
         panel=_NET,
     )
@@ -110,7 +114,7 @@ class NetworkConfig:
     )
     spectral_radius: float | None = option(
         None,
-        f"Scale the recurrent matrix of {listed(RECURRENT)} (each gate's) to this.",
+        lambda: f"Scale the recurrent matrix of {_recurrent()} (each gate's) to this.",
         panel=_NET,
         check=positive,
     )

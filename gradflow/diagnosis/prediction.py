@@ -14,11 +14,11 @@ from gradflow.configs.network import NetworkConfig
 from gradflow.errors import GradflowError
 from gradflow.measurement.rates import fit_rates, interval
 from gradflow.networks.initialization import configured
+from gradflow.networks.losses import LOSSES
 from gradflow.theory.meanfield import predict, predict_ensemble
 
 #: Examples differ in length, and so in q₁: this many representatives stand for a batch.
 _REPRESENTATIVES = 5
-_SAMPLES = 20_000
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def _predict_steps(
         prediction = predict(phi, variances, all_biases, biases + driven, widths)
     except GradflowError:  # beyond the range that the integrals cover
         return None
-    last = _output_delta(config.loss, float(prediction.q[-1]), classes) * config.loss_scale
+    last = _output_delta(config, float(prediction.q[-1]), classes)
     log10 = prediction.gradient_log10 + math.log10(last)
     following = np.array(variances[1:])
     log10[:-1] -= 0.5 * np.log10(prediction.chi[:-1] / following)  # of h_t, not of its argument
@@ -140,26 +140,15 @@ def _one(
 ) -> Floats:
     """log₁₀ of δ's rms per layer for examples of one length."""
     prediction = predict(phi, variances, biases, q1, widths)
-    output = _output_delta(config.loss, float(prediction.q[-1]), widths[-1])
-    log10: Floats = prediction.gradient_log10 + math.log10(output * config.loss_scale)
+    output = _output_delta(config, float(prediction.q[-1]), widths[-1])
+    log10: Floats = prediction.gradient_log10 + math.log10(output)
     return log10
 
 
-def _output_delta(loss: str, q: float, classes: int) -> float:
-    """Rms of δ at the output for logits N(0, q) and labels independent of them (Monte Carlo)."""
-    if loss == "mse":
-        return math.sqrt(q + 1 / classes)
-    rng = np.random.default_rng(0)
-    logits = math.sqrt(min(q, 1e300)) * rng.standard_normal((_SAMPLES, classes))
-    target = np.eye(classes)[rng.integers(classes, size=_SAMPLES)]
-    if loss == "cross-entropy":
-        p = np.exp(logits - logits.max(1, keepdims=True))
-        output = p / p.sum(1, keepdims=True)
-    else:
-        from scipy.special import expit
-
-        output = expit(logits)
-    return float(np.sqrt(np.mean((output - target) ** 2)))
+def _output_delta(config: NetworkConfig, q: float, classes: int) -> float:
+    """Rms of δ at the output for logits N(0, q); NaN where the loss does not say."""
+    rms = LOSSES[config.loss].output_delta
+    return math.nan if rms is None else rms(q, classes) * config.loss_scale
 
 
 def _log10_mean(logs: list[Floats]) -> Floats:

@@ -42,7 +42,6 @@ def seen_by_both(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dic
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("two processes")
 @pytest.mark.parametrize("kind", two_processes.KINDS)
 def test_two_processes_have_the_norms_of_one(
     kind: str, seen_by_both: dict[str, list[dict[str, Any]]]

@@ -37,9 +37,6 @@ from gradflow.report.style import FAULT, GREY, PALE, colour
 from gradflow.results.benchmark import BenchmarkResult, Setting
 from gradflow.results.diagnosis import DiagnosisResult
 
-# On one worker: each figure is drawn once for all tests that look at it.
-pytestmark = pytest.mark.xdist_group("figures")
-
 # plot
 
 

@@ -33,9 +33,6 @@ from gradflow.report.style import PALETTE, colour, contrast, dashes, ink
 from gradflow.report.writers import SOFTWARE
 from gradflow.results.base import Result
 
-# On one worker: each figure is drawn once for all tests that look at it.
-pytestmark = pytest.mark.xdist_group("figures")
-
 
 def test_every_command_that_has_a_result_has_a_figure():
     for module in pkgutil.iter_modules(gradflow.results.__path__):
