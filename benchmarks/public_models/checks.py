@@ -1,0 +1,76 @@
+"""Everything that is asked of one model, as one plain row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradflow
+from public_models.case import Builder, Case, built, seeded
+from public_models.cost import memory_ratio, time_ratio, watch_ratio
+from public_models.state import differences, state
+from public_models.truth import Norms, agreement
+from public_models.variants import FAULTS, Variant
+
+Row = dict[str, Any]
+
+
+def diagnosed(case: Case) -> Any:
+    """Return the diagnosis, under the random states of `seeded`."""
+    seeded(1)
+    return gradflow.diagnose(case.model, case.inputs, case.targets, loss=case.loss)
+
+
+def published(builder: Builder, *, watch: bool, costs: bool) -> Row:
+    """Return what a model as its package publishes it shows."""
+    case = built(builder)
+    seeded(1)
+    before = state(case.model)
+    row: Row = {"parameters": sum(p.numel() for p in case.model.parameters())}
+    try:
+        result = diagnosed(case)
+    except Exception as error:
+        refused = isinstance(error, gradflow.GradflowError)
+        said = f"{'refused' if refused else 'raised'}: {type(error).__name__}: {error}"
+        return row | {"ran": said, "unchanged": _changed(before, case)}
+    row |= {"ran": "yes", "unchanged": _changed(before, case), **_said(result)}
+    found = agreement(list(result.records), Norms(built(builder)))
+    row |= {f"rows_{name}": value for name, value in vars(found).items()}
+    if costs:
+        row["seconds"], row["time_ratio"] = time_ratio(case)
+        row["memory_ratio"] = memory_ratio(case)
+    if watch:
+        row["watch_ratio"] = _or_error(watch_ratio, case)
+    return row
+
+
+def _changed(before: dict[str, Any], case: Case) -> list[str]:
+    return differences(before, state(case.model))
+
+
+def _or_error(measure: Any, case: Case) -> Any:
+    try:
+        return measure(case)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def _said(result: Any) -> Row:
+    return {
+        "verdict": result.verdict,
+        "title": result.title,
+        "findings": [
+            {"code": f.code, "severity": f.severity, "layers": len(f.layers), "message": f.message}
+            for f in result.findings
+        ],
+    }
+
+
+def broken(builder: Builder, variant: Variant) -> Row:
+    """Return what a model says of itself with one thing broken, and whether it names it."""
+    case = FAULTS[variant.fault](built(builder))
+    try:
+        row = _said(diagnosed(case))
+    except Exception as error:
+        return {"ran": f"{type(error).__name__}: {error}", "named": False}
+    loud = {f["code"] for f in row["findings"] if f["severity"] in ("error", "warning")}
+    return row | {"ran": "yes", "named": bool(loud & set(variant.codes)), "loud": sorted(loud)}

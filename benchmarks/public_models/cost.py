@@ -1,0 +1,98 @@
+"""Seconds and memory of a diagnosis over those of a plain forward and backward pass."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+import gradflow
+from public_models.case import Case, plain_loss
+
+SECONDS = 4.0  # for all rounds of one model
+ROUNDS = (3, 9)  # at least, at most
+STEPS = 8  # of a watched block: as many as `watch` may read at once
+
+
+def plain(case: Case) -> None:
+    """One forward and one backward pass."""
+    case.model.zero_grad()
+    plain_loss(case).backward()
+
+
+def diagnosed(case: Case) -> None:
+    """One diagnosis."""
+    gradflow.diagnose(case.model, case.inputs, case.targets, loss=case.loss)
+
+
+def time_ratio(case: Case) -> tuple[float, float]:
+    """Return the seconds of a plain pass, and the median of the rounds' own ratios to it."""
+    plain(case)
+    return _interleaved(lambda: _seconds(plain, case), lambda: _seconds(diagnosed, case))
+
+
+def watch_ratio(case: Case) -> float:
+    """Return what a watched step costs over the same step, its optimizer's part included."""
+    optimizer = torch.optim.SGD(
+        (p for p in case.model.parameters() if p.requires_grad), lr=0.0, momentum=0.9
+    )
+
+    def steps(_: Case) -> None:
+        for _step in range(STEPS):
+            plain(case)
+            optimizer.step()
+
+    def watched(_: Case) -> None:
+        with gradflow.watch(case.model, optimizer=optimizer):
+            steps(case)
+
+    steps(case)
+    return _interleaved(lambda: _seconds(steps, case), lambda: _seconds(watched, case))[1]
+
+
+def _interleaved(base: Callable[[], float], other: Callable[[], float]) -> tuple[float, float]:
+    bases, ratios, spent = [], [], 0.0
+    while len(ratios) < ROUNDS[0] or (spent < SECONDS and len(ratios) < ROUNDS[1]):
+        first, second = (base, other) if len(ratios) % 2 else (other, base)
+        times = first(), second()
+        one, two = times if first is base else times[::-1]
+        bases.append(one)
+        ratios.append(two / one)
+        spent += one + two
+    return statistics.median(bases), statistics.median(ratios)
+
+
+def _seconds(step: Callable[[Case], None], case: Case) -> float:
+    start = time.perf_counter()
+    step(case)
+    return time.perf_counter() - start
+
+
+def memory_ratio(case: Case) -> float:
+    """Return the peak of tensor memory under a diagnosis over that under a plain pass.
+
+    Both count the model's own tensors, and what PyTorch's allocator gives out during the call.
+    """
+    case.model.zero_grad()
+    own = sum(t.nbytes for t in (*case.model.parameters(), *case.model.buffers()))
+    peaks = []
+    for step in (plain, diagnosed):
+        peaks.append(own + _peak(step, case))
+        case.model.zero_grad()
+    return peaks[1] / peaks[0]
+
+
+def _peak(step: Callable[[Case], None], case: Case) -> int:
+    """The largest sum of what was allocated and not yet freed, in bytes."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+        step(case)
+    events = seen.profiler.kineto_results.events()  # type: ignore[union-attr]
+    moves = sorted((e.start_ns(), e.nbytes()) for e in events if e.name() == "[memory]")
+    held = highest = 0
+    for _, size in moves:
+        held += size
+        highest = max(highest, held)
+    return highest

@@ -1,0 +1,209 @@
+"""Gradients by plain autograd, beside the rows of a diagnosis."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from public_models.case import Case, plain_loss, seeded
+
+TOLERANCE = 1e-5
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How the rows of a diagnosis compare with plain autograd.
+
+    Attributes
+    ----------
+    rows
+        That were compared.
+    worst
+        The largest relative error of a row's gradient norm.
+    wrong
+        Rows beyond the tolerance, or that belong to no parameter, in words.
+    covered
+        Share of the trained entries that belong to a row.
+    missing
+        Names of trained parameters that belong to none.
+    """
+
+    rows: int
+    worst: float
+    wrong: list[str]
+    covered: float
+    missing: list[str]
+
+
+class Norms:
+    """Squared gradient norms of every parameter, in the model's dtype and (if asked) float64."""
+
+    def __init__(self, case: Case) -> None:
+        self.case = case
+        self.parameters = dict(case.model.named_parameters(remove_duplicate=False))
+        self.trained = {n: p for n, p in case.model.named_parameters() if p.requires_grad}
+        self.squares = [_squares(case)]
+
+    def widen(self) -> bool:
+        """Take the gradients again in float64; return whether the model can be run there."""
+        if len(self.squares) == 1:
+            try:
+                self.squares.append(_squares(_wide(self.case)))
+            except Exception:  # a foreign model may insist on its own dtype
+                self.squares.append({})
+        return bool(self.squares[1])
+
+    def of(self, names: tuple[str, ...], which: int = 0) -> float | None:
+        """Return the gradient norm of parameters together; None where none has a gradient."""
+        squares = self.squares[which]
+        known = [squares[n] for n in names if squares.get(n) is not None]
+        return math.sqrt(sum(known)) if known else None
+
+    def entries(self, names: tuple[str, ...]) -> int:
+        """Return how many entries the parameters have together."""
+        return sum(self.parameters[n].numel() for n in names)
+
+
+def _squares(case: Case) -> dict[str, float | None]:
+    seeded(1)
+    named = dict(case.model.named_parameters(remove_duplicate=False))
+    trained = {n: p for n, p in named.items() if p.requires_grad}
+    grads = torch.autograd.grad(plain_loss(case), list(trained.values()), allow_unused=True)
+    return {n: _square(g) for n, g in zip(trained, grads, strict=True)}
+
+
+def _square(gradient: Tensor | None) -> float | None:
+    if gradient is None:
+        return None
+    dense = gradient.to_dense() if gradient.is_sparse else gradient
+    return (
+        float(torch.view_as_real(dense).double().square().sum())
+        if dense.is_complex()
+        else float(dense.double().square().sum())
+    )
+
+
+def _wide(case: Case) -> Case:
+    def wide(value: Any) -> Any:
+        if isinstance(value, Tensor) and value.is_floating_point():
+            return value.double()
+        if isinstance(value, tuple | list):
+            return type(value)(map(wide, value))
+        return {k: wide(v) for k, v in value.items()} if type(value) is dict else value
+
+    model = copy.deepcopy(case.model).double()
+    return Case(model, wide(case.inputs), wide(case.targets), case.loss)
+
+
+def agreement(rows: list[Any], norms: Norms) -> Agreement:
+    """Compare every row's norms with those of the parameters that it is made of."""
+    covered: set[int] = set()
+    wrong, worst = [], 0.0
+    for row in rows:
+        for field, size in (("gradient_norm", _size(row)), ("bias_gradient_norm", None)):
+            value = getattr(row, field)
+            if field == "bias_gradient_norm" and value is None:
+                continue
+            names, error = _fitting(list(_candidates(norms, row, field)), value, size, norms)
+            covered |= {id(norms.parameters[n]) for n in names}
+            if error > TOLERANCE:
+                wrong.append(f"{row.name} {field} {value}: {error:.1e}")
+            worst = max(worst, error)
+    missing = [n for n, p in norms.trained.items() if id(p) not in covered]
+    total = sum(p.numel() for p in norms.trained.values())
+    left = sum(norms.trained[n].numel() for n in missing)
+    return Agreement(len(rows), worst, wrong, 1 - left / max(total, 1), missing)
+
+
+def _size(row: Any) -> int | None:
+    """Entries that the row says its gradient has: norm and rms tell."""
+    if not row.gradient_norm or not row.gradient_rms or not math.isfinite(row.gradient_norm):
+        return None
+    return round((row.gradient_norm / row.gradient_rms) ** 2)
+
+
+def _candidates(norms: Norms, row: Any, field: str) -> Iterator[tuple[str, ...]]:
+    """Sets of parameters that a row of this name may be about, narrow ones first."""
+    named = norms.parameters
+    if row.name in named:
+        yield (row.name,)
+    below = {n: p for n, p in named.items() if n.startswith(f"{row.name}.") or not row.name}
+    own = {n: p for n, p in below.items() if "." not in n[len(row.name) :].strip(".")}
+    if field == "bias_gradient_norm":
+        yield from _distinct(_biases(own, below))
+        return
+    yield from _distinct(_weights(own, below))
+    yield from _distinct(_of_kind(norms.case.model, row.kind, named))
+
+
+def _weights(own: dict[str, Any], below: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    yield tuple(n for n in own if n.rsplit(".", 1)[-1] == "weight")
+    yield tuple(n for n, p in own.items() if p.dim() >= 2)
+    parametrized = {n: p for n, p in below.items() if ".parametrizations." in f".{n}"}
+    yield tuple(n for n, p in parametrized.items() if p.dim() >= 2)
+    yield tuple(parametrized)
+    attention = {n: p for n, p in below.items() if n in own or n.endswith("out_proj.weight")}
+    yield tuple(n for n, p in attention.items() if p.dim() >= 2)
+    yield tuple(n for n in own if "bias" not in n.rsplit(".", 1)[-1])
+    yield tuple(own)
+    yield tuple(n for n, p in below.items() if p.dim() >= 2)
+    yield tuple(below)
+
+
+def _biases(own: dict[str, Any], below: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    yield tuple(n for n in own if n.rsplit(".", 1)[-1] == "bias")
+    yield tuple(n for n, p in own.items() if "bias" in n.rsplit(".", 1)[-1] and p.dim() == 1)
+    yield tuple(n for n, p in own.items() if p.dim() == 1)
+    yield tuple(
+        n
+        for n, p in below.items()
+        if ((n in own and "bias" in n) or n.endswith("out_proj.bias")) and p.dim() == 1
+    )
+    yield tuple(n for n, p in below.items() if p.dim() == 1)
+
+
+def _of_kind(model: nn.Module, kind: str, named: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    """All parameters of modules of a class: small ones may share a row of their kind."""
+    owners = {n for n, m in model.named_modules(remove_duplicate=False) if type(m).__name__ == kind}
+    yield tuple(n for n in named if n.rpartition(".")[0] in owners)
+
+
+def _distinct(sets: Iterator[tuple[str, ...]]) -> Iterator[tuple[str, ...]]:
+    return (names for names in dict.fromkeys(sets) if names)
+
+
+def _fitting(
+    sets: list[tuple[str, ...]], value: float | None, size: int | None, norms: Norms
+) -> tuple[tuple[str, ...], float]:
+    """Return the set whose gradient the row shows, and the relative error that is left."""
+    best: tuple[tuple[str, ...], float] = ((), math.inf)
+    for which in (0, 1):
+        if which == 1 and not (value is not None and sets and norms.widen()):
+            break
+        for names in sets:
+            if size is not None and _unique_entries(norms, names) != size:
+                continue
+            error = _error(value, norms.of(names, which))
+            if error < best[1]:
+                best = names, error
+            if error <= TOLERANCE:
+                return best
+    return best
+
+
+def _unique_entries(norms: Norms, names: tuple[str, ...]) -> int:
+    return sum({id(p): p.numel() for p in map(norms.parameters.__getitem__, names)}.values())
+
+
+def _error(value: float | None, true: float | None) -> float:
+    if value is None or true is None:
+        return 0.0 if value is true else math.inf
+    if not math.isfinite(value) or not math.isfinite(true):
+        return 0.0 if str(value) == str(true) else math.inf
+    return abs(value - true) / max(abs(true), 1e-300) if value != true else 0.0
