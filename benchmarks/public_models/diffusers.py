@@ -59,7 +59,7 @@ def unet1d() -> Case:
         sample_size=64,
         in_channels=2,
         out_channels=2,
-        extra_in_channels=16,
+        extra_in_channels=64,
         block_out_channels=(32, 32, 64),
     )
     return regression(model, (torch.randn(2, 2, 64), _steps()))
