@@ -40,7 +40,7 @@ PACKAGES = tuple(
         if "MODELS" in p.read_text() and p.stem != "__init__"
     )
 )
-SECONDS = 300  # for one model
+SECONDS = 600  # for one model
 Row = dict[str, Any]
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import gradflow
-from public_models.case import Builder, Case, built, seeded
+from public_models.case import Builder, Case, built, plain_loss, seeded
 from public_models.cost import memory_ratio, time_ratio, watch_ratio
-from public_models.state import differences, state
+from public_models.state import differences, own_hooks, state
 from public_models.truth import Norms, agreement
 from public_models.variants import FAULTS, Variant
 
@@ -31,8 +31,8 @@ def published(builder: Builder, *, watch: bool, costs: bool) -> Row:
     except Exception as error:
         refused = isinstance(error, gradflow.GradflowError)
         said = f"{'refused' if refused else 'raised'}: {type(error).__name__}: {error}"
-        return row | {"ran": said, "unchanged": _changed(before, case)}
-    row |= {"ran": "yes", "unchanged": _changed(before, case), **_said(result)}
+        return row | {"ran": said, "unchanged": _changed(before, case, builder)}
+    row |= {"ran": "yes", "unchanged": _changed(before, case, builder), **_said(result)}
     found = agreement(list(result.records), Norms(built(builder)))
     row |= {f"rows_{name}": value for name, value in vars(found).items()}
     if costs:
@@ -43,8 +43,13 @@ def published(builder: Builder, *, watch: bool, costs: bool) -> Row:
     return row
 
 
-def _changed(before: dict[str, Any], case: Case) -> list[str]:
-    return differences(before, state(case.model))
+def _changed(before: dict[str, Any], case: Case, builder: Builder) -> list[str]:
+    changed = differences(before, state(case.model))
+    if not any(name.endswith(":hooks") for name in changed):
+        return changed
+    other = built(builder)
+    allowed = set(own_hooks(other.model, lambda: plain_loss(other)))
+    return [name for name in changed if name not in allowed]
 
 
 def _or_error(measure: Any, case: Case) -> Any:

@@ -34,7 +34,7 @@ def coca() -> Case:
     decoder = {"context_length": 16, "vocab_size": 200, "width": 64, "heads": 4, "layers": 2}
     text = _TEXT | {"embed_cls": True, "output_tokens": True, "context_length": 16}
     vision = _VISION | {"attentional_pool": True, "attn_pooler_heads": 4, "output_tokens": True}
-    model = open_clip.CoCa(32, decoder, text, vision)
+    model = open_clip.CoCa(64, decoder, text, vision)
     return Case(model, (images(4), tokens(4, 16)), None, contrastive)
 
 

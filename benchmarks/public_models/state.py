@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -56,6 +56,13 @@ def differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     """Return the names of what is not bit for bit the same."""
     names = dict.fromkeys((*before, *after))
     return [n for n in names if not _same(before.get(n, ...), after.get(n, ...))]
+
+
+def own_hooks(model: nn.Module, run: Callable[[], Any]) -> list[str]:
+    """Return the names of the hooks that a model sets itself when it is run."""
+    before = state(model)
+    run()
+    return [n for n in differences(before, state(model)) if n.endswith(":hooks")]
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -182,9 +182,12 @@ def _fitting(
     sets: list[tuple[str, ...]], value: float | None, size: int | None, norms: Norms
 ) -> tuple[tuple[str, ...], float]:
     """Return the set whose gradient the row shows, and the relative error that is left."""
+    if value is None:  # frozen, unreached, or a wrapper around the layer that has the weight
+        names = next((names for names in sets if norms.of(names) is None), ())
+        return names, 0.0
     best: tuple[tuple[str, ...], float] = ((), math.inf)
     for which in (0, 1):
-        if which == 1 and not (value is not None and sets and norms.widen()):
+        if which == 1 and not (sets and norms.widen()):
             break
         for names in sets:
             if size is not None and _unique_entries(norms, names) != size:
@@ -201,9 +204,9 @@ def _unique_entries(norms: Norms, names: tuple[str, ...]) -> int:
     return sum({id(p): p.numel() for p in map(norms.parameters.__getitem__, names)}.values())
 
 
-def _error(value: float | None, true: float | None) -> float:
-    if value is None or true is None:
-        return 0.0 if value is true else math.inf
+def _error(value: float, true: float | None) -> float:
+    if true is None:
+        return math.inf
     if not math.isfinite(value) or not math.isfinite(true):
         return 0.0 if str(value) == str(true) else math.inf
     return abs(value - true) / max(abs(true), 1e-300) if value != true else 0.0

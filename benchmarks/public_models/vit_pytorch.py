@@ -35,14 +35,14 @@ def _vit(module: str, name: str, left_out: tuple[str, ...] = (), **options: Any)
 
 def mae() -> Case:
     """Return a masked autoencoder, which returns its own loss."""
-    encoder = load("vit_pytorch.vit", "ViT")(**_VIT)
+    encoder = load("vit_pytorch.vit", "ViT")(**_VIT, pool="mean")
     model = load("vit_pytorch.mae", "MAE")(encoder=encoder, decoder_dim=32, decoder_depth=2)
     return Case(model, images(4), None, lambda loss: loss)
 
 
 def vivit() -> Case:
     """Return a transformer of videos."""
-    model = load("vit_pytorch.vivit", "ViT")(
+    model = load("vit_pytorch.vivit", "ViViT")(
         image_size=32,
         frames=4,
         image_patch_size=8,
