@@ -132,7 +132,7 @@ def gaussian_diffusion() -> Case:
 
 def x_unet() -> Case:
     """Return a U-Net with nested ones."""
-    model = load("x_unet", "XUnet")(dim=16, channels=3, dim_mults=(1, 2), attn_dim_head=8)
+    model = load("x_unet", "XUnet")(dim=16, channels=3, dim_mults=(1, 2), nested_unet_depths=(2, 1))
     return regression(model, images(2, size=32))
 
 
@@ -162,8 +162,8 @@ _TABLE = {
 }
 
 
-def _tabular(name: str) -> Case:
-    model = load("tab_transformer_pytorch", name)(**_TABLE)
+def _tabular(name: str, **options: Any) -> Case:
+    model = load("tab_transformer_pytorch", name)(**_TABLE | options)
     inputs = (torch.randint(5, (32, 3)), torch.randn(32, 8))
     return Case(model, inputs, labels(32, 5), first_cross_entropy)
 
@@ -218,6 +218,7 @@ def u_shaped_operator() -> Case:
         uno_n_modes=[[8, 8], [8, 8], [8, 8]],
         uno_scalings=[[1, 1], [0.5, 0.5], [2, 2]],
         n_layers=3,
+        channel_mlp_skip="linear",
     )
     return regression(model, images(4, 1, 32))
 
@@ -230,8 +231,9 @@ def kolmogorov_arnold() -> Case:
 
 def mamba() -> Case:
     """Return Mamba in plain PyTorch."""
-    config = load("mambapy.lm", "MambaConfig")(d_model=32, n_layers=3)
-    return language(load("mambapy.lm", "LM")(config, vocab_size=200), length=16)
+    config = load("mambapy.mamba", "MambaConfig")(d_model=32, n_layers=3)
+    core = load("mambapy.mamba", "Mamba")(config)
+    return language(nn.Sequential(nn.Embedding(200, 32), core, nn.Linear(32, 200)), length=16)
 
 
 def temporal_convolutions() -> Case:
@@ -317,7 +319,7 @@ def axial() -> Case:
 def axial_reversible() -> Case:
     """Return the same in reversible blocks, which run again in the backward pass."""
     model = load("axial_attention", "AxialImageTransformer")(dim=32, depth=3, reversible=True)
-    return regression(model, images(2, 32, 16))
+    return regression(model, images(2, 32, 16).requires_grad_())
 
 
 def neural_memory() -> Case:
@@ -380,7 +382,7 @@ MODELS: dict[str, Builder] = {
     "x_unet": x_unet,
     "siren": siren,
     "egnn": egnn,
-    "tab_transformer": functools.partial(_tabular, "TabTransformer"),
+    "tab_transformer": functools.partial(_tabular, "TabTransformer", mlp_act=nn.ReLU()),
     "ft_transformer": functools.partial(_tabular, "FTTransformer"),
     "rtdl_transformer": rtdl_transformer,
     "rtdl_resnet": rtdl_resnet,

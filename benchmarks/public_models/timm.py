@@ -6,6 +6,7 @@ import functools
 from typing import Any
 
 import timm
+from timm.models.convmixer import ConvMixer
 
 from public_models.case import Builder, Case, classifier
 
@@ -31,7 +32,6 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "nfnet_l0": {},
     "convnext_atto": {},
     "convnextv2_atto": {},
-    "convmixer_768_32": {"dim": 64, "depth": 8},
     "poolformer_s12": {},
     "mobilevit_xxs": {},
     "vit_tiny_patch16_224": _TINY_VIT | {"patch_size": 8},
@@ -41,9 +41,9 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "cait_xxs24_224": {"depth": 8, "img_size": 64},
     "xcit_nano_12_p8_224": {"img_size": 64, "depth": 6},
     "swin_tiny_patch4_window7_224": {"img_size": 64, "window_size": 4, "embed_dim": 32},
-    "mixer_s32_224": {"img_size": 64, "patch_size": 8, "embed_dim": 64},
-    "gmlp_ti16_224": {"img_size": 64, "patch_size": 8, "embed_dim": 64, "num_blocks": 8},
-    "resmlp_12_224": {"img_size": 64, "patch_size": 8, "embed_dim": 64},
+    "mixer_s16_224": {"img_size": 64},
+    "gmlp_ti16_224": {"img_size": 64},
+    "resmlp_12_224": {"img_size": 64},
 }
 
 
@@ -52,4 +52,10 @@ def _image_classifier(name: str) -> Case:
     return classifier(model, size=96 if name in ("inception_v3", "xception41") else 64)
 
 
+def conv_mixer() -> Case:
+    """Return a small ConvMixer."""
+    return classifier(ConvMixer(dim=64, depth=8, patch_size=4, num_classes=10))
+
+
 MODELS: dict[str, Builder] = {name: functools.partial(_image_classifier, name) for name in _OPTIONS}
+MODELS["conv_mixer"] = conv_mixer

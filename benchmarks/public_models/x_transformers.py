@@ -43,7 +43,7 @@ MODELS: dict[str, Builder] = {
     "rotary": functools.partial(_decoder, rotary_pos_emb=True, ff_glu=True, use_rmsnorm=True),
     "alibi": functools.partial(_decoder, alibi_pos_bias=True, ff_swish=True),
     "relative": functools.partial(_decoder, rel_pos_bias=True),
-    "talking_heads": functools.partial(_decoder, attn_talking_heads=True),
+    "talking_heads": functools.partial(_decoder, attn_pre_talking_heads=True),
     "sandwich": functools.partial(_decoder, sandwich_norm=True),
     "post_norm": functools.partial(_decoder, pre_norm=False),
     "gated_residual": functools.partial(_decoder, gate_residual=True),
