@@ -273,6 +273,32 @@ def widened(result: DiagnosisResult) -> Iterator[Finding]:
         )
 
 
+@check("precision")
+def not_widened(result: DiagnosisResult) -> Iterator[Finding]:
+    """δ is 0 or left the model's own dtype, and float64 could not be measured instead."""
+    layers = result.facts.not_widened
+    if layers:
+        yield finding(
+            "precision",
+            f"in {named_layers(layers)} δ is 0, too small or too large for the model's own dtype, "
+            f"and a float64 copy could not be measured: {result.facts.no_float64}",
+            "a model that runs in float64, too: no dtype written into its forward",
+            layers=layers,
+        )
+
+
+@check("underflow")
+def not_compared(result: DiagnosisResult) -> Iterator[Finding]:
+    """What half precision loses is not known, since a float32 copy could not be measured."""
+    if result.facts.no_float32 is not None:
+        yield finding(
+            "underflow",
+            "what half precision loses of the gradient is not known: a float32 copy could not be "
+            f"measured: {result.facts.no_float32}",
+            "a model that runs in float32, too: no dtype written into its forward",
+        )
+
+
 @check("one-seed")
 def noisy(result: DiagnosisResult) -> Iterator[Finding]:
     """One seed says little where depth/width is large: for He-Gaussian ReLU nets
@@ -306,6 +332,8 @@ CHECKS: tuple[Check[DiagnosisResult], ...] = (
     unreached,
     shared,
     widened,
+    not_widened,
+    not_compared,
     noisy,
 )
 

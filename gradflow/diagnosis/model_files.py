@@ -231,7 +231,7 @@ def objective_for(found: Found, config: NetworkConfig, input_shape: str | None) 
 class _Random:
     """The named loss of whatever a model returns, against random targets; a mean over examples.
 
-    A model that returns its own ``loss`` is taken at its word.
+    Where a model returns a ``loss`` of its own, it is that one.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""From what a pass measured, replica by replica, to rows, rates and intervals. NumPy only."""
+"""From what a pass measured, replica by replica, to the rows of a result."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from gradflow.diagnosis.objective import (
 )
 from gradflow.diagnosis.subject import Pass, Subject, lost_in_half
 from gradflow.errors import GradflowError, out_of_memory
-from gradflow.measurement.failures import failure
+from gradflow.measurement.failures import failure, first_line
 from gradflow.measurement.half_precision import HALF, Underflow
 from gradflow.measurement.preserving import (
     is_compiled,
@@ -57,19 +57,21 @@ def measured_module(model: nn.Module, objective: Objective) -> Pass:
         model = _materialized(model, objective)
     _refuse_sharded(model)
     plain = one_pass(model, objective)
-    found, widened = _recovered(model, objective, plain)
+    found, range_facts = _recovered(model, objective, plain)
+    lost, no_float32 = _lost_in_half(model, objective, plain)
     return Pass(
         found,
         examples=objective.examples(),
         averaged=objective.averaged(),
         loss=found.loss.double().mean().item(),
-        underflow=_lost_in_half(model, objective, plain),
-        facts=DiagnosisFacts(
+        underflow=lost,
+        facts=replace(
+            range_facts,
+            no_float32=no_float32,
             compiled=compiled,
             lazy=lazy,
             unreached=plain.unreached(),
             shared=tuple(_shared_rows(model, plain)),
-            widened=widened,
         ),
     )
 
@@ -133,44 +135,59 @@ def _shared_rows(model: nn.Module, plain: Measurement) -> list[tuple[int, ...]]:
 
 def _recovered(
     model: nn.Module, objective: Objective, plain: Measurement
-) -> tuple[Measurement, tuple[int, ...]]:
-    """The measurement with what its dtype lost, and the rows for which that made a difference."""
+) -> tuple[Measurement, DiagnosisFacts]:
+    """The measurement with what its dtype lost, and for which layers that made a difference."""
     suspects = lost_layers(plain)
     if not suspects or plain.loss.dtype == torch.float64:
-        return plain, ()
-    wide = _in_float64(model, objective)
-    if wide is None or wide.names != plain.names:
-        return plain, ()
+        return plain, DiagnosisFacts()
+    try:
+        wide = _in_float64(model, objective, plain)
+    except Exception as error:  # whatever a model raises that insists on its own dtype
+        return plain, DiagnosisFacts(not_widened=suspects, no_float64=_reason(error))
     if lost_layers(wide) and criterion_is_cross_entropy(objective.loss, objective.targets):
         wide = scaled_pass(model, objective) or wide
     still = lost_layers(wide)
     recovered = tuple(layer for layer in suspects if layer not in still)
     if not recovered:  # truly 0 or not finite: dead, or broken
-        return plain, ()
+        return plain, DiagnosisFacts()
     keep_counts(wide, plain)
-    return wide, recovered
+    return wide, DiagnosisFacts(widened=recovered)
 
 
-def _lost_in_half(model: nn.Module, objective: Objective, plain: Measurement) -> Underflow | None:
-    """What a half-precision model loses of its gradients; None for one in another dtype."""
+def _in_float64(model: nn.Module, objective: Objective, plain: Measurement) -> Measurement:
+    """The same in float64; raises for a model that cannot be copied or run there."""
+    device = next(model.parameters()).device.type
+    with torch.autocast(device, enabled=False):
+        wide = one_pass(copy.deepcopy(model).double(), objective.widened())
+    if wide.names != plain.names:
+        raise GradflowError("the copy ran other layers")
+    return wide
+
+
+def _lost_in_half(
+    model: nn.Module, objective: Objective, plain: Measurement
+) -> tuple[Underflow | None, str | None]:
+    """What a half-precision model loses of its gradients, or why that is not known.
+
+    Neither for a model in another dtype.
+    """
     if not {p.dtype for p in model.parameters()} & set(HALF.values()):
-        return None
+        return None, None
     try:
         single = copy.deepcopy(model).float(), objective.widened(torch.float32).run
         lost = lost_in_half(single, (model, objective.run), replicated=False)
-    except Exception:  # a foreign model may insist on its own dtype
-        return None
-    return lost if len(lost.weight) == len(plain.names) else None
+    except Exception as error:  # whatever a model raises that insists on its own dtype
+        return None, _reason(error)
+    if len(lost.weight) != len(plain.names):
+        return None, "the copy ran other layers"
+    return lost, None
 
 
-def _in_float64(model: nn.Module, objective: Objective) -> Measurement | None:
-    """The same in float64; None for a model that cannot be copied or run there."""
-    device = next(model.parameters()).device.type
-    try:
-        with torch.autocast(device, enabled=False):
-            return one_pass(copy.deepcopy(model).double(), objective.widened())
-    except Exception:  # a foreign model may insist on its own dtype
-        return None
+def _reason(error: Exception) -> str:
+    """Say in one line why a copy in another dtype could not be measured."""
+    if isinstance(error, GradflowError):
+        return error.message
+    return f"{type(error).__name__}: {first_line(error)}"
 
 
 def scaled_pass(model: nn.Module, objective: Objective) -> Measurement | None:

@@ -84,6 +84,12 @@ class DiagnosisFacts(Facts):
         Groups of layers with one and the same weight.
     widened
         Layers whose magnitudes are float64's, since their own dtype loses them.
+    not_widened
+        Layers whose δ is 0 or leaves their own dtype, where float64 could not be measured.
+    no_float64
+        Why not.
+    no_float32
+        Why a half-precision model could not be compared with its float32 copy.
     """
 
     width: int | None = None
@@ -92,6 +98,9 @@ class DiagnosisFacts(Facts):
     unreached: tuple[int, ...] = ()
     shared: tuple[tuple[int, ...], ...] = ()
     widened: tuple[int, ...] = ()
+    not_widened: tuple[int, ...] = ()
+    no_float64: str | None = None
+    no_float32: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -336,6 +336,45 @@ def test_half_precision_gives_the_magnitudes_to_its_own_accuracy(
         assert row.gradient_norm == pytest.approx(norm, rel=tolerance)
 
 
+class InOneDtype(nn.Module):
+    """Casts its input to one dtype, so that a copy in another cannot run."""
+
+    def __init__(self, dtype: torch.dtype, scale: float) -> None:
+        super().__init__()
+        self.dtype = dtype
+        self.layers = nn.ModuleList(nn.Linear(8, 8, dtype=dtype) for _ in range(4))
+        with torch.no_grad():
+            for layer in self.layers:
+                layer.weight.mul_(scale)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = layer(x.to(self.dtype))
+        return x
+
+
+def test_a_model_that_cannot_run_in_float64_says_why_its_magnitudes_are_not_known() -> None:
+    torch.manual_seed(0)
+    model = InOneDtype(torch.float32, 1e-16)
+    inputs, labels = torch.randn(4, 8), torch.zeros(4, dtype=torch.long)
+    (note,) = [f for f in diagnose(model, inputs, labels).findings if f.code == "precision"]
+    assert note.layers == (1,)  # δ of 1e-48; that of the second layer is 1e-32
+    assert "layers.0" in note.message
+    assert "must have the same dtype" in note.message
+    healthy = diagnose(InOneDtype(torch.float32, 1.0), inputs, labels)
+    assert "precision" not in {f.code for f in healthy.findings}
+
+
+def test_a_half_precision_model_that_cannot_run_in_float32_says_why() -> None:
+    torch.manual_seed(0)
+    model = InOneDtype(torch.float16, 1.0)
+    inputs, labels = torch.randn(4, 8), torch.zeros(4, dtype=torch.long)
+    (note,) = [f for f in diagnose(model, inputs, labels).findings if f.code == "underflow"]
+    assert "must have the same dtype" in note.message
+    free = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8)).half()
+    assert "underflow" not in {f.code for f in diagnose(free, inputs.half(), labels).findings}
+
+
 def test_a_checkpointed_model_has_each_layer_once() -> None:
     from torch.utils.checkpoint import checkpoint
 

@@ -90,6 +90,8 @@ EXAMPLES: dict[str, dict[str, Callable[[], Result]]] = {
     "diagnosis.unreached": {"unreached": lambda: facts(unreached=(1, 2))},
     "diagnosis.shared": {"shared": lambda: facts(shared=((1, 3),))},
     "diagnosis.widened": {"precision": lambda: facts(widened=(2,))},
+    "diagnosis.not_widened": {"precision": lambda: facts(not_widened=(2,), no_float64="why")},
+    "diagnosis.not_compared": {"underflow": lambda: facts(no_float32="why")},
     "diagnosis.noisy": {
         "one-seed": lambda: diagnosed(meta=RunMeta(seeds=(0,)), facts=DiagnosisFacts(width=2))
     },
