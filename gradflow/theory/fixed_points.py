@@ -1,4 +1,4 @@
-"""Where the length map q → σ_w² E[φ(√q z)²] + σ_b² comes to rest.
+"""Where the length map q → σ_w² E[φ(√q z)²] + σ_b² has its fixed points.
 
 The map increases with q for every activation in gradflow, so the iteration moves to one side
 only and ends at the first fixed point on that side, or at 0 or infinity. It is found by looking,
