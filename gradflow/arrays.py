@@ -1,4 +1,4 @@
-"""Types of the float64 arrays that formulas and numerics work on."""
+"""Types of the arrays that formulas and numerics work on."""
 
 from __future__ import annotations
 
@@ -10,5 +10,7 @@ import numpy.typing as npt
 
 #: A float64 array of any shape.
 Floats: TypeAlias = npt.NDArray[np.float64]
+#: An array of indices.
+Integers: TypeAlias = npt.NDArray[np.intp]
 #: An elementwise function on such arrays.
 Formula: TypeAlias = Callable[[Floats], Floats]

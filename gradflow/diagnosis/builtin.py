@@ -53,7 +53,9 @@ def _measured_network(config: NetworkConfig) -> Pass:
         underflow=lost,
         prediction=predict_deltas(config, phi, data.inputs.cpu().double().numpy(), data.classes),
         facts=DiagnosisFacts(
-            width=config.width if config.architecture.theory == "layers" else None
+            width=config.width if config.architecture.theory == "layers" else None,
+            example_loss=measured.loss.double().mean().item() / config.batch_size,
+            batch_norm=config.norm == "batch",
         ),
         known={"activation": phi.name, **_recurrent_facts(model, config, phi)},
     )

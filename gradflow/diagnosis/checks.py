@@ -5,15 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from gradflow.diagnosis.zero_checks import no_gradient, one_example, unjudged
 from gradflow.findings.check import Check, check, finding
 from gradflow.findings.thresholds import (
     DECADES,
+    HEAD_DECADES,
     ONE_SEED,
     SATURATED,
+    SATURATED_OUTPUT,
     SELU_LARGEST_VARIANCE,
     SELU_LEAST_VARIANCE,
     SELU_MEAN,
+    SIGNAL_DECADES,
+    STUCK_OUTPUT,
     UNDERFLOW,
+    bearable_decades,
 )
 from gradflow.findings.words import dead_rows, indices, lost_decades, named_layers
 from gradflow.results.base import Finding
@@ -59,28 +65,50 @@ def _overflow(result: DiagnosisResult) -> str:
 @check("dead")
 def dead(result: DiagnosisResult) -> Iterator[Finding]:
     """Layers nearly all of whose units have slope 0 on the whole batch."""
-    rows = dead_rows(hidden_rows(result))
-    if rows:
-        worst = max(row.dead_fraction or 0 for row in rows)
-        yield finding(
-            "dead",
-            f"in {named_layers(rows)} up to {worst:.0%} of the units have slope 0 for every "
-            "example, so no gradient passes them",
-            "biases nearer to 0, He initialisation, a smaller learning rate, or Leaky ReLU",
-            layers=indices(rows),
-        )
+    rows = dead_layers(result)
+    if not rows:
+        return
+    worst = max(row.dead_fraction or 0 for row in rows)
+    around = _goes_around(result, rows)
+    yield finding(
+        "dead",
+        f"in {named_layers(rows)} up to {worst:.0%} of the units have slope 0 for every "
+        f"example, so no gradient passes them{'; it goes around them' if around else ''}",
+        "biases nearer to 0, He initialisation, a smaller learning rate, or Leaky ReLU",
+        layers=indices(rows),
+        severity="warning" if around else "error",
+    )
+
+
+def dead_layers(result: DiagnosisResult) -> list[LayerRow]:
+    """Return the layers that are dead, and not because of weights that are 0.
+
+    Logits have no activation, so that they cannot be; one example tells nothing.
+    """
+    if result.facts.examples == 1:
+        return []
+    excused = {*result.facts.started, *result.facts.zero_layers}
+    return [row for row in dead_rows(result.records) if row.index not in excused]
+
+
+def _goes_around(result: DiagnosisResult, dead: list[LayerRow]) -> bool:
+    """Whether δ is 0 at every dead layer and not at the first, as with residual connections."""
+    first = next((r for r in result.records if r.delta_log10_rms is not None), None)
+    stopped = all(row.delta_log10_rms == -math.inf for row in dead)
+    return first is not None and first.delta_log10_rms != -math.inf and stopped
 
 
 @check("vanishing", "saturated")
 def vanishing(result: DiagnosisResult) -> Iterator[Finding]:
     """δ shrinks on its way back; told apart by its cause: saturation, or small weights."""
     lost = lost_decades(result.rate, result.hidden)
-    if lost is None or lost < DECADES:
+    rows = saturated_layers(result)
+    if lost is None or lost < bearable_decades(result.hidden):
+        yield from _saturated_alone(result, rows)
         return
     evidence = (
         f"δ shrinks by {lost:.1f} decades over {result.hidden} {_units(result)} ({_factor(result)})"
     )
-    rows = [row for row in hidden_rows(result) if _saturation(row) >= SATURATED]
     if rows:
         yield finding(
             "saturated",
@@ -98,16 +126,90 @@ def vanishing(result: DiagnosisResult) -> Iterator[Finding]:
     )
 
 
+def saturated_layers(result: DiagnosisResult) -> list[LayerRow]:
+    """Return the hidden layers most of whose slopes are near 0 on a plateau."""
+    return [row for row in hidden_rows(result) if _saturation(row) >= SATURATED]
+
+
+def _saturated_alone(result: DiagnosisResult, rows: list[LayerRow]) -> Iterator[Finding]:
+    """Saturation that does not make δ vanish over depth; an error where it stops δ at once."""
+    if not rows:
+        return
+    drop = head_drop(result)
+    stops = rows[-1] is hidden_rows(result)[-1] and drop is not None and drop >= HEAD_DECADES
+    yield finding(
+        "saturated",
+        f"in {named_layers(rows)} up to {max(map(_saturation, rows)):.0%} of the slopes are below "
+        "1 % of the activation's largest"
+        + (f", and δ shrinks by {drop:.1f} decades behind the output" if stops else ""),
+        "smaller weights, biases or inputs, or a normalisation layer",
+        layers=indices(rows),
+        severity="error" if stops else "warning",
+    )
+
+
+@check("saturated")
+def saturated_output(result: DiagnosisResult) -> Iterator[Finding]:
+    """The activation after the output layer sits on its plateau, and δ no longer follows the loss.
+
+    The outputs of a network that is trained do too, but then its loss is small as well.
+    """
+    if not result.records:
+        return
+    last, loss = result.records[-1], result.facts.example_loss
+    if _saturation(last) < SATURATED_OUTPUT or last.delta_log10_rms is None or not loss:
+        return
+    if 10**last.delta_log10_rms >= STUCK_OUTPUT * abs(loss):
+        return
+    yield finding(
+        "saturated",
+        f"{_saturation(last):.0%} of the outputs of {named_layers([last])} lie where the slope of "
+        f"their activation is below 1 % of its largest, and δ is 10^{last.delta_log10_rms:.1f} at "
+        f"a loss of {loss:.2g}",
+        "inputs of mean 0 and variance 1, smaller weights, or no such activation",
+        layers=(last.index,),
+    )
+
+
 @check("vanishing")
+def weak_head(result: DiagnosisResult) -> Iterator[Finding]:
+    """δ shrinks between the output and the last hidden layer."""
+    drop = head_drop(result)
+    if drop is None or drop < HEAD_DECADES or saturated_layers(result):
+        return
+    last, hidden = result.records[-1], hidden_rows(result)[-1]
+    yield finding(
+        "vanishing",
+        f"δ shrinks by {drop:.1f} decades from the output, {named_layers([last])}, to "
+        f"{named_layers([hidden])}",
+        f"larger weights in {last.name}",
+        layers=(hidden.index,),
+        severity="warning",
+    )
+
+
+def head_drop(result: DiagnosisResult) -> float | None:
+    """Return by how many decades δ shrinks from the output to the last hidden layer."""
+    rows = hidden_rows(result)
+    if not rows or rows[-1].delta_log10_rms is None:
+        return None
+    last = result.records[-1].delta_log10_rms
+    known = last is not None and math.isfinite(last) and math.isfinite(rows[-1].delta_log10_rms)
+    return (last or 0.0) - rows[-1].delta_log10_rms if known else None
+
+
+@check("collapse")
 def collapsing(result: DiagnosisResult) -> Iterator[Finding]:
     """Every example is mapped to nearly the same point: there is no signal to learn from."""
     lost = signal_decades(result)
-    if lost is None or lost < DECADES or dead_rows(hidden_rows(result)):
+    bound = max(SIGNAL_DECADES, bearable_decades(result.hidden))
+    if lost is None or lost < bound or dead_layers(result):
         return
-    rows = [row for row in hidden_rows(result) if _signal(row) >= DECADES]
+    rows = [row for row in hidden_rows(result) if _signal(row) >= bound]
+    how = "to 0" if lost == math.inf else f"by {lost:.1f} decades"
     yield finding(
-        "vanishing",
-        f"the difference between examples shrinks by {lost:.1f} decades on its way forwards: "
+        "collapse",
+        f"the difference between examples shrinks {how} on its way forwards: "
         f"in {named_layers(rows)} every example is nearly the same point",
         "smaller biases, weights at the critical variance, or normalisation over the batch",
         layers=indices(rows),
@@ -118,7 +220,8 @@ def collapsing(result: DiagnosisResult) -> Iterator[Finding]:
 def exploding(result: DiagnosisResult) -> Iterator[Finding]:
     """δ grows on its way back, whatever the weight gradients look like."""
     lost = lost_decades(result.rate, result.hidden)
-    if lost is None or lost > -DECADES:
+    bound = bearable_decades(result.hidden, batch_norm=result.facts.batch_norm)
+    if lost is None or lost > -bound:
         return
     yield finding(
         "exploding",
@@ -320,10 +423,15 @@ def noisy(result: DiagnosisResult) -> Iterator[Finding]:
 #: In the order in which they decide the verdict; a new check is one entry.
 CHECKS: tuple[Check[DiagnosisResult], ...] = (
     broken,
+    no_gradient,
     dead,
     vanishing,
     exploding,
+    saturated_output,
     collapsing,
+    weak_head,
+    unjudged,
+    one_example,
     self_normalising,
     bounded,
     underflow,
@@ -339,16 +447,22 @@ CHECKS: tuple[Check[DiagnosisResult], ...] = (
 
 
 def signal_decades(result: DiagnosisResult) -> float | None:
-    """Return by how many decades the difference between examples shrinks, in amplitude."""
-    rows = hidden_rows(result)
-    known = rows and rows[-1].example_spread is not None
-    return _signal(rows[-1]) if known else None
+    """Return by how many decades the difference between examples shrinks, in amplitude.
+
+    As far along the chain as it is known. None where nothing can be said: of one example, of equal
+    ones, and behind a weight that only starts at 0.
+    """
+    facts = result.facts
+    if facts.examples == 1 or facts.same_inputs:
+        return None
+    known = [row for row in hidden_rows(result) if row.example_spread is not None]
+    return _signal(known[-1]) if known and known[-1].index not in facts.started else None
 
 
 def decades(result: DiagnosisResult) -> float:
     """Return the worse of the two: what the gradient loses or gains, what the signal loses."""
     gradient = lost_decades(result.rate, result.hidden)
-    if result.verdict == "dead" or (gradient is None and result.hidden > 1):
+    if result.verdict in ("dead", "no-gradient") or (gradient is None and result.hidden > 1):
         return math.inf
     return max(abs(gradient or 0.0), signal_decades(result) or 0.0)
 

@@ -61,6 +61,12 @@ class Objective:
         first = next((a for a in values if isinstance(a, Tensor)), None)
         return len(first) if first is not None and first.dim() else 1
 
+    def same_inputs(self) -> bool:
+        """Return whether all examples are equal, so that none can differ further on."""
+        values = self.inputs.values() if isinstance(self.inputs, dict) else listed(self.inputs)
+        batches = [a for a in values if isinstance(a, Tensor) and a.dim() and len(a) > 1]
+        return bool(batches) and all(bool((a == a[:1]).all()) for a in batches)
+
     def averaged(self) -> bool:
         """Return whether the loss is a mean over them."""
         return getattr(self.loss, "reduction", "mean") != "sum"

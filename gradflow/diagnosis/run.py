@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, overload
 
 import torch
@@ -17,6 +17,7 @@ from gradflow.diagnosis.objective import Objective
 from gradflow.diagnosis.rows import layer_rows, pass_fields, stacked_fields
 from gradflow.diagnosis.subject import Pass, Subject
 from gradflow.diagnosis.user_module import user_module
+from gradflow.diagnosis.zero_weights import zero_layers
 from gradflow.findings.check import judged
 from gradflow.measurement.rates import fit_rates, interval
 from gradflow.results.base import RunMeta
@@ -81,7 +82,7 @@ def diagnose(
     from gradflow.diagnosis.remedies import tried
 
     found = tried(model, result, lambda changed: measured(built_in(changed)))
-    return dataclasses.replace(result, remedies=found)
+    return replace(result, remedies=found)
 
 
 def diagnose_file(
@@ -120,7 +121,11 @@ def _result(subject: Subject, seen: Pass, fields: list[dict[str, Any]]) -> Diagn
     rows = layer_rows(seen, fields)
     hidden = len(rows) - 1
     names = seen.measurement.names[:hidden]
-    rate, low, high = interval(fit_rates([f["delta_log10_rms"] for f in fields[:hidden]], names))
+    rates = fit_rates([f["delta_log10_rms"] for f in fields[:hidden]], names)
+    if rates is None and seen.after_step is not None:  # δ is 0 behind a weight that starts at 0
+        after = pass_fields(replace(seen, measurement=seen.after_step), subject.lr)
+        rates = fit_rates([f["delta_log10_rms"] for f in after[:hidden]], names)
+    rate, low, high = interval(rates)
     return DiagnosisResult(
         records=rows,
         meta=_meta(subject, seen),
@@ -131,7 +136,9 @@ def _result(subject: Subject, seen: Pass, fields: list[dict[str, Any]]) -> Diagn
         predicted_rate=None if seen.prediction is None else seen.prediction.rate(),
         loss=seen.loss,
         suggested_loss_scale=None if seen.underflow is None else seen.underflow.loss_scale,
-        facts=seen.facts,
+        facts=replace(
+            seen.facts, examples=seen.examples, zero_layers=zero_layers(seen.measurement)
+        ),
         **seen.known,
     )
 

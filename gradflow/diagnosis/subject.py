@@ -47,6 +47,8 @@ class Pass:
         How the pass was measured.
     known
         Further fields of the result, by name.
+    after_step
+        The same after one step of the weights that start at 0, where that was measured.
     """
 
     measurement: Measurement
@@ -57,6 +59,7 @@ class Pass:
     prediction: DeltaPrediction | None = None
     facts: DiagnosisFacts = DiagnosisFacts()
     known: dict[str, Any] = field(default_factory=dict)
+    after_step: Measurement | None = None
 
 
 @dataclass(frozen=True)

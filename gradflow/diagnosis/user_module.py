@@ -17,9 +17,11 @@ from gradflow.diagnosis.objective import (
     listed,
 )
 from gradflow.diagnosis.subject import Pass, Subject, lost_in_half
+from gradflow.diagnosis.zero_weights import zero_weights
 from gradflow.errors import GradflowError, out_of_memory
 from gradflow.measurement.failures import failure, first_line
 from gradflow.measurement.half_precision import HALF, Underflow
+from gradflow.measurement.modules import normalizes_batch
 from gradflow.measurement.preserving import (
     is_compiled,
     is_lazy_module,
@@ -58,13 +60,16 @@ def measured_module(model: nn.Module, objective: Objective) -> Pass:
     _refuse_sharded(model)
     plain = one_pass(model, objective)
     found, range_facts = _recovered(model, objective, plain)
+    zeros = zero_weights(model, objective.run, found, lambda: one_pass(model, objective))
     lost, no_float32 = _lost_in_half(model, objective, plain)
+    loss = found.loss.double().mean().item()
     return Pass(
         found,
         examples=objective.examples(),
         averaged=objective.averaged(),
-        loss=found.loss.double().mean().item(),
+        loss=loss,
         underflow=lost,
+        after_step=zeros.after,
         facts=replace(
             range_facts,
             no_float32=no_float32,
@@ -72,6 +77,11 @@ def measured_module(model: nn.Module, objective: Objective) -> Pass:
             lazy=lazy,
             unreached=plain.unreached(),
             shared=tuple(_shared_rows(model, plain)),
+            same_inputs=objective.same_inputs(),
+            example_loss=loss / (1 if objective.averaged() else objective.examples()),
+            batch_norm=normalizes_batch(model),
+            zero_weights=zeros.names,
+            started=zeros.started,
         ),
     )
 

@@ -15,6 +15,9 @@ from gradflow.results.base import Finding, Result
 
 R = TypeVar("R", bound=Result)
 
+#: The verdict where no check found an error, and what it rests on could not be measured.
+UNJUDGED = "unjudged"
+
 
 @dataclass(frozen=True)
 class Check(Generic[R]):
@@ -87,14 +90,20 @@ def finding(
 def judged(result: R, checks: Iterable[Check[R]]) -> R:
     """Return `result` with what the checks say of it, and its verdict where it has one.
 
-    The verdict is the code of the first error, or ``healthy``: the order of the checks decides.
+    The verdict is the code of the first error: the order of the checks decides. Without one it is
+    ``unjudged`` where a check says that it could not be judged, else ``healthy``.
     """
     found = tuple(finding for check in checks for finding in check(result))
     changes: dict[str, Any] = {"findings": found}
     if any(f.name == "verdict" for f in dataclasses.fields(result)):
-        errors = (finding.code for finding in found if finding.severity == "error")
-        changes["verdict"] = next(errors, "healthy")
+        changes["verdict"] = _verdict(found)
     return dataclasses.replace(result, **changes)
+
+
+def _verdict(found: tuple[Finding, ...]) -> str:
+    errors = [finding.code for finding in found if finding.severity == "error"]
+    unjudged = any(finding.code == UNJUDGED for finding in found)
+    return next(iter(errors), UNJUDGED if unjudged else "healthy")
 
 
 def declared(checks: Iterable[Check[Any]]) -> dict[str, Code]:

@@ -26,14 +26,50 @@ def _threshold(name: str, value: float, reason: str) -> float:
 DECADES = _threshold(
     "decades",
     2.3,
-    "Powers of ten that δ, or the difference between examples, may lose or gain over the hidden "
-    "layers before training is at risk: chosen on 120 trained networks (docs/calibration.md).",
+    "Powers of ten that δ may lose or gain over the hidden layers before training is at risk, from "
+    "13 layers on: chosen on trained networks (docs/calibration.md).",
+)
+FEW_LAYERS = _threshold(
+    "few layers",
+    13,
+    "Hidden layers below which a network bears more: three sigmoid layers train at 3 decades.",
+)
+DECADES_PER_LAYER = _threshold(
+    "decades per layer",
+    0.1,
+    "By how many decades more, for every layer fewer.",
+)
+SIGNAL_DECADES = _threshold(
+    "signal decades",
+    2.55,
+    "Powers of ten that the difference between examples may lose on its way forwards, in "
+    "amplitude; normalised residual networks of 32 layers train at 2.5.",
+)
+BATCH_NORM_DECADES = _threshold(
+    "decades with batch normalisation",
+    3.5,
+    "The same for δ that grows where batch normalisation is: its scale makes δ grow by some ten "
+    "percent a layer, which the normalised layers' gradients do not follow, and networks at 2.3 "
+    "to 3.5 decades train (docs/calibration.md).",
+)
+HEAD_DECADES = _threshold(
+    "head decades",
+    4.0,
+    "Powers of ten that δ may lose from the output to the last hidden layer without a word. Small "
+    "output weights are good practice (a policy's head of 0.01), and a wide layer behind few "
+    "outputs loses one more.",
 )
 DEAD = _threshold(
     "dead",
     0.9,
     "Share of units with slope 0 for every example from which a layer stops the gradient. In a "
     "narrow, deep ReLU network a third is dead by chance, and it trains.",
+)
+NO_GRADIENT = _threshold(
+    "no gradient",
+    0.5,
+    "Share of the hidden layers with a gradient of exactly 0 from which a network cannot train. "
+    "Single ones are common: an expert that no token was sent to, attention to one token.",
 )
 DEAD_AFTER_TRAINING = _threshold(
     "dead after training",
@@ -45,6 +81,17 @@ SATURATED = _threshold(
     "saturated",
     0.5,
     "Share of slopes below 1 % of the largest from which saturation explains why δ shrinks.",
+)
+SATURATED_OUTPUT = _threshold(
+    "saturated output",
+    0.9,
+    "The same of the activation after the output layer, where it also counts how small δ is.",
+)
+STUCK_OUTPUT = _threshold(
+    "stuck output",
+    0.05,
+    "δ over the loss below which saturated outputs no longer follow the loss. A trained network is "
+    "saturated too, but its loss is as small as its δ.",
 )
 SATURATED_AFTER_TRAINING = _threshold(
     "saturated after training",
@@ -94,3 +141,15 @@ ONE_SEED = _threshold(
     "Logarithm of E‖δ‖⁴/(E‖δ‖²)² from which one random network says little: its ‖δ‖² scatters by "
     "a factor of e (Hanin & Nica 2020).",
 )
+
+
+def bearable_decades(layers: int, *, batch_norm: bool = False) -> float:
+    """Return how many decades δ may lose over so many hidden layers; what it may gain as well.
+
+    Parameters
+    ----------
+    batch_norm
+        Of what it may gain where batch normalisation is.
+    """
+    bound = DECADES + DECADES_PER_LAYER * max(0.0, FEW_LAYERS - layers)
+    return max(bound, BATCH_NORM_DECADES) if batch_norm else bound

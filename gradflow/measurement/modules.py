@@ -120,3 +120,12 @@ def _is_elementwise(module: nn.Module) -> bool:
     same = (y == other).nonzero().flatten().tolist()
     bends = (y[2:] - 2 * y[1:-1] + y[:-2]).abs().max() > 1e-4
     return same == [i for i in range(13) if i != 4] and bool(bends)
+
+
+def normalizes_batch(model: nn.Module) -> bool:
+    """Return whether a part of `model` normalises by the statistics of the batch."""
+    return any(
+        isinstance(module, nn.modules.batchnorm._BatchNorm)
+        and (module.training or module.running_mean is None)
+        for module in model.modules()
+    )

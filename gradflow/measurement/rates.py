@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gradflow.arrays import Floats
+from gradflow.arrays import Floats, Integers
 
 
 def median(values: Floats | None) -> float | None:
@@ -27,28 +27,67 @@ def quantile(values: Floats, share: float) -> Any:
     return np.quantile(values, share, method="lower")
 
 
+#: Layers of one role up to which every pair of them is compared.
+_ALL_PAIRS = 64
+
+
 def fit_rates(deltas: list[Floats | None], names: Sequence[str] = ()) -> Floats | None:
     """Return each replica's factor per layer going backwards: 10**−slope of log₁₀ δ over depth.
 
-    Like is compared with like: layers whose names differ in numbers alone have one level of δ
-    (queries and values, encoder and decoder differ in theirs), and all have one slope.
+    The slope is Theil and Sen's: the median over all pairs of layers, each pair with its distance
+    as its weight. A few layers whose δ is far off, as where it cancels to rounding errors, do not
+    tilt it. Like is compared with like: a pair is two layers whose names differ in numbers alone
+    (queries and values, encoder and decoder differ in their level of δ).
 
-    None for fewer than two layers, or where a δ is 0 or not finite.
+    A layer whose δ is 0 or not finite is left out: no slope leads through it. None where that
+    leaves fewer than two layers.
     """
     known = [index for index, d in enumerate(deltas) if d is not None]
     if len(known) < 2:
         return None
     table = np.stack([d for d in deltas if d is not None])
-    finite = np.isfinite(table).all(axis=0)
-    if not finite.any():
-        return None
     roles = _roles([names[index] for index in known] if names else [""] * len(known))
-    x, y = np.array(known, dtype=np.float64), table[:, finite].copy()
-    for role in set(roles):
-        same = np.array([r == role for r in roles])
-        x[same] -= x[same].mean()
-        y[same] -= y[same].mean(axis=0)
-    return np.asarray(10.0 ** -((x @ y) / (x @ x)))
+    first, second = _pairs(roles)
+    x = np.array(known, dtype=np.float64)
+    with np.errstate(invalid="ignore"):
+        rises = table[second] - table[first]
+    slopes = _weighted_median(rises, x[second] - x[first])
+    slopes = slopes[np.isfinite(slopes)]
+    return np.asarray(10.0**-slopes) if slopes.size else None
+
+
+def _pairs(roles: Sequence[str]) -> tuple[Integers, Integers]:
+    """Return the layers of every pair of one role; of many layers the pairs far apart alone."""
+    found = []
+    for role in dict.fromkeys(roles):
+        same = np.array([index for index, r in enumerate(roles) if r == role])
+        first, second = np.triu_indices(len(same), 1)
+        if len(same) > _ALL_PAIRS:
+            far = second - first == len(same) // 2
+            first, second = first[far], second[far]
+        found.append((same[first], same[second]))
+    return np.concatenate([f for f, _ in found]), np.concatenate([s for _, s in found])
+
+
+def _weighted_median(rises: Floats, distances: Floats) -> Floats:
+    """Return the median of rise over distance per replica, (pairs, replicas); NaN for no pair."""
+    if not len(rises):
+        return np.full(rises.shape[1], np.nan)
+    slopes = np.where(np.isfinite(rises), rises / distances[:, None], np.inf)
+    order = np.argsort(slopes, axis=0, kind="stable")
+    slopes = np.take_along_axis(slopes, order, 0)
+    share = np.cumsum(np.where(np.isfinite(slopes), distances[order], 0.0), axis=0)
+    low, high = (
+        np.take_along_axis(slopes, _first(share, share[-1] / 2, strictly), 0)[0]
+        for strictly in (False, True)
+    )
+    return np.where(share[-1] > 0, (low + high) / 2, np.nan)
+
+
+def _first(rising: Floats, bound: Floats, strictly: bool) -> Integers:
+    """Return per column the first row at which `rising` reaches, or exceeds, the bound."""
+    reached = rising > bound * (1 + 1e-12) if strictly else rising >= bound * (1 - 1e-12)
+    return np.asarray(reached.argmax(axis=0))[None]
 
 
 def _roles(names: Sequence[str]) -> list[str]:

@@ -90,6 +90,21 @@ class DiagnosisFacts(Facts):
         Why not.
     no_float32
         Why a half-precision model could not be compared with its float32 copy.
+    examples
+        In the batch.
+    same_inputs
+        Whether all of them are equal.
+    example_loss
+        The mean of their losses.
+    batch_norm
+        Whether a part of the network normalises over the batch.
+    zero_layers
+        Layers all of whose weights are 0.
+    zero_weights
+        Names of weights all of whose entries are 0 and which have a gradient.
+    started
+        Layers at which something is 0 (a gradient, every slope, the difference between examples)
+        that no longer is after one step of those weights.
     """
 
     width: int | None = None
@@ -101,6 +116,17 @@ class DiagnosisFacts(Facts):
     not_widened: tuple[int, ...] = ()
     no_float64: str | None = None
     no_float32: str | None = None
+    examples: int | None = None
+    same_inputs: bool = False
+    example_loss: float | None = None
+    batch_norm: bool = False
+    zero_layers: tuple[int, ...] = ()
+    zero_weights: tuple[str, ...] = ()
+    started: tuple[int, ...] = ()
+
+
+#: What a verdict rests on where δ is known at fewer than two hidden layers.
+_WITHOUT_RATE = "gradients, units and updates; too few hidden layers for a rate"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +136,7 @@ class DiagnosisResult(Result):
     Attributes
     ----------
     verdict
-        ``healthy``, ``vanishing``, ``exploding``, ``dead``, ``saturated`` or ``broken``.
+        ``healthy``, ``unjudged``, or the code of the first error: ``vanishing``, ``dead``, …
     rate
         Factor by which δ's rms changes per layer going backwards, fitted over the hidden layers.
     rate_low, rate_high
@@ -154,9 +180,10 @@ class DiagnosisResult(Result):
         Parameters
         ----------
         codes
-            Of findings; none: every one that makes a network unhealthy.
+            Of findings; none: every one that makes a network unhealthy. That a network could not
+            be judged is one always.
         """
-        raise_for(self, codes)
+        raise_for(self, codes, always=("unjudged",))
 
     def _flow(self) -> str:
         if self.verdict == "broken":
@@ -167,7 +194,11 @@ class DiagnosisResult(Result):
             return where if self.rate is None else f"{where}; {self._rate()}"
         if self.verdict == "dead":
             return "units that never fire stop the gradient"
-        return "too few hidden layers for a rate" if self.rate is None else self._rate()
+        if self.verdict == "no-gradient":
+            return "the gradient is exactly 0"
+        if self.verdict == "unjudged":
+            return "δ was read at no layer"
+        return _WITHOUT_RATE if self.rate is None else self._rate()
 
     def _rate(self) -> str:
         assert self.rate is not None

@@ -34,7 +34,7 @@ def test_a_check_gives_every_code_that_it_declares(name: str, code: str) -> None
 
 @pytest.mark.parametrize("name", CHECKS)
 def test_a_check_says_nothing_of_an_empty_result(name: str) -> None:
-    if name == "watching.unrecorded":  # that it is empty is what this one finds
+    if CHECKS[name].codes in (("unrecorded",), ("unjudged",)):  # that it is empty is their finding
         return
     (example, *_) = EXAMPLES[name].values()
     assert list(CHECKS[name](type(example())())) == []
@@ -95,6 +95,25 @@ def test_the_first_error_is_the_verdict_and_warnings_are_not() -> None:
 
     assert judged(DiagnosisResult(), (several,)).verdict == "exploding"
     assert judged(DiagnosisResult(verdict="dead"), ()).verdict == "healthy"
+
+
+def test_the_verdict_is_unjudged_where_a_check_says_so_and_none_found_an_error() -> None:
+    @check("unjudged")
+    def blind(_: DiagnosisResult) -> Iterator[Finding]:
+        yield finding("unjudged", "nothing was seen")
+
+    @check("dead")
+    def fatal(_: DiagnosisResult) -> Iterator[Finding]:
+        yield finding("dead", "an error all the same")
+
+    result = judged(DiagnosisResult(), (blind,))
+    assert result.verdict == "unjudged"
+    assert judged(DiagnosisResult(), (blind, fatal)).verdict == "dead"
+    with pytest.raises(AssertionError, match="nothing was seen"):
+        result.assert_healthy()
+
+
+def test_a_verdict_needs_no_result_without_one() -> None:
     assert judged(Result(), ()).findings == ()
 
 

@@ -69,6 +69,7 @@ def chained(*factors: float) -> Result:
     return ChainResult(records=rows, gradient=math.prod(factors), gradient_log10=log10)
 
 
+_NONE = -math.inf
 _STEPS = tuple(TimeStepRow(step, log) for step, log in enumerate((-9.0, -5.0, 0.0), start=1))
 _SPREAD = DistributionRow(10, 1.0, 1.0, 2.0, 3.0, 3.0)
 
@@ -81,7 +82,20 @@ EXAMPLES: dict[str, dict[str, Callable[[], Result]]] = {
         "saturated": lambda: diagnosed(rate=0.1, row={"saturated_fraction": 0.8}),
     },
     "diagnosis.exploding": {"exploding": lambda: diagnosed(rate=10.0)},
-    "diagnosis.collapsing": {"vanishing": lambda: diagnosed(row={"example_spread": 1e-8})},
+    "diagnosis.no_gradient": {"no-gradient": lambda: diagnosed(row={"gradient_log10_norm": _NONE})},
+    "diagnosis.saturated_output": {
+        "saturated": lambda: diagnosed(
+            row={"saturated_fraction": 1.0}, facts=DiagnosisFacts(example_loss=1e9)
+        )
+    },
+    "diagnosis.weak_head": {
+        "vanishing": lambda: DiagnosisResult(
+            records=(layer(1, delta_log10_rms=-9.0), layer(2, delta_log10_rms=0.0)), hidden=1
+        )
+    },
+    "diagnosis.unjudged": {"unjudged": lambda: DiagnosisResult(records=(layer(1), layer(2)))},
+    "diagnosis.one_example": {"batch": lambda: facts(examples=1)},
+    "diagnosis.collapsing": {"collapse": lambda: diagnosed(row={"example_spread": 1e-8})},
     "diagnosis.self_normalising": {"self-normalising": lambda: diagnosed(activation="selu")},
     "diagnosis.bounded": {"bound": lambda: diagnosed(rate=0.9, rate_bound=0.95)},
     "diagnosis.underflow": {"underflow": lambda: diagnosed(row={"underflow_fraction": 0.5})},
