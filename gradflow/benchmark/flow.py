@@ -43,10 +43,11 @@ class ActivationStats:
         slopes = slope(module.forward, x).abs()
         values = module.forward(x.detach().clone())  # the module may work in place
         wide = accumulator(x.device)
-        flat = saturated(slopes, max_slope(module.forward, slopes)).sum()
+        largest = max_slope(module.forward, slopes)
+        flat = saturated(slopes, largest).sum()
         values = values.to(wide)
         self.sums.append(torch.stack([values.sum(), values.square().sum(), flat.to(wide)]))
-        self.dead.append(dead_units(slopes.unsqueeze(0), self.layer)[0])
+        self.dead.append(dead_units(slopes.unsqueeze(0), self.layer, largest)[0])
         self.entries += values.numel()
 
     def statistics(self) -> Tensor:

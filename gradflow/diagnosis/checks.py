@@ -343,11 +343,13 @@ def unreached(result: DiagnosisResult) -> Iterator[Finding]:
     """Layers that could be trained and that no gradient reaches."""
     layers = result.facts.unreached
     if layers:
+        every = all(row.index in layers for row in hidden_rows(result) or result.records)
         yield finding(
             "unreached",
             f"no gradient reaches {named_layers(layers)}, which could be trained",
             "is there a no_grad(), a detach() or a reentrant checkpoint (use_reentrant=False)?",
             layers=layers,
+            severity="error" if every else "warning",
         )
 
 

@@ -179,7 +179,7 @@ def _spread(sample: Sample) -> Tensor | None:
 
 
 def _dead(sample: Sample) -> Tensor | None:
-    units = dead_units(sample.values, sample.layer)
+    units = dead_units(sample.values, sample.layer, sample.largest_slope)
     return units.to(accumulator(units.device)).mean(1)
 
 

@@ -12,6 +12,8 @@ Function = Callable[[Tensor], Tensor]
 
 #: Saturated: a slope below this share of the activation's largest one.
 SATURATION = 0.01
+#: Share of the largest slope below which a unit passes no gradient.
+DEAD_SLOPE = 1e-6
 
 
 def slope(function: Function, inputs: Tensor) -> Tensor:
@@ -39,16 +41,19 @@ def saturated(slopes: Tensor, largest: Tensor) -> Tensor:
     return slopes < SATURATION * largest
 
 
-def dead_units(slopes: Tensor, layer: nn.Module | None) -> Tensor:
-    """Return which units have slope 0 for every example and at every position.
+def dead_units(slopes: Tensor, layer: nn.Module | None, largest: Tensor | None = None) -> Tensor:
+    """Return which units have next to no slope for every example and at every position.
 
     Parameters
     ----------
     slopes
-        (replicas, examples, …): a unit is a channel, the third axis after a convolution, the last
-        one otherwise.
+        (replicas, examples, …), of either sign: a unit is a channel, the third axis after a
+        convolution, the last one otherwise.
     layer
         What the activation's input came from.
+    largest
+        The activation's largest slope, of which a dead unit has less than a millionth: so it does
+        not depend on which formula of GELU rounds to 0. None: a dead unit has slope 0.
 
     Returns
     -------
@@ -58,4 +63,5 @@ def dead_units(slopes: Tensor, layer: nn.Module | None) -> Tensor:
     if slopes.dim() == 2:  # a single example without an axis of its own
         slopes = slopes.unsqueeze(1)
     channel = 2 if "Conv" in type(layer).__name__ and slopes.dim() > 3 else -1
-    return (slopes == 0).movedim(channel, -1).flatten(1, -2).all(1)
+    flat = slopes == 0 if largest is None else slopes.abs() < DEAD_SLOPE * largest
+    return flat.movedim(channel, -1).flatten(1, -2).all(1)

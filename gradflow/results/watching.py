@@ -67,9 +67,12 @@ class WatchFacts(Facts):
     ----------
     compiled
         Whether it goes through torch.compile, so that its activations were not read.
+    batch_norm
+        Whether a part of it normalises over the batch.
     """
 
     compiled: bool = False
+    batch_norm: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,9 +82,11 @@ class WatchResult(Result):
     Attributes
     ----------
     verdict
-        As of a diagnosis, taken from δ over the recorded steps; ``healthy`` where δ was not read.
+        As of a diagnosis, taken from δ over the recorded steps; ``unjudged`` where δ was not read.
     rate
         Factor by which δ's rms changes per layer going backwards, the median over the steps.
+    first_rate
+        The same at the first recorded step, which `diagnose` would give of that batch.
     seen, every
         Steps that were taken, and every which of them was recorded.
     clip_rate
@@ -98,6 +103,7 @@ class WatchResult(Result):
     facts: WatchFacts = field(default=WatchFacts(), repr=False, compare=False)
     verdict: str = "healthy"
     rate: float | None = None
+    first_rate: float | None = None
     seen: int = 0
     every: int = 1
     clip_rate: float | None = None
@@ -126,10 +132,10 @@ class WatchResult(Result):
         Parameters
         ----------
         codes
-            Of findings; none: every one that makes a run unhealthy. That nothing was recorded is
-            one always.
+            Of findings; none: every one that makes a run unhealthy. That nothing was recorded, or
+            that nothing could be judged, is one always.
         """
-        raise_for(self, codes, always=("unrecorded",))
+        raise_for(self, codes, always=("unrecorded", "unjudged"))
 
     def to_tensorboard(self, folder: str | Path) -> Path:
         """Write the history as scalars for TensorBoard (``pip install tensorboard``).

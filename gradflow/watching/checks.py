@@ -6,7 +6,13 @@ import math
 from collections.abc import Iterator
 
 from gradflow.findings.check import Check, check, finding
-from gradflow.findings.thresholds import CLIPPED_OFTEN, DEAD, DECADES, LEAST_SCALE
+from gradflow.findings.thresholds import (
+    CLIPPED_OFTEN,
+    DEAD,
+    LEAST_SCALE,
+    NO_GRADIENT,
+    bearable_decades,
+)
 from gradflow.findings.words import dead_rows, indices, lost_decades, named_layers
 from gradflow.results.base import Finding
 from gradflow.results.watching import WatchResult
@@ -46,19 +52,79 @@ def dead(result: WatchResult) -> Iterator[Finding]:
         )
 
 
+@check("no-gradient")
+def no_gradient(result: WatchResult) -> Iterator[Finding]:
+    """Layers whose gradient was exactly 0 at every recorded step, as a weight at 0 leaves them."""
+    known = [row for row in result.records if row.gradient_log10_norm is not None]
+    largest = _largest_gradients(result)
+    rows = [row for row in known if largest.get(row.index) == -math.inf]
+    few = len(rows) < NO_GRADIENT * len(known) or len(result.steps) < 2
+    if not rows or dead_rows(result.records) or (few and len(rows) < len(known)):
+        return
+    yield finding(
+        "no-gradient",
+        f"the gradient of {named_layers(rows)} was exactly 0 at every recorded step",
+        "weights that do not all start at 0, no ReLU after the output layer, a loss that is not "
+        "met or clamped already",
+        layers=indices(rows),
+    )
+
+
+@check("unreached")
+def unreached(result: WatchResult) -> Iterator[Finding]:
+    """Layers that had no gradient at any recorded step."""
+    reached = _largest_gradients(result)
+    rows = [row for row in result.records if row.index not in reached]
+    if not rows or not result.steps:
+        return
+    yield finding(
+        "unreached",
+        f"no gradient reached {named_layers(rows)} at any recorded step",
+        "is there a no_grad(), a detach(), or a loss that was made a new tensor?",
+        layers=indices(rows),
+        severity="error" if len(rows) >= max(1, len(result.records) - 1) else "warning",
+    )
+
+
+def _largest_gradients(result: WatchResult) -> dict[int, float]:
+    """Return log₁₀ of every layer's largest gradient over the steps, by its number."""
+    largest: dict[int, float] = {}
+    for row in result.history:
+        if row.gradient_log10_norm is not None:
+            before = largest.get(row.index, -math.inf)
+            largest[row.index] = max(before, row.gradient_log10_norm)
+    return largest
+
+
 @check("vanishing", "exploding")
 def flow(result: WatchResult) -> Iterator[Finding]:
-    """δ shrinks or grows on its way back, at the median step."""
+    """δ shrinks or grows on its way back: at the first step, as `diagnose` says, or the median."""
     hidden = len(result.records) - 1
-    lost = lost_decades(result.rate, hidden)
-    if lost is None or abs(lost) < DECADES:
+    for rate, when in ((result.first_rate, "first"), (result.rate, "median")):
+        lost = lost_decades(rate, hidden)
+        gains = lost is not None and lost < 0
+        bound = bearable_decades(hidden, batch_norm=gains and result.facts.batch_norm)
+        if lost is None or abs(lost) < bound:
+            continue
+        code, verb = ("vanishing", "shrinks") if lost > 0 else ("exploding", "grows")
+        yield finding(
+            code,
+            f"δ {verb} by {abs(lost):.1f} decades over {hidden} layers (a factor of "
+            f"{rate:.3g} per layer) at the {when} step",
+            "other weights at the start, normalisation, or residual connections",
+        )
         return
-    code, verb = ("vanishing", "shrinks") if lost > 0 else ("exploding", "grows")
+
+
+@check("unjudged")
+def unjudged(result: WatchResult) -> Iterator[Finding]:
+    """δ was read nowhere, so that no verdict rests on anything."""
+    if any(row.delta_log10_rms is not None for row in result.records):
+        return
     yield finding(
-        code,
-        f"δ {verb} by {abs(lost):.1f} decades over {hidden} layers (a factor of "
-        f"{result.rate:.3g} per layer) at the median step",
-        "other weights at the start, normalisation, or residual connections",
+        "unjudged",
+        "δ was read at no layer: how the gradient flows, and which units are dead, is not known",
+        "activations=True and deltas=True, the model uncompiled, or gradflow.diagnose(model, …)",
     )
 
 
@@ -126,8 +192,11 @@ def compiled(result: WatchResult) -> Iterator[Finding]:
 #: In the order in which they decide the verdict; a new check is one entry.
 CHECKS: tuple[Check[WatchResult], ...] = (
     broken,
+    no_gradient,
+    unreached,
     dead,
     flow,
+    unjudged,
     unrecorded,
     clipping,
     scaled,

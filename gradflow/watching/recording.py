@@ -65,6 +65,8 @@ class Recording:
         Steps that were taken, and those that a GradScaler left out.
     compiled
         Whether the model goes through `torch.compile`.
+    batch_norm
+        Whether a part of it normalises over the batch.
     """
 
     layers: tuple[WatchedLayer, ...]
@@ -75,4 +77,5 @@ class Recording:
     seen: int
     skipped: int
     compiled: bool
+    batch_norm: bool = False
     meta: RunMeta = field(default_factory=RunMeta)

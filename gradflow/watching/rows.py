@@ -44,10 +44,12 @@ def summarized(recording: Recording) -> WatchResult:
     steps = tuple(_steps(recorded, table))
     cut = [s for s in steps if s.clipped]
     factors = [s.norm_after / s.norm_before for s in cut if s.norm_after and s.norm_before]
+    rate, first_rate = _rates(layers, history["delta_log10_rms"])
     result = WatchResult(
         records=tuple(_rows(layers, history)),
         meta=recording.meta,
-        rate=_rate(layers, history["delta_log10_rms"]),
+        rate=rate,
+        first_rate=first_rate,
         seen=recording.seen,
         every=recording.every,
         clip_rate=len(cut) / len(steps) if steps else None,
@@ -55,17 +57,19 @@ def summarized(recording: Recording) -> WatchResult:
         skipped=recording.skipped,
         history=tuple(_history(recorded, len(layers), history)),
         steps=steps,
-        facts=WatchFacts(compiled=recording.compiled),
+        facts=WatchFacts(compiled=recording.compiled, batch_norm=recording.batch_norm),
     )
     return judged(result, checks.CHECKS)
 
 
-def _rate(layers: Sequence[WatchedLayer], deltas: Floats) -> float | None:
-    """Return the factor per layer at the median step."""
-    names = [layer.name for layer in layers[:-1]]
-    rates = [fit_rates([d[None] for d in step], names) for step in deltas[:, :-1]]
-    known = [float(r[0]) for r in rates if r is not None]
-    return float(np.median(known)) if known else None
+def _rates(layers: Sequence[WatchedLayer], deltas: Floats) -> tuple[float | None, float | None]:
+    """Return the factor per layer at the median step, and at the first."""
+    hidden, names = deltas[:, :-1].T, [layer.name for layer in layers[:-1]]
+    every, first = (fit_rates(list(part), names) for part in (hidden, hidden[:, :1]))
+    return (
+        None if every is None else float(np.median(every)),
+        None if first is None else float(first[0]),
+    )
 
 
 def _of_layers(layers: Sequence[WatchedLayer], norms: Floats) -> Floats:

@@ -17,7 +17,7 @@ from torch.optim.optimizer import (
 )
 
 from gradflow.errors import GradflowError
-from gradflow.measurement.modules import own_matrices
+from gradflow.measurement.modules import normalizes_batch, own_matrices
 from gradflow.measurement.norms import Numbers, copies, differences, divided, is_quick, read_norms
 from gradflow.measurement.preserving import is_compiled, original, plain_name
 from gradflow.results.base import RunMeta
@@ -167,6 +167,7 @@ class Watch:
             seen=self.seen,
             skipped=self.skipped,
             compiled=self.compiled,
+            batch_norm=normalizes_batch(self.model),
             meta=self._meta(),
         )
 

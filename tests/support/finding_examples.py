@@ -12,7 +12,13 @@ from gradflow.results.benchmark import BenchmarkFacts, BenchmarkResult, PlanResu
 from gradflow.results.chain import ChainResult, FactorRow
 from gradflow.results.clipping import ClipResult, DistributionRow, PolicyRow, TimeStepRow
 from gradflow.results.diagnosis import DiagnosisFacts, DiagnosisResult, LayerRow
-from gradflow.results.watching import WatchFacts, WatchResult, WatchRow, WatchStepRow
+from gradflow.results.watching import (
+    WatchFacts,
+    WatchHistoryRow,
+    WatchResult,
+    WatchRow,
+    WatchStepRow,
+)
 from support.benchmark_runs import flow_row, history_row
 
 
@@ -42,6 +48,18 @@ def watched(rate: float | None = None, norms: tuple[float, float] = (1, 1), **gi
     records = tuple(WatchRow(**(row | {"index": i})) for i in range(1, 6))
     steps = (WatchStepRow(**(step | {"clipped": before != after})),)
     return WatchResult(**{"records": records, "steps": steps, "rate": rate} | given)
+
+
+def _watched_layer(**given: Any) -> WatchRow:
+    """Return the only layer of a watched model."""
+    unknown = dict.fromkeys(WatchRow.columns()) | {"index": 1, "name": "linear"}
+    return WatchRow(**(unknown | given))
+
+
+def _history(**given: Any) -> WatchHistoryRow:
+    """Return the first layer at the first step."""
+    unknown = dict.fromkeys(WatchHistoryRow.columns())
+    return WatchHistoryRow(**(unknown | {"step": 1, "index": 1} | given))
 
 
 def trained(**accuracies: float) -> Result:
@@ -115,6 +133,14 @@ EXAMPLES: dict[str, dict[str, Callable[[], Result]]] = {
         "vanishing": lambda: watched(rate=0.1),
         "exploding": lambda: watched(rate=10.0),
     },
+    "watching.no_gradient": {
+        "no-gradient": lambda: watched(
+            records=(_watched_layer(gradient_log10_norm=_NONE),),
+            history=(_history(gradient_log10_norm=_NONE),),
+        )
+    },
+    "watching.unreached": {"unreached": lambda: watched(history=(_history(),))},
+    "watching.unjudged": {"unjudged": watched},
     "watching.unrecorded": {"unrecorded": lambda: watched(steps=())},
     "watching.clipping": {"clipping": lambda: watched(norms=(3, 1), clip_rate=0.8)},
     "watching.scaled": {"scaled": lambda: watched(norms=(2.0**16, 1))},
