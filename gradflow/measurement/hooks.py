@@ -7,16 +7,25 @@ activations.
 from __future__ import annotations
 
 import functools
+import sys
+import threading
 from collections.abc import Callable
 from contextlib import nullcontext
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from gradflow.measurement.modules import FUNCTIONS, is_activation, is_layer
+from gradflow.measurement.modules import (
+    FUNCTIONS,
+    OwnActivation,
+    is_activation,
+    is_layer,
+    is_own_function,
+    takes_hooks,
+)
 from gradflow.measurement.slopes import Function
 
 GradientHook: TypeAlias = "Callable[[Tensor], Tensor | None]"
@@ -72,7 +81,7 @@ class Hooks:
     ) -> None:
         """Call `call(name, layer, output)` after every call of a layer of `model`."""
         for name, module in model.named_modules():
-            if is_layer(module):
+            if is_layer(module) and takes_hooks(module):
                 self.after_forward(module, _with_output(call, name))
 
 
@@ -142,78 +151,170 @@ class Observer(Protocol):
     def activation_called(self, call: Any, function: Function, inputs: Tensor) -> None:
         """Take the input of the first activation after that call."""
 
-    def activation_returned(self, call: Any, function: Function, output: Tensor) -> None:
-        """Take its output."""
+    def activation_returned(self, call: Any, function: Function | None, output: Tensor) -> None:
+        """Take its output; no function where that must not be called."""
+
+
+class _Call:
+    """A layer call, as the observer knows it, and whether an activation has followed it."""
+
+    def __init__(self, observed: Any) -> None:
+        self.observed, self.followed = observed, False
+
+
+class _Now(threading.local):
+    """What runs in this thread.
+
+    Attributes
+    ----------
+    inside
+        Whether a module that is an activation is running.
+    last
+        The latest layer call.
+    active
+        What the observer calls the layer call whose activation is running.
+    by_node
+        Layer calls by the node of the graph that made their output.
+    """
+
+    inside: bool = False
+    last: _Call | None = None
+    active: Any = None
+
+    def __init__(self) -> None:
+        self.by_node: dict[Any, _Call] = {}
+
+
+#: Nodes between a layer and its activation, of a normalisation, say: more are not searched.
+_BETWEEN = 64
 
 
 class CallHooks:
     """Tells an observer of every call of a layer, and of the first activation after it.
 
     An activation is a module, or a function that the model calls itself: those are seen inside
-    `functions()` alone.
+    `functions()` alone. Which layer it follows is read off the graph, so that gates are told apart.
+
+    Parameters
+    ----------
+    trying
+        Whether a module of somebody's own is tried out on a copy to learn whether it is an
+        activation. If not, it is judged by what goes in and comes out.
     """
 
-    def __init__(self, model: nn.Module, observer: Observer) -> None:
-        self.model, self.observer = model, observer
-        self.inside = False  # a module that is an activation
-        self._last: Any = None  # the layer call that no activation has followed yet
-        self._active: Any = None  # the layer call whose activation is running
+    def __init__(self, model: nn.Module, observer: Observer, *, trying: bool = True) -> None:
+        self.model, self.observer, self.trying = model, observer, trying
+        self._now = _Now()
+        self._own: dict[int, OwnActivation] = {}
+
+    def layer_names(self) -> list[str]:
+        """Return the names of the layers that are hooked."""
+        return [n for n, m in self.model.named_modules() if is_layer(m) and takes_hooks(m)]
 
     def attach(self, hooks: Hooks) -> None:
         """Hook the model."""
         hooks.after_layer_calls(self.model, self._after_layer)
         for module in self.model.modules():
-            if not is_layer(module) and is_activation(module):
-                hooks.before_forward(module, self._before_activation)
-                hooks.after_forward(module, self._after_activation)
+            if is_layer(module) or not takes_hooks(module):
+                continue
+            if not self.trying and is_own_function(module):
+                self._own[id(module)] = OwnActivation()
+            elif not is_activation(module):
+                continue
+            hooks.before_forward(module, self._before_activation)
+            hooks.after_forward(module, self._after_activation)
 
-    def functions(self) -> TorchFunctionMode:
+    def functions(self) -> FunctionCalls:
         """Return the context in which activation functions called without a module are seen."""
-        return _FunctionCalls(self)
+        return FunctionCalls(self)
 
     def restart(self) -> None:
-        """Forget a pass that was broken off."""
-        self.inside, self._last, self._active = False, None, None
+        """Forget a pass."""
+        now = self._now
+        now.inside, now.last, now.active = False, None, None
+        now.by_node.clear()
 
-    def take(self) -> Any:
-        """Return the layer call that an activation follows now, once."""
-        call, self._last = self._last, None
-        return call
+    def take(self, inputs: Tensor) -> Any:
+        """Return the layer call that an activation of `inputs` follows, once."""
+        now = self._now
+        if now.inside:
+            return None
+        call = self._source(inputs) if now.by_node else now.last
+        if call is None or call.followed:
+            return None
+        call.followed = True
+        return call.observed
+
+    def _source(self, inputs: Tensor) -> _Call | None:
+        """Search the graph back from `inputs` for layer calls; the latest of them."""
+        by_node, node = self._now.by_node, inputs.grad_fn
+        if node is None:
+            return self._now.last
+        if (call := by_node.get(node)) is not None:
+            return call
+        found, seen, queue = [], {node}, [node]
+        while queue and len(seen) < _BETWEEN:
+            for before, _ in queue.pop(0).next_functions:
+                if before in by_node:
+                    found.append(before)
+                elif before is not None and before not in seen:
+                    seen.add(before)
+                    queue.append(before)
+        order = list(by_node)
+        return by_node[max(found, key=order.index)] if found else self._now.last
 
     def _after_layer(self, name: str, layer: nn.Module, output: Tensor) -> None:
-        call = self.observer.layer_called(name, layer, output)
-        if call is not None:
-            self._last = call
+        observed = self.observer.layer_called(name, layer, output)
+        if observed is None:
+            return
+        now = self._now
+        now.last = _Call(observed)
+        if output.grad_fn is not None:
+            now.by_node[output.grad_fn] = now.last
 
     def _before_activation(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        self.inside = True
+        now = self._now
         if inputs and isinstance(inputs[0], Tensor):
-            self._active = self.take()
-            if self._active is not None:
-                self.observer.activation_called(self._active, module.forward, inputs[0])
+            own = self._own.get(id(module))
+            if own is not None and not own.before(inputs[0]):
+                return
+            now.active = self.take(inputs[0])
+            now.inside = True
+            if now.active is not None and own is None:
+                self.observer.activation_called(now.active, module.forward, inputs[0])
+        now.inside = True
 
     def _after_activation(self, module: nn.Module, _: Any, output: Any) -> None:
-        call, self._active = self._active, None
-        if call is not None and isinstance(output, Tensor):
-            self.observer.activation_returned(call, module.forward, output)
-        self.inside = False
+        now = self._now
+        call, now.active = now.active, None
+        own = self._own.get(id(module))
+        known = own is None or own.after(output)
+        if call is not None and known and isinstance(output, Tensor):
+            self.observer.activation_returned(call, module.forward if own is None else None, output)
+        now.inside = False
 
 
-class _FunctionCalls(TorchFunctionMode):
-    """Sees a model's own calls of activation functions."""
+class FunctionCalls(TorchFunctionMode):
+    """Sees a model's own calls of activation functions.
+
+    Attributes
+    ----------
+    seen
+        Whether there was one.
+    """
 
     def __init__(self, calls: CallHooks) -> None:
         super().__init__()
-        self.calls = calls
+        self.calls, self.seen = calls, False
 
     def __torch_function__(
         self, function: Any, _: Any, arguments: Any = (), keywords: dict[str, Any] | None = None
     ) -> Any:
         keywords = keywords or {}
-        seen = function in FUNCTIONS and not self.calls.inside
         call = None
-        if seen and arguments and isinstance(arguments[0], Tensor):
-            call = self.calls.take()
+        if function in FUNCTIONS and arguments and isinstance(arguments[0], Tensor):
+            self.seen = True
+            call = self.calls.take(arguments[0])
         if call is None:
             return function(*arguments, **keywords)
         alone = functools.partial(_of_first, function, arguments[1:], keywords)
@@ -241,3 +342,11 @@ def leave(mode: TorchFunctionMode) -> None:
         above.append(top)
     for other in reversed(above):
         torch.overrides._push_mode(other)  # type: ignore[no-untyped-call]
+
+
+def is_running(frame: FrameType | None) -> bool:
+    """Return whether the call that a frame is of has not returned yet, in this thread."""
+    here: FrameType | None = sys._getframe()
+    while here is not None and here is not frame:
+        here = here.f_back
+    return here is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any
 
 import torch
@@ -42,7 +43,7 @@ FUNCTIONS: frozenset[Any] = frozenset(
 
 def is_layer(module: nn.Module) -> bool:
     """Return whether `module` maps its input by a weight (dense, convolutional, recurrent, …)."""
-    if isinstance(module, _NOT_LAYERS) or hasattr(module, "_orig_mod"):  # compiled: its inside
+    if isinstance(module, _NOT_LAYERS) or "_orig_mod" in module._modules:  # compiled: its inside
         return False
     whole = isinstance(module, nn.MultiheadAttention) or not any(True for _ in module.children())
     if whole or _has_weight(module) or is_parametrized(module, "weight"):
@@ -51,28 +52,16 @@ def is_layer(module: nn.Module) -> bool:
 
 
 def matrices(module: nn.Module) -> list[Tensor]:
-    """Return what `module` multiplies by: its weight, or all its own matrices."""
-    if is_parametrized(module, "weight"):
-        originals = module.get_submodule("parametrizations.weight").parameters()
-        return [p for p in originals if p.dim() >= 2]
-    if _has_weight(module):
-        weight = module.weight
-        assert isinstance(weight, Tensor)
-        return [weight]
-    own: list[Tensor] = [p for p in module.parameters(recurse=False) if p.dim() >= 2]
+    """Return what `module` multiplies by: all its own matrices, those that train if any does."""
+    own: list[Tensor] = [
+        p for n, p in module.named_parameters(recurse=False) if p.dim() >= 2 and "bias" not in n
+    ]
+    if is_parametrized(module):
+        originals = module.get_submodule("parametrizations").parameters()
+        own += [p for p in originals if p.dim() >= 2]
     if isinstance(module, nn.MultiheadAttention):  # which calls no forward of its own child
-        own = [*own, module.out_proj.weight]
-    return own
-
-
-def own_matrices(module: nn.Module) -> list[Tensor]:
-    """Return the matrices that `module` itself holds, whether or not it is a layer."""
-    if any(True for _ in module.children()) and not hasattr(module, "weight"):
-        whole = isinstance(module, nn.MultiheadAttention)
-        own = matrices(module) if whole else list(module.parameters(recurse=False))
-    else:
-        own = matrices(module)
-    return [p for p in own if p.dim() >= 2]
+        own.append(module.out_proj.weight)
+    return [p for p in own if p.requires_grad] or own
 
 
 def biases(module: nn.Module) -> list[Tensor]:
@@ -129,3 +118,66 @@ def normalizes_batch(model: nn.Module) -> bool:
         and (module.training or module.running_mean is None)
         for module in model.modules()
     )
+
+
+def takes_hooks(module: nn.Module) -> bool:
+    """Return whether hooks can be set on `module`: on a part of a script they cannot."""
+    return not isinstance(module, torch.jit.ScriptModule)
+
+
+def is_own_function(module: nn.Module) -> bool:
+    """Return whether `module` is of somebody's own class and holds nothing, as activations do."""
+    home = type(module).__module__
+    if home.startswith(("torch.", "gradflow.")):
+        return False
+    return not any(True for _ in (*module.children(), *module.parameters(), *module.buffers()))
+
+
+class OwnActivation:
+    """Tells whether a module is an activation by what goes in and comes out, without calling it.
+
+    Attributes
+    ----------
+    answer
+        None until a call has told.
+    """
+
+    #: Entries that are compared.
+    _SOME = 512
+
+    def __init__(self) -> None:
+        self.answer: bool | None = None
+        self._inputs: Tensor | None = None
+
+    def before(self, inputs: Tensor) -> bool:
+        """Take the input of a call; return whether it may be one of an activation."""
+        if self.answer is None and inputs.is_floating_point() and inputs.numel():
+            self._inputs = self._sampled(inputs)
+            self._shape = inputs.shape
+        return self.answer is not False
+
+    def after(self, output: Any) -> bool:
+        """Take its output; return whether the module is known to be an activation."""
+        if self.answer is None and self._inputs is not None:
+            same = isinstance(output, Tensor) and output.shape == self._shape
+            self.answer = same and _bends(self._inputs, self._sampled(output))
+            self._inputs = None
+        return self.answer is True
+
+    def _sampled(self, tensor: Tensor) -> Tensor:
+        flat = tensor.detach().reshape(-1)
+        return flat[:: max(len(flat) // self._SOME, 1)].double().cpu()
+
+
+def _bends(x: Tensor, y: Tensor) -> bool:
+    """Return whether y is a function of x, entry by entry, and not a straight line."""
+    x, order = x.sort()
+    y = y[order]
+    scale = float(y.max() - y.min())
+    if not math.isfinite(scale) or scale == 0:
+        return False
+    steep = y.diff().abs() > 20 * x.diff() + 1e-3 * scale
+    centred = x - x.mean()
+    line = centred * (centred @ (y - y.mean())) / (centred @ centred)
+    off = (y - y.mean() - line).abs().max()
+    return not steep.any() and float(off) > 1e-2 * scale

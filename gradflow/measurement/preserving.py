@@ -14,10 +14,32 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+#: Entries up to which a parameter is copied, to be put back.
+_COPIED = 2**16
+
+
+@contextlib.contextmanager
+def random_states_kept() -> Iterator[None]:
+    """Put the random states of Python, NumPy and torch's CPU back after the block."""
+    others = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=[]):
+        try:
+            yield
+        finally:
+            random.setstate(others[0])
+            np.random.set_state(others[1])
+
 
 @contextlib.contextmanager
 def preserved(model: nn.Module) -> Iterator[None]:
-    """Put parameters, buffers, modes and the random states back after the block."""
+    """Put parameters, their gradients, buffers, modes and the random states back after the block.
+
+    Large parameters are not copied: what a forward pass sets anew is put back, what it writes into
+    them is not.
+    """
+    held = [(p, p.data) for p in model.parameters() if not is_lazy(p)]
+    copied = [(data, data.clone()) for _, data in held if data.numel() <= _COPIED]
+    grads = [(p, p.grad) for p in model.parameters()]
     buffers = [_Slot.of(m._buffers, n, t) for m in model.modules() for n, t in _own(m._buffers)]
     parameters: list[tuple[dict[str, Any], str, Tensor]] = [
         (m._parameters, n, p)
@@ -27,17 +49,24 @@ def preserved(model: nn.Module) -> Iterator[None]:
     ]
     modes = [(module, module.training) for module in model.modules()]
     devices = {t.device for t in (*model.parameters(), *model.buffers()) if t.is_cuda}
-    others = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=list(devices)):
+    with random_states_kept(), torch.random.fork_rng(devices=list(devices)):
         try:
+            for one, _ in grads:
+                one.grad = None
             yield
         finally:
-            random.setstate(others[0])
-            np.random.set_state(others[1])
             for module, training in modes:
                 module.training = training
             for table, name, parameter in parameters:
                 table[name] = parameter
+            for one, data in held:
+                if one.data.data_ptr() != data.data_ptr():
+                    one.data = data
+            for data, copy in copied:
+                if not torch.equal(data, copy):
+                    data.copy_(copy)
+            for one, grad in grads:
+                one.grad = grad
             with torch.no_grad():
                 for slot in buffers:
                     slot.restore()

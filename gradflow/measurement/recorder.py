@@ -56,6 +56,7 @@ class Recorder:
     records: list[LayerRecord] = field(default_factory=list)
     exponent: Tensor | None = None
     _backward: bool = False
+    _inner: bool = False  # whether the loss took gradients itself
 
     def __post_init__(self) -> None:
         self._calls = CallHooks(self.model, self)
@@ -75,12 +76,16 @@ class Recorder:
 
     def backward(self, loss: Tensor) -> list[LayerGradients]:
         """Backpropagate `loss`; return the gradients of every record's matrices and biases."""
-        self._backward = True  # a checkpointed model runs forward again from here on
+        self.begin_backward()
         if not self.records:
             raise GradflowError("the model has no layer with weights that it calls")
         trained = [p for p in self.model.parameters() if p.requires_grad]
         grads = torch.autograd.grad(loss, trained, allow_unused=True)
         return layer_gradients(self.records, dict(zip(map(id, trained), grads, strict=True)))
+
+    def begin_backward(self) -> None:
+        """Say that the pass that is measured begins: a checkpointed model runs forward in it."""
+        self._backward = True
 
     def lift(self, tensor: Tensor) -> Tensor:
         """Return `tensor` with its leading axis of replicas."""
@@ -101,6 +106,8 @@ class Recorder:
             record.values |= measured("output", Sample(self.lift(output)))
 
         def delta(gradient: Tensor) -> None:
+            if not self._backward:  # a gradient that the loss takes itself
+                return
             record.values |= measured("delta", Sample(self.lift(gradient)))
             exponent = self.current(gradient)
             record.values |= {"delta_exponent": exponent, "weight_exponent": exponent}
@@ -116,13 +123,13 @@ class Recorder:
         sample = Sample(slopes, record.module, max_slope(function, slopes))
         record.values |= measured("slopes", sample)
 
-    def activation_returned(self, record: LayerRecord, _: Function, output: Tensor) -> None:
+    def activation_returned(self, record: LayerRecord, _: Function | None, output: Tensor) -> None:
         """Measure the output of that activation."""
         if not self._backward:
             record.values |= measured("activation", Sample(self.lift(output)))
 
     def _boundary(self, module: nn.Module, _: Any, output: Any) -> None:
-        if not isinstance(output, Tensor):
+        if not isinstance(output, Tensor) or self._backward:
             return
         last = self.records[-1] if self.records else None
         self.mark(output, last if last is not None and last.module is module else None)
@@ -130,10 +137,14 @@ class Recorder:
     def mark(self, output: Tensor, record: LayerRecord | None = None) -> None:
         """Keep the gradient's scale at `output`, through which every path passes.
 
-        `record` is that of the layer whose output it is, if it is one's.
+        Not where the loss takes gradients itself: those have paths around it. `record` is that of
+        the layer whose output it is, if it is one's.
         """
 
-        def rescale(gradient: Tensor) -> Tensor:
+        def rescale(gradient: Tensor) -> Tensor | None:
+            if self._inner or not self._backward:
+                self._inner = True
+                return None
             scaled, exponent = normalized(self.lift(gradient))
             self.exponent = self.current(gradient) + exponent
             if record is not None:  # its weights see the rescaled gradient

@@ -47,6 +47,7 @@ def measure_steps(
         logits = output(hidden)
         unrolled.observe_logits(logits)
         loss = losses(logits)
+        unrolled.recorder.begin_backward()
         parameters = [output.weight, output.bias, layer.cell.weight]
         grads = torch.autograd.grad(loss.sum(), parameters)
     rows = [*unrolled.rows, unrolled.output_row(output, grads[0], grads[1])]

@@ -69,10 +69,25 @@ class WatchFacts(Facts):
         Whether it goes through torch.compile, so that its activations were not read.
     batch_norm
         Whether a part of it normalises over the batch.
+    scripted
+        Whether a part of it is a ScriptModule, which takes no hooks.
+    transformed
+        Whether it ran under torch.func, where nothing can be read.
+    unread
+        Why something else could not be read.
+    found_scaler
+        Whether gradients were unscaled by a GradScaler that watch was not told of.
+    overflowed
+        The row of the first layer that overflowed in a step that a GradScaler left out.
     """
 
     compiled: bool = False
     batch_norm: bool = False
+    scripted: bool = False
+    transformed: bool = False
+    unread: tuple[str, ...] = ()
+    found_scaler: bool = False
+    overflowed: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

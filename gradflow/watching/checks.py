@@ -131,13 +131,32 @@ def unjudged(result: WatchResult) -> Iterator[Finding]:
 @check("unrecorded")
 def unrecorded(result: WatchResult) -> Iterator[Finding]:
     """No step at all, as of an optimizer that trains another model."""
-    if not result.steps:
+    if not result.steps and not result.skipped:
         yield finding(
             "unrecorded",
             "no step of an optimizer that trains this model was seen",
             "step inside the `with`, with the optimizer that was given, if one was; a loop that "
             "updates by hand calls w.step() between backward and update",
         )
+
+
+@check("skipped")
+def skipped(result: WatchResult) -> Iterator[Finding]:
+    """Steps that a GradScaler left out because a gradient was not finite."""
+    if not result.skipped:
+        return
+    layer = result.facts.overflowed
+    where = "" if layer is None else f"; values overflow first in layer {layer}"
+    every = not result.seen
+    yield finding(
+        "skipped",
+        f"the GradScaler left out {'every step' if every else f'{result.skipped} steps'}: "
+        f"a gradient was not finite{where}",
+        "a few at the start are normal; beyond, bfloat16, float32 for that layer, or a smaller "
+        "init_scale",
+        layers=() if layer is None else (layer,),
+        severity="error" if every else None,
+    )
 
 
 @check("clipping")
@@ -158,14 +177,22 @@ def clipping(result: WatchResult) -> Iterator[Finding]:
 
 @check("scaled")
 def scaled(result: WatchResult) -> Iterator[Finding]:
-    """Gradients that shrink by one exact power of two: a GradScaler that watch was not told of."""
+    """Gradients of a GradScaler that watch was not told of."""
     power = _power_of_two(result)
-    if power is not None:
+    if result.facts.found_scaler:
+        yield finding(
+            "scaled",
+            "the loop uses a GradScaler: gradients are shown unscaled, as it leaves them",
+            "gradflow.watch(model, scaler=scaler) says so from the start",
+            severity="info",
+        )
+    elif power is not None:
         yield finding(
             "scaled",
             f"between backward and step every gradient shrinks by exactly 2^{power}: these "
-            "are a GradScaler's, and the magnitudes here are scaled",
-            "gradflow.watch(model, scaler=scaler)",
+            "are scaled by hand, and the magnitudes here are scaled",
+            "clipping is what shrinks gradients; unscale them before backward ends, or read "
+            "magnitudes with that factor in mind",
         )
 
 
@@ -189,6 +216,27 @@ def compiled(result: WatchResult) -> Iterator[Finding]:
         )
 
 
+@check("uncovered")
+def uncovered(result: WatchResult) -> Iterator[Finding]:
+    """What could not be read."""
+    facts = result.facts
+    if facts.scripted:
+        yield finding(
+            "uncovered",
+            "a part of the model is a ScriptModule, which takes no hooks: its gradients and "
+            "updates were recorded, its activations and δ were not",
+            "watch the model before torch.jit.script or torch.jit.trace",
+        )
+    if facts.transformed:
+        yield finding(
+            "uncovered",
+            "the model ran under torch.func (vmap, grad, jacrev): activations and δ of these "
+            "calls were not read",
+        )
+    for reason in facts.unread:
+        yield finding("uncovered", f"an activation or δ could not be read: {reason}")
+
+
 #: In the order in which they decide the verdict; a new check is one entry.
 CHECKS: tuple[Check[WatchResult], ...] = (
     broken,
@@ -198,7 +246,9 @@ CHECKS: tuple[Check[WatchResult], ...] = (
     flow,
     unjudged,
     unrecorded,
+    skipped,
     clipping,
     scaled,
     compiled,
+    uncovered,
 )

@@ -3,34 +3,39 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from gradflow.arrays import Floats
 from gradflow.measurement.norms import Numbers
 from gradflow.results.base import RunMeta
+from gradflow.results.watching import WatchFacts
+
+
+class Norms(NamedTuple):
+    """Norms of parameters by name, on their device; −∞ where there was no gradient."""
+
+    names: tuple[str, ...]
+    numbers: Numbers
 
 
 @dataclass
 class Snapshot:
-    """One recorded step, on the model's device: per parameter, and per layer.
+    """One recorded step.
 
     Attributes
     ----------
     before, after
-        (parameters,): norms of the gradients as backward left them, unscaled; and as the
-        optimizer met them, None where nothing had changed them.
-    factor
-        (1,): the last gradient's norm at the step over that after backward. A GradScaler's own
-        kernel changes gradients without a trace in their version.
+        Of the gradients as backward left them, unscaled, and as the optimizer met them; None where
+        nothing had changed them.
     weights, updates
-        (parameters,): norms of the parameters, and of what the optimizer did to them.
+        Of the matrices, and of what the optimizer did to them.
     """
 
     step: int
-    before: Numbers
-    after: Numbers | None = None
-    factor: Numbers | None = None
-    weights: Numbers | None = None
-    updates: Numbers | None = None
+    before: Norms
+    after: Norms | None = None
+    weights: Norms | None = None
+    updates: Norms | None = None
 
 
 @dataclass(frozen=True)
@@ -40,15 +45,15 @@ class WatchedLayer:
     Attributes
     ----------
     parameters
-        Places of its matrices among the parameters of every snapshot.
-    sensor
-        Its place in the table of sampled values; None where nothing of it was sampled.
+        Names of its matrices.
+    place
+        In the table of sampled values; None where nothing of it was sampled.
     """
 
     name: str
     kind: str
-    parameters: tuple[int, ...]
-    sensor: int | None = None
+    parameters: tuple[str, ...]
+    place: int | None = None
 
 
 @dataclass(frozen=True)
@@ -57,25 +62,19 @@ class Recording:
 
     Attributes
     ----------
-    parameters
-        How many there are in every snapshot.
-    sampled
-        (steps, sensors, quantities): see `step_table.SAMPLED`.
+    sampled, skipped_sampled
+        (steps, layers, quantities): see `gradflow.watching.sampled.SAMPLED`; of the recorded steps,
+        and of those that a GradScaler left out.
     seen, skipped
         Steps that were taken, and those that a GradScaler left out.
-    compiled
-        Whether the model goes through `torch.compile`.
-    batch_norm
-        Whether a part of it normalises over the batch.
     """
 
     layers: tuple[WatchedLayer, ...]
-    parameters: int
     snapshots: tuple[Snapshot, ...]
     sampled: Floats
+    skipped_sampled: Floats
     every: int
     seen: int
     skipped: int
-    compiled: bool
-    batch_norm: bool = False
+    facts: WatchFacts = field(default_factory=WatchFacts)
     meta: RunMeta = field(default_factory=RunMeta)

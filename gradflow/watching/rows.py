@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,18 +12,17 @@ import torch
 
 from gradflow.arrays import Floats
 from gradflow.findings.check import judged
-from gradflow.measurement.norms import Numbers, as_tensor
+from gradflow.measurement.norms import as_tensor
 from gradflow.measurement.rates import fit_rates
 from gradflow.results.watching import (
-    WatchFacts,
     WatchHistoryRow,
     WatchResult,
     WatchRow,
     WatchStepRow,
 )
 from gradflow.watching import checks
-from gradflow.watching.recording import Recording, Snapshot, WatchedLayer
-from gradflow.watching.step_table import SAMPLED
+from gradflow.watching.recording import Norms, Recording, Snapshot, WatchedLayer
+from gradflow.watching.sampled import SAMPLED
 
 #: Rounding of a fused norm: what is smaller by less than this was not clipped.
 _SAME = 1e-6
@@ -31,20 +31,22 @@ _SAME = 1e-6
 def summarized(recording: Recording) -> WatchResult:
     """Return the result of a watched run, over or not."""
     layers, recorded = recording.layers, recording.snapshots
-    table = Recorded(recorded, recording.parameters)
+    table = Recorded(recorded)
+    weights = table.of_layers(layers, table.weights)
     history = {
-        "gradient_log10_norm": _log10(_of_layers(layers, table.before)),
-        "clipped_log10_norm": _log10(_of_layers(layers, table.after)),
-        "update_ratio": _ratio(
-            _of_layers(layers, table.updates), _of_layers(layers, table.weights)
-        ),
-        "weight_norm": _of_layers(layers, table.weights),
-        **_sampled(layers, recording.sampled),
+        "gradient_log10_norm": _log10(table.of_layers(layers, table.before)),
+        "clipped_log10_norm": _log10(table.of_layers(layers, table.after)),
+        "update_ratio": _ratio(table.of_layers(layers, table.updates), weights),
+        "weight_norm": weights,
+        **_sampled(layers, recording.sampled[: len(recorded)]),
     }
+    history["delta_log10_rms"] = _log10(history.pop("delta_rms"))
+    history.pop("output_nonfinite")
     steps = tuple(_steps(recorded, table))
     cut = [s for s in steps if s.clipped]
     factors = [s.norm_after / s.norm_before for s in cut if s.norm_after and s.norm_before]
     rate, first_rate = _rates(layers, history["delta_log10_rms"])
+    overflowed = _overflowed(layers, recording.skipped_sampled)
     result = WatchResult(
         records=tuple(_rows(layers, history)),
         meta=recording.meta,
@@ -57,7 +59,7 @@ def summarized(recording: Recording) -> WatchResult:
         skipped=recording.skipped,
         history=tuple(_history(recorded, len(layers), history)),
         steps=steps,
-        facts=WatchFacts(compiled=recording.compiled, batch_norm=recording.batch_norm),
+        facts=dataclasses.replace(recording.facts, overflowed=overflowed),
     )
     return judged(result, checks.CHECKS)
 
@@ -72,14 +74,25 @@ def _rates(layers: Sequence[WatchedLayer], deltas: Floats) -> tuple[float | None
     )
 
 
-def _of_layers(layers: Sequence[WatchedLayer], norms: Floats) -> Floats:
-    """(steps, parameters) to (steps, layers)."""
-    squares = [np.square(norms[:, list(layer.parameters)]).sum(1) for layer in layers]
-    return np.sqrt(np.stack(squares, 1)) if squares else norms[:, :0]
+def _overflowed(layers: Sequence[WatchedLayer], skipped: Floats) -> int | None:
+    """Return the row (from 1) of the first layer that a skipped step overflowed in."""
+    columns = _sampled(layers, skipped)
+    # Forwards the first layer is the cause, backwards the last.
+    bad = (columns["output_nonfinite"] > 0) | _not_finite(columns["activation_rms"])
+    for found, place in ((bad, 0), (_not_finite(columns["delta_rms"]), -1)):
+        for step in found:
+            if step.any():
+                return int(np.flatnonzero(step)[place]) + 1
+    return None
+
+
+def _not_finite(values: Floats) -> Any:
+    return np.isinf(values)
 
 
 def _ratio(updates: Floats, weights: Floats) -> Floats:
-    return updates / np.where(weights == 0, np.nan, weights)
+    with np.errstate(invalid="ignore"):  # of two that are infinite there is none
+        return np.asarray(updates / np.where(weights == 0, np.nan, weights))
 
 
 def _sampled(layers: Sequence[WatchedLayer], table: Floats) -> dict[str, Floats]:
@@ -87,43 +100,54 @@ def _sampled(layers: Sequence[WatchedLayer], table: Floats) -> dict[str, Floats]
     steps, columns = len(table), {}
     for q, name in enumerate(SAMPLED):
         by_layer = [
-            np.full(steps, np.nan) if layer.sensor is None else table[:, layer.sensor, q]
+            np.full(steps, np.nan) if layer.place is None else table[:, layer.place, q]
             for layer in layers
         ]
         columns[name] = np.stack(by_layer, 1) if by_layer else np.empty((steps, 0))
-    columns["delta_log10_rms"] = _log10(columns.pop("delta_rms"))
     return columns
 
 
 class Recorded:
-    """Every snapshot as float64 arrays, brought to the host at once.
+    """Every snapshot as float64 arrays, (steps, parameters), brought to the host at once.
 
     Of a norm, NaN says that there was no gradient; one that is not finite is ∞.
     """
 
-    def __init__(self, snapshots: Sequence[Snapshot], parameters: int) -> None:
-        def moved(part: Callable[[Snapshot], Numbers | None], size: int) -> Floats:
-            there = [(i, n) for i, s in enumerate(snapshots) if (n := part(s)) is not None]
-            if not there:
-                return np.full((len(snapshots), size), np.nan)
-            found = torch.stack([as_tensor(n) for _, n in there]).cpu().double().numpy()
-            table = np.full((len(snapshots), *found.shape[1:]), np.nan)
-            table[[i for i, _ in there]] = found
-            return table
-
-        self.before = _marked(moved(lambda s: s.before, parameters))
-        after = _marked(moved(lambda s: s.after, parameters))
+    def __init__(self, snapshots: Sequence[Snapshot]) -> None:
+        parts = [(s.before, s.after, s.weights, s.updates) for s in snapshots]
+        names = dict.fromkeys(n for part in parts for norms in part if norms for n in norms.names)
+        self.places = {name: place for place, name in enumerate(names)}
+        found = [self._moved([part[i] for part in parts]) for i in range(4)]
+        before, after, self.weights, self.updates = found
+        self.before, after = _marked(before), _marked(after)
         untouched = np.array([s.after is None for s in snapshots], dtype=bool)
-        factor = moved(lambda s: s.factor, 1)
-        factor = np.where(np.isfinite(factor), factor, 1.0)
-        self.after = np.where(untouched[:, None], self.before * factor, after)
-        self.weights = moved(lambda s: s.weights, parameters)
-        self.updates = moved(lambda s: s.updates, parameters)
+        self.after = np.where(untouched[:, None], self.before, after)
+
+    def _moved(self, parts: Sequence[Norms | None]) -> Floats:
+        table = np.full((len(parts), len(self.places)), np.nan)
+        there = [(step, norms) for step, norms in enumerate(parts) if norms is not None]
+        if there:
+            flat = torch.cat([as_tensor(n.numbers) for _, n in there]).cpu().double().numpy()
+            steps = np.repeat([step for step, _ in there], [len(n.names) for _, n in there])
+            table[steps, [self.places[name] for _, n in there for name in n.names]] = np.where(
+                np.isnan(flat), np.inf, flat
+            )
+        return table
+
+    def of_layers(self, layers: Sequence[WatchedLayer], norms: Floats) -> Floats:
+        """Return (steps, parameters) as (steps, layers), of those parameters that are known."""
+        squares = []
+        for layer in layers:
+            own = norms[:, [self.places[n] for n in layer.parameters if n in self.places]]
+            known = ~np.isnan(own)
+            total = np.square(np.where(known, own, 0)).sum(1)
+            squares.append(np.where(known.any(1), total, np.nan))
+        return np.sqrt(np.stack(squares, 1)) if squares else np.empty((len(norms), 0))
 
 
 def _marked(norms: Floats) -> Floats:
-    known = np.where(np.isnan(norms), np.inf, norms)
-    return np.where(known == -np.inf, np.nan, known)
+    """Say NaN where there was no gradient."""
+    return np.where(norms == -np.inf, np.nan, norms)
 
 
 def _log10(values: Floats) -> Floats:

@@ -3,32 +3,39 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
-from types import TracebackType
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from types import FrameType, TracebackType
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd import Variable
+from torch.nn import MultiheadAttention
+from torch.nn.utils.parametrize import ParametrizationList
 from torch.optim.optimizer import (
     register_optimizer_step_post_hook,
     register_optimizer_step_pre_hook,
 )
 
 from gradflow.errors import GradflowError
-from gradflow.measurement.modules import normalizes_batch, own_matrices
-from gradflow.measurement.norms import Numbers, copies, differences, divided, is_quick, read_norms
+from gradflow.measurement.hooks import Hooks, is_running
+from gradflow.measurement.modules import matrices, normalizes_batch
+from gradflow.measurement.norms import divided
 from gradflow.measurement.preserving import is_compiled, original, plain_name
 from gradflow.results.base import RunMeta
-from gradflow.results.watching import WatchResult
-from gradflow.watching.recording import Recording, Snapshot, WatchedLayer
+from gradflow.results.watching import WatchFacts, WatchResult
+from gradflow.watching import grad_scaler
+from gradflow.watching.gradients import Gradients, StepsInBackward
+from gradflow.watching.recording import Norms, Recording, Snapshot, WatchedLayer
 from gradflow.watching.rows import summarized
-from gradflow.watching.sensors import Sensors
-from gradflow.watching.step_table import SAMPLED
+from gradflow.watching.sampled import SAMPLED
+from gradflow.watching.sampler import Sampler
 
-#: Recorded steps in which gradients are looked at for a GradScaler that watch was not told of.
-_TRIED = 3
+#: What torch calls the backward pass that runs, where none does.
+NO_TASK = -1
 
 
 def watch(
@@ -87,6 +94,12 @@ def watch(
         raise GradflowError(
             f"{lazy[0]} of the model has no shape yet", "call the model on a batch before watch()"
         )
+    optimizer = unwrapped(optimizer)
+    if optimizer is not None and not hasattr(optimizer, "_optimizer_step_pre_hooks"):
+        raise GradflowError(
+            f"{type(optimizer).__name__} is no torch.optim.Optimizer, and has none inside",
+            "leave optimizer= out, or call w.step() between backward and update",
+        )
     return Watch(model, optimizer, scaler, every, activations, deltas, updates, window)
 
 
@@ -109,29 +122,25 @@ class Watch:
         self.every, self.updates, self.window = every, updates, window
         self.seen, self.skipped = 0, 0
         self.snapshots: list[Snapshot] = []
+        self.gradients = Gradients(self.model)
         read = activations and not self.compiled
-        self.sensors = Sensors(self.model, window, deltas) if read else None
-        self._handles: list[Any] = []
-        self._before: Numbers | None = None
-        self._marks: tuple[list[int], list[int]] = ([], [])
-        self._armed = self._open = self._unscaled = False
-        self._weights: list[Tensor] | None = None
-        self._quick = bool(self.parameters) and is_quick(self.parameters.values())
-        self._plan()
+        self.sampler = Sampler(self.model, window, deltas) if read else None
+        self._hooks = Hooks()
+        self._found_scaler = False
+        self._tasks: set[int] = set()
+        self._task = NO_TASK
+        self._in_backward: StepsInBackward | None = None
+        self._lock = threading.RLock()
+        self._next_step()
 
     def __enter__(self) -> Watch:
-        if self._handles:
+        if self._hooks:
             raise GradflowError("this watch is already running", "make another: gradflow.watch(…)")
-        if self.sensors is not None:
-            self._handles += self.sensors.attach()
-        # Hooks that stay cost next to nothing, beside one that is set in every step.
-        self._handles += [
-            p.register_post_accumulate_grad_hook(self._arm)  # type: ignore[no-untyped-call]
-            for p in self.parameters.values()
-        ]
-        self._listen_to_steps()
-        if self.scaler is not None:
-            self._wrap_scaler()
+        try:
+            self._attach()
+        except BaseException:
+            self._hooks.remove()
+            raise
         return self
 
     def __exit__(
@@ -140,16 +149,39 @@ class Watch:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for handle in self._handles:
-            handle.remove()
-        self._handles, self._weights = [], None
-        if self.scaler is not None:
-            self.scaler.__dict__.pop("unscale_", None)
+        self._hooks.remove()
+        self.gradients.drop_weights()
+        if self.sampler is not None:
+            self.sampler.detach()
+
+    def _attach(self) -> None:
+        if self.sampler is not None:
+            self.sampler.attach(self._hooks)
+        # Hooks that stay cost next to nothing, beside one that is set in every step.
+        self._hook_parameters(self.gradients.named.values())
+        one = self.optimizer
+        self._hooks.add(
+            register_optimizer_step_pre_hook(self._before_step)
+            if one is None
+            else one.register_step_pre_hook(self._before_step)
+        )
+        self._hooks.add(
+            register_optimizer_step_post_hook(self._after_step)
+            if one is None
+            else one.register_step_post_hook(self._after_step)
+        )
+        self._hooks.add(grad_scaler.listen(self))
+
+    def _hook_parameters(self, parameters: Iterable[nn.Parameter]) -> None:
+        for parameter in parameters:
+            hook: Any = parameter.register_post_accumulate_grad_hook
+            self._hooks.add(hook(self._accumulated))
 
     def step(self) -> None:
         """Record a step of a loop without an optimizer; call it between backward and update."""
-        self._begin(None)
-        self._end()
+        self._open(None)
+        self._meet(None)
+        self._close()
 
     def result(self) -> WatchResult:
         """Return what was recorded so far; moves it to the host, at once."""
@@ -158,35 +190,48 @@ class Watch:
     def recorded(self) -> Recording:
         """Return what was recorded so far as plain data."""
         none = np.empty((len(self.snapshots), 0, len(SAMPLED)))
+        sampler = self.sampler
         return Recording(
             layers=tuple(self._layers()),
-            parameters=len(self.parameters),
-            snapshots=tuple(self.snapshots),
-            sampled=none if self.sensors is None else self.sensors.table(),
+            snapshots=tuple(s for s in self.snapshots if s is not self._snapshot),
+            sampled=none if sampler is None else sampler.table.table(len(sampler.layers)),
+            skipped_sampled=none[:0]
+            if sampler is None
+            else sampler.skipped.table(len(sampler.layers)),
             every=self.every,
             seen=self.seen,
             skipped=self.skipped,
+            facts=self._facts(),
+            meta=self._meta(),
+        )
+
+    def _facts(self) -> WatchFacts:
+        sampler = self.sampler
+        scripted = any(isinstance(m, torch.jit.ScriptModule) for m in self.model.modules())
+        return WatchFacts(
             compiled=self.compiled,
             batch_norm=normalizes_batch(self.model),
-            meta=self._meta(),
+            scripted=scripted,
+            found_scaler=self._found_scaler and bool(self.snapshots),
+            transformed=sampler is not None and sampler.transformed,
+            unread=() if sampler is None else tuple(dict.fromkeys(sampler.failures)),
         )
 
     def _layers(self) -> Iterator[WatchedLayer]:
         """Every module that owns a trained matrix, embeddings included, in the model's order."""
-        place = {id(p): i for i, p in enumerate(self.parameters.values())}
-        sensors = [] if self.sensors is None else list(self.sensors.layers)
+        names = {id(p): n for n, p in self.gradients.named.items()}
+        places = {} if self.sampler is None else self.sampler.places
+        inner = {id(m.out_proj) for m in self.model.modules() if isinstance(m, MultiheadAttention)}
         for name, module in self.model.named_modules():
-            matrices = own_matrices(module)
-            if any(p.requires_grad for p in matrices):
-                yield WatchedLayer(
-                    plain_name(name),
-                    type(module).__name__.removeprefix("FSDP"),
-                    tuple(place[id(p)] for p in matrices if id(p) in place),
-                    sensors.index(name) if name in sensors else None,
-                )
+            if isinstance(module, ParametrizationList) or id(module) in inner:
+                continue  # shown in their module's own row
+            own = tuple(names[id(p)] for p in matrices(module) if id(p) in names)
+            if own:
+                kind = type(module).__name__.removeprefix("FSDP")
+                yield WatchedLayer(plain_name(name), kind, own, places.get(name))
 
     def _meta(self) -> RunMeta:
-        first = next(iter(self.parameters.values()), None)
+        first = next(iter(self.gradients.named.values()), None)
         return RunMeta(
             torch=torch.__version__,
             device=None if first is None else str(first.device),
@@ -195,118 +240,190 @@ class Watch:
             config={"every": self.every, "window": self.window},
         )
 
-    @functools.cached_property
-    def parameters(self) -> dict[str, nn.Parameter]:
-        """The parameters that can be trained, by name."""
-        return {n: p for n, p in self.model.named_parameters() if p.requires_grad}
-
-    def _listen_to_steps(self) -> None:
-        if self.optimizer is not None:
-            self._handles.append(self.optimizer.register_step_pre_hook(self._pre_step))
-            self._handles.append(self.optimizer.register_step_post_hook(self._post_step))
-            return
-        self._handles.append(register_optimizer_step_pre_hook(self._pre_step))
-        self._handles.append(register_optimizer_step_post_hook(self._post_step))
-
-    def _wrap_scaler(self) -> None:
-        unscale: Callable[..., Any] = self.scaler.unscale_
-
-        def unscale_(optimizer: torch.optim.Optimizer) -> None:
-            unscale(optimizer)
-            if self._concerns(optimizer):
-                self.skipped += self._unscaled
-                self._unscaled = True
-                self._capture()
-
-        self.scaler.unscale_ = unscale_
-
-    def _plan(self) -> None:
-        """Note whether the next step is recorded, and its batches in the window."""
+    def _next_step(self) -> None:
+        """Plan the next step: whether it is recorded, and its batches in the window."""
         to_come = -self.seen % self.every
         self.recording = to_come == 0
-        if self.sensors is not None:
-            self.sensors.wanted, self.sensors.recorded = to_come < self.window, self.recording
+        self._snapshot: Snapshot | None = None
+        self._before: Norms | None = None
+        self._marks: Any = None
+        self._scale: Tensor | None = None
+        self._changed = False
+        self._frame: FrameType | None = None
+        if self.sampler is not None:
+            self.sampler.wanted, self.sampler.recorded = to_come < self.window, self.recording
 
-    def _arm(self, _: Tensor) -> None:
+    # -- the backward pass
+
+    def _accumulated(self, _: Tensor) -> None:
         """Have the gradients read when this backward pass is over, wrappers' work included."""
-        if self._armed or not self.recording:
+        task = torch._C._current_graph_task_id()
+        if task == self._task:
             return
-        self._armed = True
+        self._task = task
+        self._tasks.add(task)
         queue = Variable._execution_engine.queue_callback
         queue(lambda: queue(self._backward_over))  # queued at the end: after DDP's and FSDP's own
 
     def _backward_over(self) -> None:
-        self._armed = False
-        if self.scaler is None:
-            self._capture()
+        self._task = NO_TASK
+        if self._in_backward is not None:
+            self._close_in_backward()
+        # A step that evaluates its gradient several times began with the first.
+        elif self.recording and (self._frame is None or self._before is None):
+            self._hook_parameters(self.gradients.refresh())
+            self._before, self._marks = self.gradients.read(), self.gradients.marks()
 
-    def _capture(self) -> None:
-        if not self.recording:
-            return
-        grads = [p.grad for p in self.parameters.values()]
-        self._before, self._marks = read_norms(grads, self._quick), _marks(grads)
+    # -- the step
 
-    def _concerns(self, optimizer: torch.optim.Optimizer) -> bool:
+    def _concerns(self, optimizer: Any) -> bool:
         if self.optimizer is not None:
-            return optimizer is self.optimizer
-        own = {id(p) for p in self.parameters.values()}
-        return any(id(p) in own for group in optimizer.param_groups for p in group["params"])
+            return unwrapped(optimizer) is self.optimizer
+        return self.gradients.concern(optimizer)
 
-    def _pre_step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
-        if self._concerns(optimizer):
-            self._begin(optimizer)
+    def _before_step(
+        self, optimizer: torch.optim.Optimizer, arguments: Any, keywords: Any
+    ) -> tuple[Any, Any] | None:
+        frame = sys._getframe(1)
+        with self._lock:
+            if not self._concerns(optimizer):
+                return None
+            if torch._C._current_graph_task_id() != NO_TASK:
+                self._step_in_backward(optimizer)
+                return None
+            if self._frame is not None and is_running(self._frame):
+                return None  # an optimizer within another: a part of its step
+            self._frame = frame
+            self._open(optimizer)
+            evaluated = functools.partial(self._meet, optimizer)
+            found = with_closure(arguments, keywords, evaluated)
+            if found is None:
+                self._meet(optimizer)
+            return found
 
-    def _post_step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
-        if self._open and self._concerns(optimizer):
-            self._end()
+    def _after_step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        if self._in_backward is not None:
+            self._in_backward.after(optimizer)
+        elif self._frame is sys._getframe(1):
+            with self._lock:
+                self._meet(optimizer)  # if its closure was never called
+                self._close()
 
-    def _begin(self, owner: torch.optim.Optimizer | None) -> None:
-        self._open, self._armed, self._unscaled = True, False, False
-        if not self.recording:
+    def _open(self, owner: torch.optim.Optimizer | None) -> None:
+        self._snapshot = None
+        if self.recording and self.updates and owner is not None:
+            self._hook_parameters(self.gradients.refresh())
+            self.gradients.keep_weights()
+
+    def _meet(self, owner: torch.optim.Optimizer | None) -> None:
+        """Read the gradients as the optimizer meets them."""
+        if not self.recording or self._snapshot is not None:
             return
-        grads = [p.grad for p in self.parameters.values()]
-        before, after, factor = self._before, None, None
+        before, after, gradients = self._before, None, self.gradients
+        self._hook_parameters(gradients.refresh())
         if before is None:
-            before = read_norms(grads, self._quick)
-        elif _marks(grads) != self._marks:
-            after = read_norms(grads, self._quick)
-        elif (
-            len(self.snapshots) < _TRIED
-            and self.scaler is None
-            and any(g is not None for g in grads)
-        ):
-            last = max(i for i, g in enumerate(grads) if g is not None)
-            factor = divided(read_norms(grads[last : last + 1]), before[last])
+            before = gradients.read()
+        elif self._changed or gradients.marks() != self._marks:
+            after = gradients.read()
+        if self._scale is not None:  # unscaled since
+            before = Norms(before.names, divided(before.numbers, self._scale))
         scale = getattr(owner, "grad_scale", None)  # fused optimizers unscale inside of step()
         if isinstance(scale, Tensor):
-            before = divided(before, scale)
-            after = None if after is None else divided(after, scale)
-        self.snapshots.append(Snapshot(self.seen + 1, before, after, factor))
-        if self.sensors is not None:
-            self.sensors.reader.close(self._scale())
-        if self.updates and owner is not None:
-            self._weights = copies(list(self.parameters.values()))
+            self._scale = scale.detach().clone()
+            before = Norms(before.names, divided(before.numbers, scale))
+            after = None if after is None else Norms(after.names, divided(after.numbers, scale))
+        self._snapshot = Snapshot(self.seen + 1, before, after)
+        self.snapshots.append(self._snapshot)
 
-    def _scale(self) -> Tensor | None:
-        if self.scaler is None:
-            return None
-        device = next(iter(self.parameters.values())).device
-        scale: Tensor = self.scaler.scale(torch.ones((), device=device))
-        return scale
-
-    def _end(self) -> None:
-        if self._weights is not None:
-            new = list(self.parameters.values())
-            self.snapshots[-1].weights = read_norms(self._weights)
-            self.snapshots[-1].updates = read_norms(differences(new, self._weights))
-            self._weights = None
-        if self.sensors is not None:
-            self.sensors.next_step()
+    def _close(self) -> None:
+        if self._snapshot is not None and (found := self.gradients.updates()) is not None:
+            self._snapshot.weights, self._snapshot.updates = found
+        if self.sampler is not None:
+            self.sampler.close_step(self._tasks, self._scale, self.recording)
+        self.gradients.drop_weights()
+        self._tasks = set()
         self.seen += 1
-        self._open, self._before = False, None
-        self._plan()
+        self._next_step()
+
+    # -- steps inside a backward pass
+
+    def _step_in_backward(self, optimizer: torch.optim.Optimizer) -> None:
+        if self._in_backward is None:
+            self._in_backward = StepsInBackward(self.gradients, self.updates and self.recording)
+        self._in_backward.before(optimizer)
+        self._accumulated(torch.empty(0))
+
+    def _close_in_backward(self) -> None:
+        """Take all steps of one backward pass as one."""
+        steps, self._in_backward = self._in_backward, None
+        if steps is None:
+            return
+        if self.recording:
+            self._snapshot = steps.snapshot(self.seen + 1)
+            self.snapshots.append(self._snapshot)
+        self._close()
+
+    # -- a GradScaler
+
+    def before_unscale(self, scaler: Any, optimizer: Any) -> None:
+        """See whether the gradients were clipped before they are unscaled."""
+        if self._concerns(optimizer) and self.recording:
+            self._adopt(scaler)
+            self._changed = self._before is not None and self.gradients.marks() != self._marks
+
+    def after_unscale(self, scaler: Any, optimizer: Any) -> None:
+        """Take the scale that was divided out, and the gradients as they are now."""
+        if self._concerns(optimizer) and self.recording:
+            self._scale = grad_scaler.scale_of(scaler)
+            self._marks = self.gradients.marks()
+
+    def before_step(self, scaler: Any, optimizer: Any) -> None:
+        """Remember how many steps there were."""
+        if self._concerns(optimizer):
+            self._adopt(scaler)
+            self._seen_before = self.seen
+
+    def after_step(self, scaler: Any, optimizer: Any) -> None:
+        """Count a step that was skipped."""
+        if not self._concerns(optimizer) or self.seen != self._seen_before:
+            return
+        self.skipped += 1
+        if self.sampler is not None:
+            self.sampler.skip_step(self._tasks, grad_scaler.scale_of(scaler))
+        self._tasks = set()
+        self._next_step()
+
+    def _adopt(self, scaler: Any) -> None:
+        if self.scaler is None:
+            self.scaler, self._found_scaler = scaler, True
 
 
-def _marks(grads: Sequence[Tensor | None]) -> tuple[list[int], list[int]]:
-    """What tells whether a gradient was changed or replaced."""
-    return [id(g) for g in grads], [-1 if g is None else g._version for g in grads]
+def with_closure(
+    arguments: Any, keywords: dict[str, Any], evaluated: Callable[[], None]
+) -> tuple[Any, Any] | None:
+    """Return the arguments of `step` with its closure followed by a call; None without one."""
+
+    def followed(closure: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(closure)
+        def both(*given: Any, **named: Any) -> Any:
+            value = closure(*given, **named)
+            evaluated()
+            return value
+
+        return both
+
+    if callable(keywords.get("closure")):
+        return arguments, {**keywords, "closure": followed(keywords["closure"])}
+    if len(arguments) > 1 and callable(arguments[1]):
+        return (arguments[0], followed(arguments[1]), *arguments[2:]), keywords
+    return None
+
+
+def unwrapped(optimizer: Any) -> Any:
+    """Return the optimizer inside wrappers that take no hooks, as accelerate's does not."""
+    while not hasattr(optimizer, "_optimizer_step_pre_hooks"):
+        inner = getattr(optimizer, "optimizer", None)
+        if inner is None:
+            return optimizer
+        optimizer = inner
+    return optimizer

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import defaultdict
-from itertools import chain
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -11,102 +12,97 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gradflow.arrays import Floats
-from gradflow.measurement.norms import Numbers, as_tensor
+from gradflow.measurement.norms import Numbers
+from gradflow.measurement.stats import accumulator
+from gradflow.watching.sampled import SAMPLED, TOTALS
 
-#: The columns of the table.
-SAMPLED = ("activation_mean", "activation_rms", "zero_fraction", "delta_rms", "dead_fraction")
-
-
-#: Steps, sensors, entries, numbers: a plain tuple, made between large products.
-Note = tuple[list[int], list[int], int, Numbers]
+#: Of one quantity: layers, entries that every number is of, and the numbers.
+_Numbers = tuple[Sequence[int], int, Numbers]
 
 
-class Ledger:
-    """Notes numbers, and adds up those of a layer that was called several times in a step."""
+class StepTable:
+    """Collects numbers, and adds up those of a layer that was called several times in a step."""
 
     def __init__(self) -> None:
-        self._new: dict[str, list[Note]] = defaultdict(list)
-        self._blocks: list[tuple[str, NDArray[np.int64], Tensor]] = []
+        self._new: dict[str, list[_Numbers]] = defaultdict(list)
+        self._steps: list[tuple[NDArray[np.int64], Tensor]] = []
+        self._scales: list[Tensor | None] = []
 
-    def note(
-        self, quantity: str, steps: list[int], sensors: list[int], entries: int, numbers: Numbers
-    ) -> None:
-        """Note numbers, each of a step and a sensor, and of how many entries every one is.
+    def add(self, total: str, layers: Sequence[int], entries: int, numbers: Numbers) -> None:
+        """Add a number to each of the layers in the step under way.
 
-        Their quantity is "sum", "norm" or "nonzero" of activations, "delta_norm", "dead", or
-        "scale".
+        Parameters
+        ----------
+        total
+            One of `TOTALS`.
+        entries
+            That each number is of.
         """
-        self._new[quantity].append((steps, sensors, entries, numbers))
+        self._new[total].append((layers, entries, numbers))
 
-    def tidy(self, loose: int = 2000) -> None:
-        """Put notes into few arrays, if there are so many; nothing waits for the device."""
-        if sum(map(len, self._new.values())) < loose:
-            return
-        kinds: dict[tuple[str, torch.device], list[Note]] = defaultdict(list)
-        for quantity, notes in self._new.items():
-            for note in notes:
-                device = note[3].device if isinstance(note[3], Tensor) else torch.device("cpu")
-                kinds[quantity, device].append(note)
-        for (quantity, _), notes in kinds.items():
-            steps = np.fromiter(chain.from_iterable(n[0] for n in notes), np.int64)
-            sensors = np.fromiter(chain.from_iterable(n[1] for n in notes), np.int64)
-            entries = np.repeat([n[2] for n in notes], [len(n[0]) for n in notes])
-            values = torch.cat([as_tensor(n[3]) for n in notes])
-            self._blocks.append((quantity, np.stack([steps, sensors, entries]), values))
+    def close_step(self, scale: Tensor | None) -> None:
+        """End the step under way, whose loss was multiplied by `scale`, 0-d, if by anything."""
+        keys, values = [], []
+        for place, total in enumerate(TOTALS):
+            for layers, entries, numbers in self._new.get(total, ()):
+                keys += [(place, layer, entries) for layer in layers]
+                values.append(numbers)
         self._new.clear()
+        self._scales.append(scale)
+        self._steps.append((np.array(keys, np.int64).reshape(-1, 3), _together(values)))
 
-    def table(self, steps: int, sensors: int) -> Floats:
+    def table(self, layers: int) -> Floats:
         """Return all of it, brought to the host at once from every device.
 
         Returns
         -------
         array
-            (steps, sensors, quantities): see `SAMPLED`; NaN where nothing was noted.
+            (steps, layers, quantities): see `SAMPLED`; NaN where nothing was read.
         """
-        self.tidy(0)
-        if not self._blocks:
-            return np.full((steps, sensors, len(SAMPLED)), np.nan)
-        totals = _Totals(steps, sensors)
-        for device in {values.device for *_, values in self._blocks}:
-            blocks = [block for block in self._blocks if block[2].device == device]
-            flat = torch.cat([values for *_, values in blocks]).cpu().double().numpy()
-            ends = np.cumsum([len(values) for *_, values in blocks])[:-1]
-            for (quantity, whose, _), numbers in zip(blocks, np.split(flat, ends), strict=True):
-                totals.add(quantity, whose, numbers)
-        return totals.table()
+        if not self._steps:
+            return np.empty((0, layers, len(SAMPLED)))
+        shape = (len(TOTALS), len(self._steps), layers)
+        totals, entries = np.zeros(shape), np.zeros(shape)
+        squared = np.array([t.squared for t in TOTALS.values()])
+        for step, numbers in enumerate(_on_host([values for _, values in self._steps])):
+            keys = self._steps[step][0]
+            place = keys[:, 0], np.full(len(keys), step), keys[:, 1]
+            norms = squared[keys[:, 0]]
+            for some, add in ((norms, np.hypot), (~norms, np.add)):
+                add.at(totals, tuple(axis[some] for axis in place), numbers[some])
+            np.add.at(entries, place, keys[:, 2])
+        counts = np.where(entries, entries, np.nan)
+        means = totals / np.where(squared[:, None, None], np.sqrt(counts), counts)
+        named = dict(zip(TOTALS, means, strict=True))
+        found = np.stack([q.value(named) for q in SAMPLED.values()], axis=2)
+        return found / self._scale()
+
+    def _scale(self) -> Floats:
+        """(steps, 1, quantities): what δ was multiplied by."""
+        scales = np.ones((len(self._scales), 1, len(SAMPLED)))
+        known = [(i, s) for i, s in enumerate(self._scales) if s is not None]
+        values = _on_host([s.reshape(1) for _, s in known])
+        for (step, _), value in zip(known, values, strict=True):
+            scales[step, 0, [q.scaled for q in SAMPLED.values()]] = value
+        return scales
 
 
-class _Totals:
-    """(steps, sensors) for each quantity: its total, and of how many entries that is."""
+def _together(numbers: Sequence[Numbers]) -> Tensor:
+    """Return the numbers of a step as one tensor, on their device if they share one."""
+    if all(isinstance(n, array) for n in numbers):
+        return torch.tensor([v for n in numbers for v in n], dtype=torch.float64)
+    tensors = [n if isinstance(n, Tensor) else torch.tensor(list(n)) for n in numbers]
+    device = next(n.device for n in numbers if isinstance(n, Tensor))
+    return torch.cat([t.to(device=device, dtype=accumulator(device)) for t in tensors])
 
-    def __init__(self, steps: int, sensors: int) -> None:
-        self.shape = (steps, sensors)
-        self.totals: dict[str, Floats] = {}
-        self.entries: dict[str, Floats] = {}
 
-    def add(self, quantity: str, whose: NDArray[np.int64], numbers: Floats) -> None:
-        done = whose[0] < self.shape[0]  # not those of a step under way
-        place, entries = (whose[0, done], whose[1, done]), whose[2, done]
-        total = self.totals.setdefault(quantity, np.zeros(self.shape))
-        together = np.hypot if "norm" in quantity else np.add
-        together.at(total, place, numbers[done])
-        np.add.at(self.entries.setdefault(quantity, np.zeros(self.shape)), place, entries)
-
-    def mean(self, quantity: str, power: float = 1.0) -> Floats:
-        if quantity not in self.totals:
-            return np.full(self.shape, np.nan)
-        entries = self.entries[quantity]
-        return self.totals[quantity] / np.where(entries, entries, np.nan) ** power
-
-    def table(self) -> Floats:
-        delta = self.mean("delta_norm", 0.5)
-        if "scale" in self.totals:
-            delta /= self.totals["scale"][:, :1]
-        columns = (
-            self.mean("sum"),
-            self.mean("norm", 0.5),
-            1 - self.mean("nonzero"),
-            delta,
-            self.mean("dead"),
-        )
-        return np.stack(columns, axis=2)
+def _on_host(tensors: Sequence[Tensor]) -> list[Floats]:
+    """Bring tensors to the host, in one transfer from each device."""
+    found: list[Floats] = [np.empty(0)] * len(tensors)
+    for device in {t.device for t in tensors}:
+        there = [i for i, t in enumerate(tensors) if t.device == device]
+        flat = torch.cat([tensors[i] for i in there]).cpu().double().numpy()
+        ends = np.cumsum([len(tensors[i]) for i in there])[:-1]
+        for index, values in zip(there, np.split(flat, ends), strict=True):
+            found[index] = values
+    return found

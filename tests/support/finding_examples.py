@@ -144,6 +144,8 @@ EXAMPLES: dict[str, dict[str, Callable[[], Result]]] = {
     "watching.unrecorded": {"unrecorded": lambda: watched(steps=())},
     "watching.clipping": {"clipping": lambda: watched(norms=(3, 1), clip_rate=0.8)},
     "watching.scaled": {"scaled": lambda: watched(norms=(2.0**16, 1))},
+    "watching.skipped": {"skipped": lambda: watched(skipped=2)},
+    "watching.uncovered": {"uncovered": lambda: watched(facts=WatchFacts(transformed=True))},
     "watching.compiled": {"compiled": lambda: watched(facts=WatchFacts(compiled=True))},
     "clipping.interrupted": {"interrupted": lambda: clipped(facts=Facts(interrupted=True))},
     "clipping.diverged": {"diverged": lambda: clipped(policy(diverged=True))},

@@ -395,7 +395,7 @@ def test_nothing_waits_for_the_device() -> None:
     for snapshot in w.snapshots:
         for part in (snapshot.before, snapshot.after, snapshot.weights):
             assert part is not None
-            assert part.device.type == "meta"
+            assert part.numbers.device.type == "meta"
 
 
 def test_the_result_is_brought_to_the_host_in_a_handful_of_transfers(

@@ -1,0 +1,127 @@
+"""The parameters of a watched model as they are now, and the norms of their gradients."""
+
+from __future__ import annotations
+
+from array import array
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gradflow.measurement.norms import Numbers, as_tensor, copies, differences, read_norms
+from gradflow.watching.recording import Norms, Snapshot
+
+
+class Gradients:
+    """The trained parameters of a model, looked up again whenever they are read.
+
+    A loop may freeze, unfreeze, add, replace and delete parameters.
+
+    Attributes
+    ----------
+    named
+        By name.
+    ids
+        Of them.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.named: dict[str, nn.Parameter] = {}
+        self.ids: set[int] = set()
+        self._names: tuple[str, ...] = ()
+        self._weights: tuple[tuple[str, ...], list[Tensor], list[Tensor]] | None = None
+        self.refresh()
+
+    def refresh(self) -> list[nn.Parameter]:
+        """Look the parameters up; return those that are new."""
+        named = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
+        ids = {id(p) for p in named.values()}
+        if ids == self.ids and len(named) == len(self.named):
+            return []
+        new = [p for p in named.values() if id(p) not in self.ids]
+        self.named, self.ids, self._names = named, ids, tuple(named)
+        return new
+
+    def read(self) -> Norms:
+        """Return the norms of the gradients."""
+        return Norms(self._names, read_norms([p.grad for p in self.named.values()]))
+
+    def marks(self) -> Any:
+        """Return what tells whether a gradient was changed or replaced."""
+        grads = [p.grad for p in self.named.values()]
+        return [(id(g), -1 if g is None else g._version) for g in grads]
+
+    def concern(self, optimizer: torch.optim.Optimizer) -> bool:
+        """Return whether an optimizer trains one of them."""
+        return any(id(p) in self.ids for group in optimizer.param_groups for p in group["params"])
+
+    def keep_weights(self) -> None:
+        """Copy the matrices, to be compared after the step."""
+        kept = {n: p for n, p in self.named.items() if p.dim() >= 2}
+        if kept:
+            tensors: list[Tensor] = list(kept.values())
+            self._weights = tuple(kept), tensors, copies(tensors)
+
+    def updates(self) -> tuple[Norms, Norms] | None:
+        """Return the norms of the matrices that were kept, and of what the step did to them."""
+        if self._weights is None:
+            return None
+        (names, new, old), self._weights = self._weights, None
+        return Norms(names, read_norms(old)), Norms(names, read_norms(differences(new, old)))
+
+    def drop_weights(self) -> None:
+        """Forget the copies."""
+        self._weights = None
+
+
+class StepsInBackward:
+    """Steps of optimizers that a backward pass calls, each for some of the parameters."""
+
+    def __init__(self, gradients: Gradients, updates: bool) -> None:
+        self.updates = updates
+        self._names = {id(p): n for n, p in gradients.named.items()}
+        self._found: dict[str, dict[str, Norms]] = {"before": {}, "weights": {}, "updates": {}}
+        self._old: dict[int, tuple[tuple[str, ...], list[Tensor], list[Tensor]]] = {}
+
+    def before(self, optimizer: torch.optim.Optimizer) -> None:
+        """Read the gradients that an optimizer meets."""
+        own = {
+            self._names[id(p)]: p
+            for group in optimizer.param_groups
+            for p in group["params"]
+            if id(p) in self._names and p.grad is not None
+        }
+        names = tuple(own)
+        for name, norms in zip(
+            names, _each(read_norms([p.grad for p in own.values()])), strict=True
+        ):
+            self._found["before"][name] = Norms((name,), norms)
+        if self.updates:
+            tensors = list(own.values())
+            self._old[id(optimizer)] = names, tensors, copies(tensors)
+
+    def after(self, optimizer: torch.optim.Optimizer) -> None:
+        """Read what it did."""
+        names, new, old = self._old.pop(id(optimizer), ((), [], []))
+        if not names:
+            return
+        pairs = (("weights", read_norms(old)), ("updates", read_norms(differences(new, old))))
+        for what, norms in pairs:
+            for name, number in zip(names, _each(norms), strict=True):
+                self._found[what][name] = Norms((name,), number)
+
+    def snapshot(self, step: int) -> Snapshot:
+        """Return all steps as one."""
+        before, weights, updates = (_joined(list(of.values())) for of in self._found.values())
+        return Snapshot(step, before, None, weights, updates)
+
+
+def _each(norms: Numbers) -> list[Numbers]:
+    return [norms[i : i + 1] for i in range(len(norms))]
+
+
+def _joined(norms: list[Norms]) -> Norms:
+    names = tuple(name for one in norms for name in one.names)
+    numbers = [as_tensor(one.numbers) for one in norms]
+    return Norms(names, torch.cat(numbers) if numbers else array("d"))

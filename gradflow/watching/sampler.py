@@ -1,0 +1,354 @@
+"""Reads activations and δ of a training model by hooks; nothing waits for the device.
+
+Small tensors are copied, and read together when their step is over: one call for many costs
+little more than one for each. Large ones are read at once.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from array import array
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial, wraps
+from types import FrameType
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from gradflow.measurement.hooks import (
+    CallHooks,
+    FunctionCalls,
+    Hooks,
+    is_running,
+    leave,
+    on_gradient,
+)
+from gradflow.measurement.norms import norm
+from gradflow.measurement.slopes import Function
+from gradflow.watching.dead_units import DeadUnitWindow, FlatLevels, flat_levels
+from gradflow.watching.sampled import TOTALS, wide
+from gradflow.watching.step_table import StepTable
+
+#: Entries up to which a tensor is copied, to be read together with others of its shape.
+SMALL = 2**14
+#: Entries of all the copies of a step; beyond, tensors are read at once.
+COPIED = 2**22
+
+T = TypeVar("T")
+
+
+class Sample(NamedTuple):
+    """A tensor of a layer that is read when the step is over, or what was read of it at once."""
+
+    layer: int
+    source: str
+    entries: int
+    tensor: Tensor | None
+    numbers: dict[str, Any]
+    levels: FlatLevels
+    unit_axis: int
+    left: Tensor | None = None
+
+
+@dataclass(eq=False)
+class LayerCall:
+    """One call of a layer: its place, and δ by the backward pass that it came in."""
+
+    batch: Batch
+    layer: int
+    convolutional: bool
+    deltas: dict[int, Sample | None] = field(default_factory=dict)
+
+
+@dataclass(eq=False)
+class Batch:
+    """One forward pass: what was seen of it, until it is known that the model learns from it."""
+
+    recorded: bool
+    training: bool
+    calls: list[LayerCall] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
+
+    def learnt(self, tasks: set[int]) -> bool:
+        """Return whether one of these backward passes went through it."""
+        return any(not tasks.isdisjoint(call.deltas) for call in self.calls)
+
+
+class _Now(threading.local):
+    """The forward pass that runs in this thread, and the call of the model that began it."""
+
+    batch: Batch | None = None
+    frame: FrameType | None = None
+    depth: int = 0
+    mode: FunctionCalls | None = None
+
+
+def _never_raises(method: Callable[..., T]) -> Callable[..., T | None]:
+    """Keep what goes wrong in reading out of the user's loop: it is left out, and told."""
+
+    @wraps(method)
+    def safe(self: Sampler, *arguments: Any) -> T | None:
+        try:
+            return method(self, *arguments)
+        except Exception as error:  # whatever a foreign tensor raises when it is read
+            self.failures.append(f"{type(error).__name__}: {error}".split("\n")[0])
+            return None
+
+    return safe
+
+
+class Sampler:
+    """Hooks the layers and activations of a model; an observer of their calls.
+
+    Parameters
+    ----------
+    window
+        Batches over which a unit has to stay on a flat level to count as dead.
+    deltas
+        Read δ, too.
+
+    Attributes
+    ----------
+    wanted
+        Whether the current forward pass is in the window.
+    recorded
+        Whether its step is recorded, so that its statistics are read too.
+    failures
+        Why something could not be read.
+    transformed
+        Whether the model ran under `torch.func`, where nothing can be read.
+    evaluating
+        Batches that the model learnt from in evaluation mode.
+    """
+
+    def __init__(self, model: nn.Module, window: int, deltas: bool = True) -> None:
+        self.model, self.deltas = model, deltas
+        self.wanted = self.recorded = True
+        self.failures: list[str] = []
+        self.transformed, self.evaluating = False, 0
+        self.table, self.skipped = StepTable(), StepTable()
+        self._window = DeadUnitWindow(window)
+        self._calls = CallHooks(model, self, trying=False)
+        self.layers = self._calls.layer_names()
+        self.places = {name: place for place, name in enumerate(self.layers)}
+        self._levels: dict[Any, FlatLevels] = {}
+        self._batches: list[Batch] = []
+        self._copied = 0
+        self._now = _Now()
+        self._parts: Batch | None = None  # of a model whose parts are called, not itself
+        self._functions = True  # until a forward pass calls none
+
+    def attach(self, hooks: Hooks) -> None:
+        """Hook the model."""
+        self._calls.attach(hooks)
+        if not isinstance(self.model, torch.jit.ScriptModule):
+            hooks.before_forward(self.model, self._start)
+            hooks.after_forward(self.model, self._end, always=True)
+
+    def detach(self) -> None:
+        """Take off the function mode, which Ctrl-C in a forward pass leaves on."""
+        if self._now.mode is not None:
+            leave(self._now.mode)
+        self._now = _Now()
+
+    def _start(self, *_: Any) -> None:
+        now = self._now
+        if now.depth and is_running(now.frame):  # the model calls itself
+            now.depth += 1
+            return
+        self.detach()
+        now = self._now
+        self._calls.restart()
+        now.depth, now.frame = 1, sys._getframe(2)
+        now.batch = self._new_batch() if self._reads() else None
+        if now.batch is not None and self._functions:
+            now.mode = self._calls.functions()
+            now.mode.__enter__()  # type: ignore[no-untyped-call]
+
+    def _end(self, *_: Any) -> None:
+        now = self._now
+        now.depth = max(now.depth - 1, 0)
+        if now.depth:
+            return
+        if now.mode is not None:
+            leave(now.mode)
+            self._functions = now.mode.seen
+        now.batch, now.mode, now.frame = None, None, None
+        self._calls.restart()
+
+    def _new_batch(self) -> Batch:
+        batch = Batch(self.recorded, self.model.training)
+        self._batches.append(batch)
+        return batch
+
+    def _reads(self) -> bool:
+        if not self.wanted or not torch.is_grad_enabled():
+            return False
+        if torch._C._functorch.peek_interpreter_stack() is not None:
+            self.transformed = True
+            return False
+        return True
+
+    @_never_raises
+    def layer_called(self, name: str, layer: nn.Module, output: Tensor) -> LayerCall | None:
+        """Have δ at a layer's output read, or at least whether the model learns from this pass."""
+        if not self._reads():
+            return None
+        batch = self._now.batch
+        if batch is None:  # a part of the model is called, not the model
+            batch = self._parts = self._parts or self._new_batch()
+        call = LayerCall(batch, self.places[name], "Conv" in type(layer).__name__)
+        if output.requires_grad and (not batch.calls or (self.deltas and batch.recorded)):
+            batch.calls.append(call)
+            on_gradient(output, partial(self._delta, call))
+        if batch.recorded and output.dtype == torch.float16:
+            batch.samples.append(self._sample(call.layer, "output", output.detach()))
+        return call
+
+    @_never_raises
+    def _delta(self, call: LayerCall, gradient: Tensor) -> None:
+        task = torch._C._current_graph_task_id()
+        wanted = self.deltas and call.batch.recorded
+        sample = self._sample(call.layer, "delta", gradient.detach()) if wanted else None
+        call.deltas[task] = sample
+
+    def activation_called(self, call: LayerCall, function: Function, inputs: Tensor) -> None:
+        """Nothing is read of an activation's input."""
+
+    @_never_raises
+    def activation_returned(
+        self, call: LayerCall, function: Function | None, output: Tensor
+    ) -> None:
+        """Read the output of the first activation after a layer."""
+        if not output.is_floating_point():
+            return
+        values = output.detach()
+        if values.dim() == 1:
+            values = values.unsqueeze(0)
+        levels = FlatLevels() if function is None else self._levels_of(function, values)
+        unit_axis = 2 if call.convolutional and values.dim() > 2 else values.dim()
+        call.batch.samples.append(
+            self._sample(call.layer, "activation", values, levels, unit_axis, call.batch.recorded)
+        )
+
+    def _levels_of(self, function: Function, like: Tensor) -> FlatLevels:
+        key = _key(function), like.dtype
+        levels = self._levels.get(key)
+        if levels is None:
+            levels = self._levels[key] = flat_levels(function, like)
+        return levels
+
+    def _sample(
+        self,
+        layer: int,
+        source: str,
+        values: Tensor,
+        levels: FlatLevels = FlatLevels(),  # noqa: B008
+        unit_axis: int = 0,
+        recorded: bool = True,
+    ) -> Sample:
+        """Copy a small tensor, read a large one."""
+        entries = values.numel()
+        sample = Sample(layer, source, entries, None, {}, levels, unit_axis)
+        if entries <= SMALL and self._copied <= COPIED:
+            self._copied += entries
+            return sample._replace(tensor=values.clone())
+        left = levels.left(values.unsqueeze(0), unit_axis)[0] if levels.levels else None
+        return sample._replace(numbers=_read_large(source, values) if recorded else {}, left=left)
+
+    def close_step(self, tasks: set[int], scale: Tensor | None, recorded: bool) -> None:
+        """End a step: commit what the model learnt from, in these backward passes."""
+        self._commit_batches(tasks, self.table)
+        if recorded:
+            self.table.close_step(scale)
+
+    def skip_step(self, tasks: set[int], scale: Tensor | None) -> None:
+        """End a step that a GradScaler left out."""
+        self._commit_batches(tasks, self.skipped)
+        self.skipped.close_step(scale)
+
+    def _commit_batches(self, tasks: set[int], table: StepTable) -> None:
+        batches, self._batches, self._copied, self._parts = self._batches, [], 0, None
+        if self._now.depth and not is_running(self._now.frame):
+            self.detach()  # a forward pass was broken off
+        for batch in batches:
+            if batch.learnt(tasks):
+                self.evaluating += not batch.training
+                self._commit(batch, tasks, table)
+
+    @_never_raises
+    def _commit(self, batch: Batch, tasks: set[int], table: StepTable) -> None:
+        deltas = [[s for t, s in c.deltas.items() if t in tasks and s] for c in batch.calls]
+        # Of several backward passes through one call none has the whole δ.
+        samples = batch.samples + [seen[0] for seen in deltas if len(seen) == 1]
+        left: dict[int, Tensor] = {}
+        alike: dict[Any, list[Sample]] = {}
+        for sample in samples:
+            if sample.tensor is None:
+                _commit_read(table, sample, left)
+            else:
+                key = (sample.source, sample.levels, sample.unit_axis)
+                shape = (sample.tensor.shape, sample.tensor.dtype, sample.tensor.device)
+                alike.setdefault((key, shape), []).append(sample)
+        for same in alike.values():
+            _read_together(table if batch.recorded else None, same, left)
+        for layers, dead in self._window.next_batch(left):
+            if batch.recorded:
+                table.add("dead", layers, 1, dead)
+
+
+def _commit_read(table: StepTable, sample: Sample, left: dict[int, Tensor]) -> None:
+    for total, number in sample.numbers.items():
+        table.add(total, [sample.layer], sample.entries, number)
+    if sample.left is not None:
+        _join(left, sample.layer, sample.left)
+
+
+def _read_together(table: StepTable | None, samples: list[Sample], left: dict[int, Tensor]) -> None:
+    """Read copies of one shape; without a table, which units left the levels alone."""
+    first, layers = samples[0], [s.layer for s in samples]
+    values = torch.stack([s.tensor for s in samples if s.tensor is not None])
+    if first.levels.levels:
+        for layer, units in zip(layers, first.levels.left(values, first.unit_axis), strict=True):
+            _join(left, layer, units)
+    if table is None:
+        return
+    rows = values.flatten(1).to(wide(values))
+    for name, total in TOTALS.items():
+        if total.source == first.source and total.read is not None:
+            table.add(name, layers, first.entries, total.read(rows))
+
+
+def _join(left: dict[int, Tensor], layer: int, units: Tensor) -> None:
+    """Take the units that left the levels in another call of a layer as well."""
+    known = left.get(layer)
+    left[layer] = units if known is None or known.shape != units.shape else known | units
+
+
+def _key(function: Function) -> Any:
+    """Return what tells an activation function from others: its module, or how it is called."""
+    owner = getattr(function, "__self__", None)
+    if owner is not None:
+        return id(owner)
+    return str(getattr(function, "args", function))
+
+
+def _read_large(source: str, values: Tensor) -> dict[str, Any]:
+    """Return the totals of a source, of one large tensor."""
+    if values.device.type != "cpu" or values.dtype != torch.float32:
+        rows = values.reshape(1, -1).to(wide(values), copy=True)
+        of_source = {n: t for n, t in TOTALS.items() if t.source == source and t.read}
+        return {n: t.read(rows) for n, t in of_source.items() if t.read is not None}
+    found: dict[str, Any] = {}
+    if source == "activation":
+        signs = torch.sign(values).reshape(-1)
+        nonzero = sum(torch.dot(part, part).item() for part in torch.split(signs, 2**18))
+        found["activation_sum"] = array("d", [values.sum().item()])
+        found["activation_nonzero"] = array("d", [nonzero])
+    if source == "output":
+        found["output_nonfinite"] = array("d", [(~values.isfinite()).sum().item()])
+        return found
+    return found | {f"{source}_norm": norm(values)}
