@@ -71,7 +71,7 @@ def work(package: str, options: argparse.Namespace) -> None:
     for name in names:
         if name not in options.skip and not options.list:
             _say({"begun": name})
-            _say({"name": name, "package": package, **_guarded(name, options)})
+            _say({"name": name, **_guarded(name, options)})
 
 
 def _guarded(name: str, options: argparse.Namespace) -> Row:
@@ -98,7 +98,7 @@ def _measured(name: str, options: argparse.Namespace) -> Row:
     builder = importlib.import_module(f"public_models.{package}").MODELS[model]
     if fault:
         (variant,) = (v for v in VARIANTS if v.name == name)
-        return {"fault": fault, **checks.broken(builder, variant)}
+        return {"fault": fault, **checks.broken(builder, variant, train=options.train)}
     return checks.published(builder, watch=options.watch, costs=not options.no_costs)
 
 
@@ -135,14 +135,14 @@ def measured(package: str, options: argparse.Namespace) -> Iterator[Row]:
             print(*(left or []), sep="\n")
         if options.list or left is None or begun is None or begun in skip:
             return
-        yield {"name": begun, "package": package, "ran": "the process ended"}
+        yield {"name": begun, "ran": "the process ended"}
         skip.append(begun)
 
 
 def _messages(package: str, options: argparse.Namespace, skip: list[str]) -> Iterator[Row]:
     command = [sys.executable, __file__, "--worker", package, "--only", *options.only]
     command += ["--skip", *skip]
-    for flag in ("watch", "no_costs", "list"):
+    for flag in ("watch", "train", "no_costs", "list"):
         command += [f"--{flag.replace('_', '-')}"] * getattr(options, flag)
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -159,6 +159,9 @@ def options_of(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--only", nargs="*", default=[], help="PACKAGE/MODEL, or PACKAGE/ for all")
     parser.add_argument("--list", action="store_true", help="print the names and stop")
     parser.add_argument("--watch", action="store_true", help="time a watched step too")
+    parser.add_argument(
+        "--train", action="store_true", help="train the broken ones for a moment too"
+    )
     parser.add_argument("--no-costs", action="store_true", help="time and memory left out")
     parser.add_argument("-o", "--output", type=Path, help="JSON lines, one a model")
     parser.add_argument("--from", dest="stored", type=Path, help="print what -o wrote")

@@ -8,6 +8,7 @@ import gradflow
 from public_models.case import Builder, Case, built, plain_loss, seeded
 from public_models.cost import memory_ratio, time_ratio, watch_ratio
 from public_models.state import differences, own_hooks, state
+from public_models.training import OPTIMIZERS, losses
 from public_models.truth import Norms, agreement
 from public_models.variants import FAULTS, Variant
 
@@ -70,8 +71,23 @@ def _said(result: Any) -> Row:
     }
 
 
-def broken(builder: Builder, variant: Variant) -> Row:
+def trained(builder: Builder) -> Row:
+    """Return the losses before and after a short training, by optimizer."""
+    return {
+        name: _or_error(lambda case, o=name: losses(case, o), built(builder)) for name in OPTIMIZERS
+    }
+
+
+def broken(builder: Builder, variant: Variant, *, train: bool = False) -> Row:
     """Return what a model says of itself with one thing broken, and whether it names it."""
+    row = _diagnosed_broken(builder, variant)
+    if train:
+        row["intact"] = trained(builder)
+        row["trained"] = trained(lambda: FAULTS[variant.fault](built(builder)))
+    return row
+
+
+def _diagnosed_broken(builder: Builder, variant: Variant) -> Row:
     case = FAULTS[variant.fault](built(builder))
     try:
         row = _said(diagnosed(case))

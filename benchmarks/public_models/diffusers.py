@@ -5,7 +5,7 @@ from __future__ import annotations
 import diffusers
 import torch
 
-from public_models.case import Builder, Case, images, regression
+from public_models.case import Builder, Case, images, regression, to_noise
 
 _BLOCKS = {"block_out_channels": (32, 64), "layers_per_block": 1, "norm_num_groups": 8}
 
@@ -49,8 +49,14 @@ def controlnet() -> Case:
         "timestep": _steps(),
         "encoder_hidden_states": torch.randn(2, 8, 32),
         "controlnet_cond": images(2, 3, 32),
+        "return_dict": False,
     }
-    return regression(model, inputs)
+    return Case(model, inputs, None, _all_to_noise)
+
+
+def _all_to_noise(output: tuple[list[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+    residuals, middle = output
+    return sum(map(to_noise, residuals), to_noise(middle))
 
 
 def unet1d() -> Case:

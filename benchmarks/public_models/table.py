@@ -38,6 +38,12 @@ def covered(row: Row) -> bool:
     return ran(row) and (row["rows_covered"] == 1 or said)
 
 
+def package(row: Row) -> str:
+    """Return the package that a model is of."""
+    home, _, model = row["name"].partition("/")
+    return model.partition(".")[0] if home == "others" else home
+
+
 def progress(row: Row) -> str:
     """Return one line on a row."""
     if "name" not in row:
@@ -59,10 +65,10 @@ def progress(row: Row) -> str:
 
 _COLUMNS: dict[str, Callable[[Row], str]] = {
     "model": lambda row: row["name"],
-    "parameters": lambda row: f"{row.get('parameters', 0):,}",
+    "entries": lambda row: _count(row.get("parameters", 0)),
     "ran": lambda row: "yes" if ran(row) else "no",
-    "gradients": lambda row: _short(row, lambda r: f"{r['rows_worst']:.0e}"),
-    "unchanged": lambda row: "yes" if unchanged(row) else "no",
+    "differ": lambda row: _short(row, lambda r: f"{r['rows_worst']:.0e}"),
+    "changed": lambda row: "" if unchanged(row) else "yes",
     "covered": lambda row: _short(row, lambda r: _share(r["rows_covered"])),
     "verdict": lambda row: row.get("verdict", ""),
     "findings": lambda row: " ".join(codes(row, "error", "warning")),
@@ -81,6 +87,10 @@ _BROKEN: dict[str, Callable[[Row], str]] = {
 
 def _short(row: Row, text: Callable[[Row], str]) -> str:
     return text(row) if ran(row) else ""
+
+
+def _count(entries: int) -> str:
+    return f"{entries / 1e6:.1f} M" if entries >= 1e6 else f"{entries / 1e3:.0f} k"
 
 
 def _share(share: float) -> str:
@@ -128,7 +138,7 @@ def _table(rows: list[Row], columns: dict[str, Callable[[Row], str]], *, markdow
 def goals(models: list[Row], broken: list[Row]) -> list[str]:
     """Return a line for each goal: what was reached, and what is asked for."""
     done = [row for row in models if ran(row)]
-    packages = {row["package"] for row in done}
+    packages = {package(row) for row in done}
     lines = [
         f"{len(models)} models of {len(packages)} packages",
         _counted("ran", list(map(ran, models)), "98 %"),

@@ -57,9 +57,7 @@ MODELS: dict[str, Builder] = {
     "mnasnet0_5": functools.partial(_named, "mnasnet0_5"),
     "mobilenet_v2": functools.partial(_named, "mobilenet_v2"),
     "fcn_resnet50": functools.partial(_segmenter, "fcn_resnet50"),
-    "lraspp_mobilenet_v3_large": functools.partial(_segmenter, "lraspp_mobilenet_v3_large"),
-    "fasterrcnn_mobilenet_v3_large_320_fpn": functools.partial(
-        _detector, "fasterrcnn_mobilenet_v3_large_320_fpn"
-    ),
+    "lraspp": functools.partial(_segmenter, "lraspp_mobilenet_v3_large"),
+    "faster_rcnn": functools.partial(_detector, "fasterrcnn_mobilenet_v3_large_320_fpn"),
     "r3d_18": video,
 }

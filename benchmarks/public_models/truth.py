@@ -31,7 +31,7 @@ class Agreement:
     covered
         Share of the trained entries that belong to a row.
     missing
-        Names of trained parameters that belong to none.
+        Names of trained parameters that belong to none, the first of them.
     """
 
     rows: int
@@ -47,6 +47,7 @@ class Norms:
     def __init__(self, case: Case) -> None:
         self.case = case
         self.parameters = dict(case.model.named_parameters(remove_duplicate=False))
+        self.modules = dict(case.model.named_modules(remove_duplicate=False))
         self.trained = {n: p for n, p in case.model.named_parameters() if p.requires_grad}
         self.squares = [_squares(case)]
 
@@ -118,7 +119,7 @@ def agreement(rows: list[Any], norms: Norms) -> Agreement:
     missing = [n for n, p in norms.trained.items() if id(p) not in covered]
     total = sum(p.numel() for p in norms.trained.values())
     left = sum(norms.trained[n].numel() for n in missing)
-    return Agreement(len(rows), worst, wrong, 1 - left / max(total, 1), missing)
+    return Agreement(len(rows), worst, wrong, 1 - left / max(total, 1), missing[:8])
 
 
 def _size(row: Any) -> int | None:
@@ -133,6 +134,7 @@ def _candidates(norms: Norms, row: Any, field: str) -> Iterator[tuple[str, ...]]
     named = norms.parameters
     if row.name in named:
         yield (row.name,)
+    yield from _distinct(iter([_attribute(norms, row.name, field)]))
     below = {n: p for n, p in named.items() if n.startswith(f"{row.name}.") or not row.name}
     own = {n: p for n, p in below.items() if "." not in n[len(row.name) :].strip(".")}
     if field == "bias_gradient_norm":
@@ -140,6 +142,13 @@ def _candidates(norms: Norms, row: Any, field: str) -> Iterator[tuple[str, ...]]
         return
     yield from _distinct(_weights(own, below))
     yield from _distinct(_of_kind(norms.case.model, row.kind, named))
+
+
+def _attribute(norms: Norms, name: str, field: str) -> tuple[str, ...]:
+    """The parameter that a module calls its weight or bias, wherever that is kept."""
+    module = norms.modules.get(name)
+    value = getattr(module, "bias" if field == "bias_gradient_norm" else "weight", None)
+    return tuple(n for n, p in norms.trained.items() if p is value)
 
 
 def _weights(own: dict[str, Any], below: dict[str, Any]) -> Iterator[tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""Packages of one model or two: attention of several kinds, tabular, physical and spiking ones."""
+"""Packages of one model or two; the name of each is ``package.model``."""
 
 from __future__ import annotations
 
@@ -353,56 +353,60 @@ def gated_network() -> Case:
 
 
 MODELS: dict[str, Builder] = {
-    "performer": functools.partial(_language_model, "performer_pytorch", "PerformerLM"),
-    "performer_reversible": functools.partial(
+    "performer_pytorch.language_model": functools.partial(
+        _language_model, "performer_pytorch", "PerformerLM"
+    ),
+    "performer_pytorch.reversible": functools.partial(
         _language_model, "performer_pytorch", "PerformerLM", reversible=True
     ),
-    "reformer": functools.partial(
+    "reformer_pytorch.language_model": functools.partial(
         _language_model, "reformer_pytorch", "ReformerLM", bucket_size=16, n_hashes=2
     ),
-    "linear_attention": functools.partial(
+    "linear_attention_transformer.language_model": functools.partial(
         _language_model,
         "linear_attention_transformer",
         "LinearAttentionTransformerLM",
         n_local_attn_heads=1,
         local_attn_window_size=16,
     ),
-    "local_attention": local_transformer,
-    "linformer": linformer,
-    "perceiver": perceiver,
-    "perceiver_io": perceiver_io,
-    "nystrom_attention": nystromformer,
-    "conformer": conformer,
-    "g_mlp": g_mlp,
-    "mlp_mixer": mlp_mixer,
-    "vector_quantize": vector_quantizer,
-    "finite_scalar": finite_scalar,
-    "diffusion_unet": diffusion_unet,
-    "gaussian_diffusion": gaussian_diffusion,
-    "x_unet": x_unet,
-    "siren": siren,
-    "egnn": egnn,
-    "tab_transformer": functools.partial(_tabular, "TabTransformer", mlp_act=nn.ReLU()),
-    "ft_transformer": functools.partial(_tabular, "FTTransformer"),
-    "rtdl_transformer": rtdl_transformer,
-    "rtdl_resnet": rtdl_resnet,
-    "tabnet": tabnet,
-    "fourier_operator": fourier_operator,
-    "u_shaped_operator": u_shaped_operator,
-    "kolmogorov_arnold": kolmogorov_arnold,
-    "mamba": mamba,
-    "temporal_convolutions": temporal_convolutions,
-    "spline_flow": spline_flow,
-    "closed_form": closed_form,
-    "spiking": spiking,
-    "efficient_net": efficient_net,
-    "soft_experts": soft_experts,
-    "sparse_experts": sparse_experts,
-    "lora_layers": lora_layers,
-    "axial": axial,
-    "axial_reversible": axial_reversible,
-    "neural_memory": neural_memory,
-    "self_supervised": self_supervised,
-    "basis_expansion": basis_expansion,
-    "gated_network": gated_network,
+    "local_attention.language_model": local_transformer,
+    "linformer.language_model": linformer,
+    "perceiver_pytorch.perceiver": perceiver,
+    "perceiver_pytorch.perceiver_io": perceiver_io,
+    "nystrom_attention.nystromformer": nystromformer,
+    "conformer.conformer": conformer,
+    "g_mlp_pytorch.g_mlp": g_mlp,
+    "mlp_mixer_pytorch.mlp_mixer": mlp_mixer,
+    "vector_quantize_pytorch.residual": vector_quantizer,
+    "vector_quantize_pytorch.finite_scalar": finite_scalar,
+    "denoising_diffusion_pytorch.unet": diffusion_unet,
+    "denoising_diffusion_pytorch.whole": gaussian_diffusion,
+    "x_unet.x_unet": x_unet,
+    "siren_pytorch.siren": siren,
+    "egnn_pytorch.egnn": egnn,
+    "tab_transformer_pytorch.tab_transformer": functools.partial(
+        _tabular, "TabTransformer", mlp_act=nn.ReLU()
+    ),
+    "tab_transformer_pytorch.ft_transformer": functools.partial(_tabular, "FTTransformer"),
+    "rtdl_revisiting_models.ft_transformer": rtdl_transformer,
+    "rtdl_revisiting_models.resnet": rtdl_resnet,
+    "pytorch_tabnet.tabnet": tabnet,
+    "neuralop.fno": fourier_operator,
+    "neuralop.uno": u_shaped_operator,
+    "pykan.kan": kolmogorov_arnold,
+    "mambapy.mamba": mamba,
+    "pytorch_tcn.tcn": temporal_convolutions,
+    "zuko.spline_flow": spline_flow,
+    "ncps.closed_form": closed_form,
+    "snntorch.leaky": spiking,
+    "efficientnet_pytorch.b0": efficient_net,
+    "soft_moe_pytorch.soft_moe": soft_experts,
+    "st_moe_pytorch.sparse_moe": sparse_experts,
+    "loralib.linear": lora_layers,
+    "axial_attention.image": axial,
+    "axial_attention.reversible": axial_reversible,
+    "titans_pytorch.neural_memory": neural_memory,
+    "lightly.sim_clr": self_supervised,
+    "pytorch_forecasting.n_beats": basis_expansion,
+    "pytorch_forecasting.gated_residual": gated_network,
 }
