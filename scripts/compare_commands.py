@@ -50,8 +50,8 @@ COMMANDS = (
     f"clip {SMALL} --steps 5",
     "clip --task deep-mlp --steps 6 --policy norm:0.5 --policy agc --policy autoclip",
     "clip --arch rnn --task adding --sequence-length 12 --steps 6 --width 8 --seeds 2",
-    "clip --arch gru --task copy --sequence-length 8 --steps 4 --width 8",
-    "clip --arch lstm --task mnist-rows --steps 3 --width 8 --suggest",
+    "clip --arch gru --task copy --sequence-length 14 --steps 4 --width 8",
+    "clip --arch lstm --task mnist-rows --steps 10 --width 8 --seeds 1 --suggest",
     "benchmark --act relu --act sigmoid --train-size 600 --epochs 2 --device cpu --workers 1",
     "benchmark --act elu --train-size 400 --epochs 1 --lr 1e-3,1e-4 --device cpu --workers 2",
 )
