@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 from support.benchmark_runs import write_stripes
 from typer.testing import CliRunner, Result
 
@@ -18,6 +19,10 @@ from gradflow.executors import processes
 
 # One thread per test worker: two workers of two threads each wait for one another on two cores.
 torch.set_num_threads(1)
+
+# A busy machine is not a failing law.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 Run = Callable[..., Result]
 
