@@ -32,6 +32,12 @@ class Output:
         panel="Output",
         lists="gradflow.report.writers:WRITERS",
     )
+    every_row: bool = option(
+        False,
+        "Print every row of a table of more than 60 layers, not its ends and the worst alone.",
+        "--all",
+        panel="Output",
+    )
 
     def __post_init__(self) -> None:
         if self.output:
@@ -54,7 +60,7 @@ class Output:
         if self.json:
             sys.stdout.write(report.jsonfile.dumps(result))
         else:
-            report.show(result)
+            report.show(result, every_row=self.every_row)
         for path in self.output:
             report.save(result, path)
             report.say(f"wrote {path}")

@@ -6,7 +6,11 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol, TypeVar
 
+from gradflow.findings.names import Named, numbered, shortened
 from gradflow.findings.thresholds import DEAD
+
+#: Width to which a layer's name is cut in a sentence, and how many are listed.
+_NAME, _MOST = 40, 8
 
 STOPPED = "stopped by Ctrl-C"
 
@@ -47,14 +51,39 @@ def indices(rows: Iterable[Layer]) -> tuple[int, ...]:
     return tuple(row.index for row in rows)
 
 
-def named_layers(rows: Sequence[Layer | int]) -> str:
-    """Return the layers in words: one, a range, or a list."""
+def named_layers(rows: Sequence[Named | int]) -> str:
+    """Return the layers in words: one, a range, or a list, with their names where rows have them.
+
+    A name that counts the layers (``hidden3``) needs no number beside it.
+    """
     numbers = [row if isinstance(row, int) else row.index for row in rows]
-    if len(numbers) == 1:
-        return f"layer {numbers[0]}"
-    if numbers == list(range(numbers[0], numbers[-1] + 1)):
-        return f"layers {numbers[0]} to {numbers[-1]}"
-    return "layers " + ", ".join(map(str, numbers))
+    names = [row.name for row in rows if not isinstance(row, int)]
+    counted = [numbered(*pair) for pair in zip(names, numbers, strict=False)]
+    if names and all(counted):
+        return _listed(names, _runs(numbers))
+    said = f"layer{'s' if len(rows) > 1 else ''} " + _listed(numbers, _runs(numbers))
+    return f"{said} ({_names(names, numbers)})" if names else said
+
+
+def _names(names: Sequence[str], numbers: Sequence[int]) -> str:
+    """The names of layers that their numbers stand beside."""
+    short = shortened(names, _NAME)
+    if len(_runs(numbers)) == 1 or len(names) <= _MOST:
+        return _listed(short, _runs(numbers))
+    return f"{short[0]}, …, {short[-1]}"
+
+
+def _runs(numbers: Sequence[int]) -> list[tuple[int, int]]:
+    """First and last place of every run of numbers that follow each other."""
+    breaks = [i for i in range(1, len(numbers)) if numbers[i] != numbers[i - 1] + 1]
+    return list(zip([0, *breaks], [*(i - 1 for i in breaks), len(numbers) - 1], strict=True))
+
+
+def _listed(items: Sequence[Any], runs: Sequence[tuple[int, int]]) -> str:
+    """The items in words: every run as its first and last, of many runs the first few."""
+    words = [f"{items[a]} to {items[b]}" if b > a else f"{items[a]}" for a, b in runs]
+    left = sum(b - a + 1 for a, b in runs[_MOST:])
+    return ", ".join(words[:_MOST]) + (f" and {left} more" if left else "")
 
 
 def shares(values: dict[str, Any]) -> str:

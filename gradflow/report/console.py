@@ -7,40 +7,42 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from rich import box
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
-from rich.measure import Measurement
-from rich.table import Table
+from rich.segment import Segment
 from rich.text import Text
 
+from gradflow.findings.names import all_numbered
+from gradflow.report import grid
+from gradflow.report.excerpt import Gap, excerpt
 from gradflow.report.formatting import bars, cell
 from gradflow.results.base import Column, Finding, Result, Row
 
-#: Widths that columns of words are wrapped to before a column is given up.
-_WRAPS = (None, 32, 22)
 _SEVERITY = {"error": ("✗", "bold red"), "warning": ("!", "yellow"), "info": ("·", "cyan")}
 
 
 class ResultView:
     """Title, table, further tables and findings of a result, for any rich console."""
 
-    def __init__(self, result: Result) -> None:
+    def __init__(self, result: Result, *, every_row: bool = True) -> None:
         self.result = result
+        self.every_row = every_row
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield Text(self.result.title, style="bold")
         records = shown_records(self.result)
         if records:
-            yield fitted(self.result.row_type, records, console, options)
+            yield from table(
+                self.result.row_type, records, console, options.max_width, every_row=self.every_row
+            )
         yield from _findings(self.result.findings)
         for title, rows in further_tables(self.result):
             yield Text(f"\n{title}", style="bold")
-            yield fitted(type(rows[0]), rows, console, options)
+            yield from table(type(rows[0]), rows, console, options.max_width)
 
 
-def show(result: Result) -> None:
-    """Print `result` to standard output."""
-    stdout_console().print(ResultView(result))
+def show(result: Result, *, every_row: bool = True) -> None:
+    """Print `result` to standard output; without `every_row` a long table is cut."""
+    stdout_console().print(ResultView(result, every_row=every_row))
 
 
 def stdout_console() -> Console:
@@ -71,29 +73,33 @@ def further_tables(result: Result) -> Iterator[tuple[str, Sequence[Any]]]:
         yield "How many of them lie where", getattr(result, "norms", ())
 
 
-def fitted(
-    row_type: type[Row], records: Sequence[Any], console: Console, options: ConsoleOptions
-) -> Table:
-    """Return the table of `records` as it fits: words wrapped, then columns left out."""
-    columns = _used_columns(type(records[0]) if records else row_type, records)
-    while True:
-        for wrap in _WRAPS:
-            table = _table(columns, records, wrap)
-            width = Measurement.get(console, options.update(max_width=10_000), table).maximum
-            if width <= options.max_width:
-                return table
-        worst = max(column.priority or 0 for column in columns.values())
-        if worst == 0:
-            return table
-        last = [name for name, column in columns.items() if column.priority == worst][-1]
-        del columns[last]
+def table(
+    row_type: type[Row],
+    records: Sequence[Any],
+    console: Console,
+    width: int,
+    *,
+    every_row: bool = True,
+) -> Iterator[Segment]:
+    """Yield the lines of a table of `records` that is at most `width` wide."""
+    row_type = type(records[0]) if records else row_type
+    places = range(len(records)) if every_row else excerpt(records)
+    shown = [place for place in places if not isinstance(place, Gap)]
+    columns = _used_columns(row_type, records)
+    cells = [
+        part for name, shape in columns.items() for part in _cells(name, shape, records, shown)
+    ]
+    yield from grid.lines(*grid.fitted(cells, width), places, console)
 
 
-def _used_columns(row_type: type[Row], records: Iterable[Any]) -> dict[str, Column]:
+def _used_columns(row_type: type[Row], records: Sequence[Any]) -> dict[str, Column]:
     """Columns for the console that hold anything at all."""
+    columns = row_type.columns()
+    if {"index", "name"} <= columns.keys() and all_numbered(records):
+        del columns["index"]  # hidden3 is the third
     return {
         name: column
-        for name, column in row_type.columns().items()
+        for name, column in columns.items()
         if column.priority is not None
         and any(getattr(record, name) not in (None, (), {}) for record in records)
         and not (column.logarithm and any(_overflows(getattr(r, name)) for r in records))
@@ -105,27 +111,18 @@ def _overflows(value: Any) -> bool:
     return isinstance(value, float) and math.isinf(value)
 
 
-def _table(columns: dict[str, Column], records: Sequence[Any], wrap: int | None = None) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
-    drawn: dict[str, list[str]] = {}
-    for name, column in columns.items():
-        values = [getattr(record, name) for record in records]
-        numeric = all(isinstance(v, int | float) or v is None for v in values)
-        justify: Any = "right" if numeric else "left"
-        table.add_column(
-            column.label,
-            justify=justify,
-            no_wrap=numeric,
-            overflow="fold",
-            max_width=None if numeric else wrap,
-        )
-        drawn[name] = [cell(value, column) for value in values]
-        if column.format == "bar":
-            table.add_column("", no_wrap=True)
-            drawn[f"{name} bar"] = bars(values)
-    for cells in zip(*drawn.values(), strict=True):
-        table.add_row(*(Text(text) for text in cells))
-    return table
+def _cells(
+    name: str, shape: Column, records: Sequence[Any], shown: Sequence[int]
+) -> Iterator[grid.Cells]:
+    """Yield a column's cells, and the bars beside them where it has bars."""
+    values = [getattr(record, name) for record in records]
+    numeric = all(isinstance(v, int | float) or v is None for v in values)
+    kind = "number" if numeric else "name" if shape.format == "name" else "words"
+    texts = [cell(values[place], shape) for place in shown]
+    yield grid.Cells(shape.label, texts, kind, shape.priority or 0)
+    if shape.format == "bar":
+        drawn = bars(values)
+        yield grid.Cells("", [drawn[place] for place in shown], "bar", 0)
 
 
 def _findings(findings: Iterable[Finding]) -> Iterator[RenderableType]:

@@ -31,7 +31,8 @@ class Column:
     label
         Heading of the column.
     format
-        A format specification (``".3g"``, ``".1%"``), or ``"bar"`` for a log₁₀ drawn as a bar.
+        A format specification (``".3g"``, ``".1%"``), ``"bar"`` for a log₁₀ drawn as a bar, or
+        ``"name"`` for a layer's name, which is cut where it is too long.
     priority
         Where a table is too wide, columns with the largest number go first;
         0 never goes, ``None`` is not for the console (it is in every file).
@@ -64,7 +65,16 @@ def column(
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a result's table; subclasses declare their fields with `column`."""
+    """One line of a result's table; subclasses declare their fields with `column`.
+
+    Attributes
+    ----------
+    summarized
+        The column whose range stands for the rows that a long table leaves out; None where every
+        row is shown.
+    """
+
+    summarized: ClassVar[str | None] = None
 
     @classmethod
     def columns(cls) -> dict[str, Column]:

@@ -19,8 +19,10 @@ class LayerRow(Row):
     the share that is 0 there.
     """
 
+    summarized: ClassVar[str | None] = "delta_log10_rms"
+
     index: int = column("#")
-    name: str = column("layer", priority=6)
+    name: str = column("layer", "name")
     kind: str = column("kind", priority=None)
     gradient_norm: float | None = column("‖∂C/∂W‖", ".2e", priority=1, logarithm=True)
     gradient_log10_norm: float | None = column("log₁₀‖∂C/∂W‖", ".2f", priority=None)

@@ -13,6 +13,8 @@ from gradflow.results.base import Result, Row, column, rows_of
 class TheoryRow(Row):
     """What mean-field theory says of one layer."""
 
+    summarized: ClassVar[str | None] = "gradient_log10"
+
     layer: int = column("layer")
     q: float = column("q", ".4g")
     chi: float = column("χ", ".4g")

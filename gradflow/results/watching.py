@@ -17,8 +17,10 @@ class WatchRow(Row):
     ∂C/∂z as it is backpropagated: of the mean loss, if that is what is trained.
     """
 
+    summarized: ClassVar[str | None] = "gradient_log10_norm"
+
     index: int = column("#")
-    name: str = column("layer", priority=1)
+    name: str = column("layer", "name")
     kind: str = column("kind", priority=None)
     gradient_log10_norm: float | None = column("log₁₀‖g‖", "bar")
     gradient_log10_first: float | None = column("first", ".2f", priority=3)

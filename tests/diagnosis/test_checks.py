@@ -127,7 +127,7 @@ def test_selu_says_whether_it_normalises_itself() -> None:
         return next(f.message for f in result.findings if f.code == "self-normalising")
 
     assert "holds" in said("lecun-normal")
-    assert "broken in layer" in said("he-normal")
+    assert "broken in hidden1.linear to hidden6.linear" in said("he-normal")
 
 
 def test_one_seed_of_a_deep_narrow_network_is_called_noisy() -> None:

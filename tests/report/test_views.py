@@ -84,7 +84,7 @@ def test_no_line_is_wider_than_the_terminal(width: int) -> None:
 
 
 def test_what_matters_most_survives_a_narrow_terminal() -> None:
-    heading = next(line for line in text(DIAGNOSIS, 40).splitlines() if "#" in line)
+    heading = next(line for line in text(DIAGNOSIS, 40).splitlines() if "layer" in line)
     assert "log₁₀ δ" in heading
 
 
