@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from gradflow.diagnosis.zero_checks import no_gradient, one_example, unjudged
 from gradflow.findings.check import Check, check, finding
@@ -21,9 +21,10 @@ from gradflow.findings.thresholds import (
     UNDERFLOW,
     bearable_decades,
 )
-from gradflow.findings.words import dead_rows, indices, lost_decades, named_layers
+from gradflow.findings.words import at, dead_rows, indices, lost_decades, named_layers
 from gradflow.results.base import Finding
 from gradflow.results.diagnosis import DiagnosisResult, LayerRow
+from gradflow.results.names import told
 
 
 def hidden_rows(result: DiagnosisResult) -> tuple[LayerRow, ...]:
@@ -31,27 +32,30 @@ def hidden_rows(result: DiagnosisResult) -> tuple[LayerRow, ...]:
     return result.records[: result.hidden]
 
 
+def _named(result: DiagnosisResult, layers: Iterable[int]) -> str:
+    return named_layers(at(result.records, layers))
+
+
 @check("broken")
 def broken(result: DiagnosisResult) -> Iterator[Finding]:
     """A value that is not finite, and the layer where it arose."""
-    forward = [row.index for row in result.records if row.forward_nonfinite]
-    backward = [row.index for row in result.records if row.backward_nonfinite]
+    forward = [row for row in result.records if row.forward_nonfinite]
+    backward = [row for row in result.records if row.backward_nonfinite]
     lost = result.loss is not None and not math.isfinite(result.loss)
     if not (forward or backward or lost):
         return
     if forward:
-        where = f"layer {forward[0]} is the first whose activations are not finite" + _overflow(
-            result
-        )
+        where = f"{told(forward[0])} is the first whose activations are not finite"
+        where += _overflow(result)
     elif backward:
-        where = f"gradients are not finite from layer {backward[-1]} backwards"
+        where = f"gradients are not finite from {told(backward[-1])} backwards"
     else:
         where = f"the loss is {result.loss}"
     yield finding(
         "broken",
         where,
         "smaller weights (--gain, --init), or a wider dtype",
-        layers=sorted({*forward, *backward}),
+        layers=sorted({*indices(forward), *indices(backward)}),
     )
 
 
@@ -346,7 +350,7 @@ def unreached(result: DiagnosisResult) -> Iterator[Finding]:
         every = all(row.index in layers for row in hidden_rows(result) or result.records)
         yield finding(
             "unreached",
-            f"no gradient reaches {named_layers(layers)}, which could be trained",
+            f"no gradient reaches {_named(result, layers)}, which could be trained",
             "is there a no_grad(), a detach() or a reentrant checkpoint (use_reentrant=False)?",
             layers=layers,
             severity="error" if every else "warning",
@@ -359,7 +363,7 @@ def shared(result: DiagnosisResult) -> Iterator[Finding]:
     for layers in result.facts.shared:
         yield finding(
             "shared",
-            f"{named_layers(layers)} share a weight: each shows its gradient over all of them",
+            f"{_named(result, layers)} share a weight: each shows its gradient over all of them",
             layers=layers,
         )
 
@@ -371,7 +375,7 @@ def widened(result: DiagnosisResult) -> Iterator[Finding]:
     if layers:
         yield finding(
             "precision",
-            f"δ under- or overflows the model's own dtype in {named_layers(layers)}; "
+            f"δ under- or overflows the model's own dtype in {_named(result, layers)}; "
             "the magnitudes here were measured again where they are not lost",
             "a wider dtype, or loss scaling",
             layers=layers,
@@ -385,8 +389,8 @@ def not_widened(result: DiagnosisResult) -> Iterator[Finding]:
     if layers:
         yield finding(
             "precision",
-            f"in {named_layers(layers)} δ is 0, too small or too large for the model's own dtype, "
-            f"and a float64 copy could not be measured: {result.facts.no_float64}",
+            f"in {_named(result, layers)} δ is 0, too small or too large for the model's own "
+            f"dtype, and a float64 copy could not be measured: {result.facts.no_float64}",
             "a model that runs in float64, too: no dtype written into its forward",
             layers=layers,
         )

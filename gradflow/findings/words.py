@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol, TypeVar
 
-from gradflow.findings.names import Named, numbered, shortened
 from gradflow.findings.thresholds import DEAD
+from gradflow.results.names import IN_WORDS, Named, numbered, shortened
 
-#: Width to which a layer's name is cut in a sentence, and how many are listed.
-_NAME, _MOST = 40, 8
+#: Layers, or runs of them, that a sentence lists.
+_MOST = 8
 
 STOPPED = "stopped by Ctrl-C"
 
@@ -32,6 +32,7 @@ class Units(Layer, Protocol):
 
 
 U = TypeVar("U", bound=Units)
+N = TypeVar("N", bound=Named)
 
 
 def lost_decades(rate: float | None, layers: int) -> float | None:
@@ -51,23 +52,27 @@ def indices(rows: Iterable[Layer]) -> tuple[int, ...]:
     return tuple(row.index for row in rows)
 
 
-def named_layers(rows: Sequence[Named | int]) -> str:
-    """Return the layers in words: one, a range, or a list, with their names where rows have them.
+def named_layers(rows: Sequence[Named]) -> str:
+    """Return the layers in words, by number and name: one, a range, or a list.
 
     A name that counts the layers (``hidden3``) needs no number beside it.
     """
-    numbers = [row if isinstance(row, int) else row.index for row in rows]
-    names = [row.name for row in rows if not isinstance(row, int)]
-    counted = [numbered(*pair) for pair in zip(names, numbers, strict=False)]
-    if names and all(counted):
+    numbers, names = [row.index for row in rows], [row.name for row in rows]
+    if all(numbered(row.name, row.index) for row in rows):
         return _listed(names, _runs(numbers))
     said = f"layer{'s' if len(rows) > 1 else ''} " + _listed(numbers, _runs(numbers))
-    return f"{said} ({_names(names, numbers)})" if names else said
+    return f"{said} ({_names(names, numbers)})"
+
+
+def at(rows: Iterable[N], numbers: Iterable[int]) -> list[N]:
+    """Return the rows of the layers with these numbers."""
+    chosen = set(numbers)
+    return [row for row in rows if row.index in chosen]
 
 
 def _names(names: Sequence[str], numbers: Sequence[int]) -> str:
     """The names of layers that their numbers stand beside."""
-    short = shortened(names, _NAME)
+    short = shortened(names, IN_WORDS)
     if len(_runs(numbers)) == 1 or len(names) <= _MOST:
         return _listed(short, _runs(numbers))
     return f"{short[0]}, …, {short[-1]}"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from gradflow.arrays import Floats, Integers
+from gradflow.results.names import roles
 
 
 def median(values: Floats | None) -> float | None:
@@ -46,8 +46,8 @@ def fit_rates(deltas: list[Floats | None], names: Sequence[str] = ()) -> Floats 
     if len(known) < 2:
         return None
     table = np.stack([d for d in deltas if d is not None])
-    roles = _roles([names[index] for index in known] if names else [""] * len(known))
-    first, second = _pairs(roles)
+    alike = roles([names[index] for index in known] if names else [""] * len(known))
+    first, second = _pairs(alike)
     x = np.array(known, dtype=np.float64)
     with np.errstate(invalid="ignore"):
         rises = table[second] - table[first]
@@ -56,11 +56,11 @@ def fit_rates(deltas: list[Floats | None], names: Sequence[str] = ()) -> Floats 
     return np.asarray(10.0**-slopes) if slopes.size else None
 
 
-def _pairs(roles: Sequence[str]) -> tuple[Integers, Integers]:
+def _pairs(alike: Sequence[str]) -> tuple[Integers, Integers]:
     """Return the layers of every pair of one role; of many layers the pairs far apart alone."""
     found = []
-    for role in dict.fromkeys(roles):
-        same = np.array([index for index, r in enumerate(roles) if r == role])
+    for role in dict.fromkeys(alike):
+        same = np.array([index for index, r in enumerate(alike) if r == role])
         first, second = np.triu_indices(len(same), 1)
         if len(same) > _ALL_PAIRS:
             far = second - first == len(same) // 2
@@ -88,13 +88,6 @@ def _first(rising: Floats, bound: Floats, strictly: bool) -> Integers:
     """Return per column the first row at which `rising` reaches, or exceeds, the bound."""
     reached = rising > bound * (1 + 1e-12) if strictly else rising >= bound * (1 - 1e-12)
     return np.asarray(reached.argmax(axis=0))[None]
-
-
-def _roles(names: Sequence[str]) -> list[str]:
-    """Names without their numbers; all the same where too few are alike to compare."""
-    roles = [re.sub(r"\d+", "*", name) for name in names]
-    alike = sum(roles.count(role) > 1 for role in roles)
-    return roles if alike > len(roles) / 2 else [""] * len(roles)
 
 
 def interval(rates: Floats | None) -> tuple[float | None, float | None, float | None]:

@@ -11,11 +11,11 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.segment import Segment
 from rich.text import Text
 
-from gradflow.findings.names import all_numbered
 from gradflow.report import grid
 from gradflow.report.excerpt import Gap, excerpt
 from gradflow.report.formatting import bars, cell
 from gradflow.results.base import Column, Finding, Result, Row
+from gradflow.results.names import all_numbered
 
 _SEVERITY = {"error": ("✗", "bold red"), "warning": ("!", "yellow"), "info": ("·", "cyan")}
 

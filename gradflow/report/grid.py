@@ -17,8 +17,8 @@ from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
 
-from gradflow.findings.names import shortened
 from gradflow.report.excerpt import Gap
+from gradflow.results.names import shortened
 
 #: Widths that columns of words are wrapped to before a column is given up.
 _WRAPS = (10_000, 32, 22)

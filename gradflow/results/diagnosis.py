@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from gradflow.results.base import Facts, Result, Row, column, raise_for, rows_of
+from gradflow.results.names import told
 
 
 @dataclass(frozen=True)
@@ -189,10 +190,8 @@ class DiagnosisResult(Result):
 
     def _flow(self) -> str:
         if self.verdict == "broken":
-            first = next((r.index for r in self.records if r.forward_nonfinite), None)
-            where = (
-                "a value is not finite" if first is None else f"not finite from layer {first} on"
-            )
+            first = next((told(r) for r in self.records if r.forward_nonfinite), None)
+            where = "a value is not finite" if first is None else f"not finite from {first} on"
             return where if self.rate is None else f"{where}; {self._rate()}"
         if self.verdict == "dead":
             return "units that never fire stop the gradient"

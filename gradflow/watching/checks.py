@@ -13,7 +13,7 @@ from gradflow.findings.thresholds import (
     NO_GRADIENT,
     bearable_decades,
 )
-from gradflow.findings.words import dead_rows, indices, lost_decades, named_layers
+from gradflow.findings.words import at, dead_rows, indices, lost_decades, named_layers
 from gradflow.results.base import Finding
 from gradflow.results.watching import WatchResult
 
@@ -24,13 +24,15 @@ def broken(result: WatchResult) -> Iterator[Finding]:
     bad = [s.step for s in result.steps if not math.isfinite(s.norm_before or 0.0)]
     if not bad:
         return
-    at = [row for row in result.history if row.step == bad[0]]
+    met = [row for row in result.history if row.step == bad[0]]
+    layers = [row.index for row in met if not _finite(row.gradient_log10_norm)]
+    where = f" in {named_layers(at(result.records, layers))}" if layers else ""
     yield finding(
         "broken",
-        f"the gradient is not finite at step {bad[0]}"
+        f"the gradient is not finite at step {bad[0]}{where}"
         + (f", and in {len(bad) - 1} of the recorded steps after it" if len(bad) > 1 else ""),
         "a lower learning rate, clipping, or a wider dtype",
-        layers=(row.index for row in at if not _finite(row.gradient_log10_norm)),
+        layers=layers,
     )
 
 
@@ -146,7 +148,8 @@ def skipped(result: WatchResult) -> Iterator[Finding]:
     if not result.skipped:
         return
     layer = result.facts.overflowed
-    where = "" if layer is None else f"; values overflow first in layer {layer}"
+    first = at(result.records, () if layer is None else (layer,))
+    where = f"; values overflow first in {named_layers(first)}" if first else ""
     every = not result.seen
     yield finding(
         "skipped",

@@ -290,3 +290,12 @@ def test_ctrl_c_keeps_what_was_done_and_exits_130(
     assert result.exit_code == 130, result.output
     assert "stopped by Ctrl-C; 1 of 3 steps" in " ".join(result.stdout.split())
     assert len(json.loads(Path("kept.json").read_text(encoding="utf-8"))["history"]) == 3
+
+
+def test_all_prints_every_row_of_a_long_table(run: Run) -> None:
+    command = ["theory", "tanh", "--depth", "100"]
+    short, whole = (run(*command, *more).stdout for more in ([], ["--all"]))
+    assert "layers like this" in short
+    assert "layers like this" not in whole
+    numbers = [line.split()[0] for line in whole.splitlines() if line.strip()[:1].isdigit()]
+    assert numbers == [str(i) for i in range(1, 101)]

@@ -432,7 +432,7 @@ def test_a_layer_that_overflows_without_an_activation_module_is_named() -> None:
 
     result = diagnose(Overflows(), torch.randn(4, 4), torch.zeros(4, dtype=torch.long))
     assert result.verdict == "broken"
-    assert "layer 3 is the first" in result.findings[0].message
+    assert "layer 3 (layers.2) is the first" in result.findings[0].message
 
 
 def test_a_model_that_raises_says_the_layer_reached_and_the_exceptions_line() -> None:

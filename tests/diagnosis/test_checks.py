@@ -117,7 +117,7 @@ def test_the_layer_that_made_a_nan_is_told_from_those_that_passed_it_on() -> Non
         model[8].weight[0, 0] = torch.nan  # the fifth linear layer
     result = diagnose(model, torch.randn(64, 64), torch.randint(10, (64,)))
     assert result.verdict == "broken"
-    assert "layer 5 is the first" in result.findings[0].message
+    assert "layer 5 (8) is the first" in result.findings[0].message
     assert result.findings[0].layers[-1] == 10
 
 

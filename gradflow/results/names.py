@@ -8,6 +8,8 @@ from itertools import pairwise
 from typing import NamedTuple, Protocol
 
 _CUT = "…"
+#: Width to which a layer's name is cut in a sentence.
+IN_WORDS = 40
 
 
 class Named(Protocol):
@@ -33,6 +35,13 @@ def all_numbered(rows: Iterable[Named]) -> bool:
     return bool(rows) and all(
         numbered(row.name, row.index) or (row.name == "output" and row is rows[-1]) for row in rows
     )
+
+
+def told(row: Named) -> str:
+    """Return a layer in words: ``hidden3``, or its number with its name in brackets."""
+    if numbered(row.name, row.index):
+        return row.name
+    return f"layer {row.index} ({shortened([row.name], IN_WORDS)[0]})"
 
 
 def roles(names: Sequence[str]) -> list[str]:
