@@ -36,7 +36,7 @@ def test_names_are_cut_to_the_width_and_stay_apart(names: list[str], width: int)
 def test_numbers_stay_whole_and_what_all_have_in_common_goes_first() -> None:
     short = shortened(DEEP, 20)
     assert all(f"…{i}." in name and name.endswith(f"{i % 3}") for i, name in enumerate(short))
-    assert shortened(TRANSFORMER, 30)[-1] == "model.decoder…11.mlp.fc1"
+    assert shortened(TRANSFORMER, 26)[-1] == "model.decoder…11.mlp.fc1"
 
 
 def test_names_that_fit_are_not_touched() -> None:
