@@ -342,6 +342,44 @@ def watched(steps: int, clip: float = 0.5) -> WatchResult:
     )
 
 
+#: Of a block of a transformer, and how far each lies below the others in powers of ten.
+ROLES = {"attn.q_proj": 1.5, "attn.k_proj": 1.2, "attn.out_proj": 0.0, "mlp.fc1": 0.3}
+
+
+def transformer(blocks: int) -> list[str]:
+    inside = [f"model.layers.{i}.{role}" for i in range(blocks) for role in ROLES]
+    return ["embed", *inside, "head"]
+
+
+def long_names(count: int) -> list[str]:
+    return [f"a_block_with_a_long_name.{i}.{'feed_forward_' * 5}projection" for i in range(count)]
+
+
+def named_diagnosis(names: list[str], **fields: float | None) -> DiagnosisResult:
+    """δ rises by six decades over the layers; a role lies below the others."""
+    below = [ROLES.get(".".join(name.split(".")[3:]), 0.0) for name in names]
+    rises = np.linspace(-6, 0, len(names)) - below
+    result = diagnosed(*rises.tolist(), **fields)
+    rows = zip(result.records, names, strict=True)
+    return replace(result, records=tuple(replace(row, name=name) for row, name in rows))
+
+
+def named_watch(names: list[str], steps: int = 4) -> WatchResult:
+    """Each layer's gradient is its number times a thousandth, in powers of ten; layer 3 is dead."""
+    base = watched(steps)
+    row, met = base.records[0], base.history[0]
+    rows = [
+        replace(row, index=i, name=name, dead_fraction=float(i == 3))
+        for i, name in enumerate(names, start=1)
+    ]
+    history = [
+        replace(met, step=step, index=row.index, gradient_log10_norm=row.index / 1e3)
+        for step in range(1, steps + 1)
+        for row in rows
+    ]
+    return replace(base, records=tuple(rows), history=tuple(history))
+
+
 EXAMPLES: dict[str, Result] = {
     "plot": plot("relu"),
     "plot overlaid": plot("relu", "tanh", "gelu"),
@@ -365,6 +403,12 @@ EXAMPLES: dict[str, Result] = {
     "benchmark flow": flowing(3, Setting(), Setting(activation="elu")),
     "benchmark flow once": flowing(1, Setting()),
     "watch": watched(12),
+    "watch roles": named_watch(transformer(50)),
+    "watch few roles": named_watch(transformer(4)),
+    "watch long names": named_watch(long_names(300)),
+    "diagnose roles": named_diagnosis(transformer(50)),
+    "diagnose long names": named_diagnosis(long_names(300)),
+    "diagnose ten long names": named_diagnosis(long_names(10)),
     "plan": PlanResult(records=planned(), runs=4, workers=2, seconds=250.0),
     "benchmark grid": flowing(2, *(Setting(lr=10.0**-k, clip="norm 1") for k in range(8))),
 }
@@ -410,6 +454,11 @@ AWKWARD: dict[str, Result] = {
     "plan empty": PlanResult(),
     "watch empty": watched(0),
     "watch once": watched(1),
+    "watch one layer": named_watch(["fc"]),
+    "diagnose dead roles": replace(
+        named_diagnosis(transformer(12), dead_fraction=1.0),
+        findings=(Finding("dead", "error", tuple(range(20, 40)), "", ""),),
+    ),
     "benchmark diverged": trained(3, loss=NAN),
     "benchmark diverged at once": trained(1, loss=NAN),
 }

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, PercentFormatter
 
-from gradflow.arrays import Floats
-from gradflow.report.figures import log_axes, page
+from gradflow.arrays import Floats, Integers
+from gradflow.report.figures import layers, log_axes, page
 from gradflow.report.figures.line_labels import End, end_of, label_ends
-from gradflow.report.style import BLACK, BLUE, DASHED, FAULT, GREEN, GREY, VERMILLION
+from gradflow.report.style import BLACK, BLUE, DASHED, FAULT, GREEN, GREY, PALETTE, VERMILLION
 from gradflow.results.diagnosis import DiagnosisResult
+from gradflow.results.names import all_numbered
 
 #: log₁₀ of the smallest normal numbers; below them digits are lost, and soon everything.
 SMALLEST_NORMAL = {"fp16": -4.2144, "bf16 and fp32": -37.9298, "fp64": -307.6527}
 
 
+#: Roles that are told apart by colour and by name; those of fewer layers are grey.
+_MOST_ROLES = 6
+
+
 def figure(result: DiagnosisResult) -> Figure:
     """Return δ's rms per layer, and below it the activations and the units that are lost."""
-    fig = page.blank(result.title, 6.4)
+    named = not all_numbered(result.records)
+    fig = page.blank(result.title, 7.6 if named and result.records else 6.4)
     panels: Sequence[Axes] = fig.subplots(3, 1, sharex=True, height_ratios=(3, 1.25, 1.25))
     if not result.records:
         page.note(panels[0], "no layers")
@@ -29,7 +36,7 @@ def figure(result: DiagnosisResult) -> Figure:
     x = page.values(result.records, "index")
     panels[0].set_xlim(x[0] - 0.5, x[-1] + 0.5)
     panels[-1].set_xlabel("layer, the last is the output (the gradient flows from right to left)")
-    page.whole_numbers(panels[-1].xaxis)
+    layers.names_at(panels[-1].xaxis, result.records, list(x), rotation=90, size=6.5)
     _shade_faults(panels, result)
     labels = (
         _flow(panels[0], result, x),
@@ -66,18 +73,34 @@ def _flow(axes: Axes, result: DiagnosisResult, x: Floats) -> list[End]:
     banded = np.isfinite(high) & ~np.isnan(low)
     floored = np.maximum(low, bottom)  # a dead seed's δ is 0, its log₁₀ −∞
     axes.fill_between(x, floored, high, where=banded.tolist(), color=BLUE, alpha=0.22, linewidth=0)
-    axes.plot(x, measured, color=BLUE, marker=page.markers(len(x)), label="measured")
+    ends = _measured(axes, result, x, measured)
     axes.plot(x, theory, color=BLACK, linestyle=DASHED, label="theory", zorder=3)
     page.caption(
         axes,
         f"band: 5 to 95 % of {len(result.meta.seeds)} seeds" if banded.any() else None,
         "shaded: layers at fault" if _at_fault(result) else None,
+        "a line for each role in the blocks" if len(layers.lines(result.records)[0]) > 1 else None,
         *_off_scale(axes, result, x, raw),
     )
-    return [
-        *end_of("measured", x, measured, BLUE),
-        *end_of("theory", x, theory, BLACK),
-    ]
+    return [*ends, *end_of("theory", x, theory, BLACK)]
+
+
+def _measured(axes: Axes, result: DiagnosisResult, x: Floats, measured: Floats) -> list[End]:
+    """Draw a line through all layers, or one through those of each role."""
+    joined, alone = layers.lines(result.records)
+    axes.plot(x[alone], measured[alone], "o", color=GREY, markersize=2.5)
+    if len(joined) == 1:
+        axes.plot(x, measured, color=BLUE, marker=page.markers(len(x)), label="measured")
+        return end_of("measured", x, measured, BLUE)
+    ends: list[End] = []
+    joined.sort(key=lambda line: -len(line.places))
+    words = layers.role_words(joined, 22)
+    for i, (line, role) in enumerate(zip(joined, words, strict=True)):
+        at, tint = line.places, PALETTE[i] if i < _MOST_ROLES else GREY
+        marker = page.markers(len(at))
+        axes.plot(x[at], measured[at], color=tint, marker=marker, markersize=2.5, linewidth=1.2)
+        ends += end_of(role, x[at], measured[at], tint) if i < _MOST_ROLES else []
+    return ends
 
 
 def _limits(*lines: Floats) -> tuple[float, float]:
@@ -143,10 +166,24 @@ def _activations(axes: Axes, result: DiagnosisResult, x: Floats) -> list[End]:
         page.note(axes, "no finite activations were measured")
         return []
     deviation = np.sqrt(np.maximum(variance, 0))
-    axes.fill_between(x, mean - deviation, mean + deviation, color=GREEN, alpha=0.22, linewidth=0)
-    axes.plot(x, mean, color=GREEN, marker=page.markers(len(x)), markersize=3, label="mean")
+    look: Any = {"color": GREEN, "alpha": 0.22, "linewidth": 0}
+    found = _known_lines(result, "activation_mean")
+    for at in found:
+        if len(found) == 1:  # bands over each other say nothing
+            axes.fill_between(x[at], (mean - deviation)[at], (mean + deviation)[at], **look)
+        marker = page.markers(len(at))
+        axes.plot(x[at], mean[at], color=GREEN, marker=marker, markersize=3, label="mean")
     _wide_scale(axes, np.abs(mean) + np.nan_to_num(deviation))
-    return end_of("mean ±\ndeviation", x, mean, GREEN)
+    label = "mean ±\ndeviation" if len(found) == 1 else "means"
+    return end_of(label, x, mean, GREEN)
+
+
+def _known_lines(result: DiagnosisResult, name: str) -> list[Integers]:
+    """Places of the layers that a line joins, role by role: those of which a value is known."""
+    known = np.array([getattr(row, name) is not None for row in result.records])
+    joined, alone = layers.lines(result.records)
+    places = [*(line.places for line in joined), *([place] for place in alone)]
+    return [at[known[at]] for at in map(np.asarray, places) if known[at].any()]
 
 
 def _wide_scale(axes: Axes, size: Floats) -> None:
@@ -179,8 +216,10 @@ def _fractions(axes: Axes, result: DiagnosisResult, x: Floats) -> list[End]:
         ("dead_fraction", "dead units", VERMILLION, {}),
     ):
         share = page.values(result.records, name)
-        marker = page.markers(len(x))
-        axes.plot(x, share, color=tint, marker=marker, markersize=3, label=label, **look)
+        for at in _known_lines(result, name):
+            marker = page.markers(len(at))
+            style: Any = {"color": tint, "marker": marker, "markersize": 3, "label": label}
+            axes.plot(x[at], share[at], **style, **look)
         ends += end_of(label, x, share, tint)
     if not ends:
         page.note(axes, "not measured")

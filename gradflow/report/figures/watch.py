@@ -8,16 +8,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gradflow.arrays import Floats
+from gradflow.arrays import Floats, Integers
 from gradflow.findings.words import dead_rows, indices
-from gradflow.report.figures import log_axes, page
+from gradflow.report.figures import layers, log_axes, page
 from gradflow.report.figures.line_labels import End, end_of, label_ends
 from gradflow.report.style import BLUE, GREY, PALE, VERMILLION
 from gradflow.results.watching import WatchResult
 
 #: Dark is small: a vanished gradient is a dark band. Colour-blind safe and even in print.
 _COLOURS = "viridis"
-_MOST_NAMES = 24
 
 
 def figure(result: WatchResult) -> Figure:
@@ -56,7 +55,8 @@ def _norms(axes: Axes, result: WatchResult) -> list[End]:
 
 def _heat(fig: Figure, axes: Axes, result: WatchResult) -> None:
     steps = [s.step for s in result.steps]
-    table = _table(result, "gradient_log10_norm")
+    order = _order(result)
+    table = _table(result, "gradient_log10_norm")[order]
     low, high = _limits(table)
     half = result.every / 2
     image = axes.imshow(
@@ -71,18 +71,42 @@ def _heat(fig: Figure, axes: Axes, result: WatchResult) -> None:
     axes.set_facecolor(PALE)
     axes.set_xlabel("step")
     page.whole_numbers(axes.xaxis)
-    names = {row.index: row.name for row in result.records}
-    if len(names) <= _MOST_NAMES:
-        axes.set_yticks(list(names), [_short(name) for name in names.values()], size=7)
-    else:
-        page.whole_numbers(axes.yaxis)
-    axes.set_ylabel("layer")
+    _name_layers(axes, result, order)
     bar: Any = fig.colorbar(image, ax=axes, pad=0.02, aspect=25)
     bar.set_label("‖∂C/∂W‖", size=8)
     ticks = log_axes.log_ticks(low, high)
     bar.set_ticks(ticks, labels=log_axes.power_labels(ticks))
     bar.outline.set_linewidth(0.5)
-    _mark_dead(axes, result, steps)
+    _mark_dead(axes, result, steps, order)
+
+
+def _order(result: WatchResult) -> Integers:
+    """Places of the layers from top to bottom: by depth, many of them role by role."""
+    joined, alone = layers.lines(result.records)
+    if len(result.records) <= layers.MOST or len(joined) == 1:
+        return np.arange(len(result.records))
+    return np.concatenate([*(line.places for line in joined), alone])
+
+
+def _name_layers(axes: Axes, result: WatchResult, order: Integers) -> None:
+    """Write at the left what the layers are: their names, or the roles that they stand in."""
+    joined, alone = layers.lines(result.records)
+    axes.set_ylabel("layer")
+    if len(order) <= layers.MOST or len(joined) == 1:
+        places = [float(row.index) for row in result.records]
+        layers.names_at(axes.yaxis, result.records, places, size=7)
+        return
+    bounds = np.cumsum([0, *(len(line.places) for line in joined)]) + 0.5
+    words = layers.role_words(joined, layers.LETTERS)
+    room = len(order) / (2 * layers.MOST)
+    labels = [
+        word if above - below >= room else ""
+        for word, below, above in zip(words, bounds, bounds[1:], strict=False)
+    ]
+    axes.set_yticks((bounds[:-1] + bounds[1:]) / 2, labels, size=7, parse_math=False)
+    for bound in bounds[1:] if alone.size else bounds[1:-1]:
+        axes.axhline(bound, color="white", linewidth=0.8)
+    axes.set_ylabel("layers by role, each from the input down")
 
 
 def _table(result: WatchResult, name: str) -> Floats:
@@ -104,9 +128,10 @@ def _limits(table: Floats) -> tuple[float, float]:
     return (low, high) if high - low > 0.1 else (low - 0.05, high + 0.05)
 
 
-def _mark_dead(axes: Axes, result: WatchResult, steps: list[int]) -> None:
+def _mark_dead(axes: Axes, result: WatchResult, steps: list[int], order: Integers) -> None:
     """Cross out, at the right, layers that were dead at the end."""
-    dead = indices(dead_rows(result.records))
+    gone = {index - 1 for index in indices(dead_rows(result.records))}
+    dead = [height for height, place in enumerate(order, start=1) if place in gone]
     half = result.every / 2
     if dead:
         axes.plot([steps[-1] + half] * len(dead), dead, "X", color=VERMILLION, clip_on=False)
@@ -114,8 +139,4 @@ def _mark_dead(axes: Axes, result: WatchResult, steps: list[int]) -> None:
     page.caption(
         axes, "× : dead at the end" if dead else None, "grey: no gradient" if grey else None
     )
-    axes.tick_params(axis="y", length=0, labelcolor=GREY if len(result.records) > 1 else None)
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= 28 else "…" + name[-27:]
+    axes.tick_params(axis="y", length=0, labelcolor=GREY)

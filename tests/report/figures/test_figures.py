@@ -25,6 +25,7 @@ from support.figure_results import (
 )
 
 import gradflow.results
+from gradflow import report
 from gradflow.activations import ACTIVATIONS
 from gradflow.errors import GradflowError
 from gradflow.report import figures
@@ -109,14 +110,14 @@ def written(figure: Figure) -> list[Text]:
 )
 def test_the_same_result_makes_the_same_file(tmp_path, name, suffix):
     one, two = tmp_path / f"one{suffix}", tmp_path / f"two{suffix}"
-    figures.write(EXAMPLES[name], one)
-    figures.write(EXAMPLES[name], two)
+    report.save(EXAMPLES[name], one)
+    report.save(EXAMPLES[name], two)
     assert one.read_bytes() == two.read_bytes()
 
 
 def test_a_png_says_early_who_made_it(tmp_path):
     path = tmp_path / "relu.PNG"
-    figures.write(EXAMPLES["plot"], path)
+    report.save(EXAMPLES["plot"], path)
     head = path.read_bytes()[:4096]
     assert head.startswith(b"\x89PNG")
     assert b"tEXtSoftware\0" + SOFTWARE.encode() in head
@@ -124,13 +125,13 @@ def test_a_png_says_early_who_made_it(tmp_path):
 
 def test_a_png_is_sharp_enough_for_print(tmp_path):
     path = tmp_path / "relu.png"
-    figures.write(EXAMPLES["plot"], path)
+    report.save(EXAMPLES["plot"], path)
     assert int.from_bytes(path.read_bytes()[16:20], "big") >= 1200  # width, in IHDR
 
 
 def test_svg_and_pdf_name_gradflow_and_no_date(tmp_path):
     for suffix in (".svg", ".pdf"):
-        figures.write(EXAMPLES["plot"], tmp_path / f"relu{suffix}")
+        report.save(EXAMPLES["plot"], tmp_path / f"relu{suffix}")
     svg, pdf = (tmp_path / "relu.svg").read_bytes(), (tmp_path / "relu.pdf").read_bytes()
     assert SOFTWARE.encode() in svg
     assert SOFTWARE.encode() in pdf
@@ -141,6 +142,7 @@ def test_svg_and_pdf_name_gradflow_and_no_date(tmp_path):
 def test_drawing_needs_neither_pyplot_nor_torch_nor_scipy():
     code = """
 import sys
+from gradflow import report
 from gradflow.report import figures
 from gradflow.results.activations import CurveInfoRow, CurveRow, PlotResult
 rows = tuple(CurveRow("relu", x, x, 1.0) for x in (1.0, 2.0))
@@ -155,10 +157,10 @@ print({"matplotlib.pyplot", "torch", "scipy"} & set(sys.modules))
 
 
 def test_the_users_own_settings_neither_change_a_figure_nor_are_changed(tmp_path):
-    figures.write(EXAMPLES["plot"], tmp_path / "plain.svg")
+    report.save(EXAMPLES["plot"], tmp_path / "plain.svg")
     with matplotlib.rc_context({"lines.linewidth": 9, "font.size": 30, "svg.hashsalt": "mine"}):
         before = dict(matplotlib.rcParams)
-        figures.write(EXAMPLES["plot"], tmp_path / "own.svg")
+        report.save(EXAMPLES["plot"], tmp_path / "own.svg")
         assert dict(matplotlib.rcParams) == before
     assert (tmp_path / "own.svg").read_bytes() == (tmp_path / "plain.svg").read_bytes()
 
