@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 
+from gradflow.diagnosis.part_checks import attention, gates, time_steps
 from gradflow.diagnosis.zero_checks import no_gradient, one_example, unjudged
 from gradflow.findings.check import Check, check, finding
 from gradflow.findings.thresholds import (
@@ -44,9 +45,16 @@ def broken(result: DiagnosisResult) -> Iterator[Finding]:
     lost = result.loss is not None and not math.isfinite(result.loss)
     if not (forward or backward or lost):
         return
+    advice = "smaller weights (--gain, --init), or a wider dtype"
     if forward:
         where = f"{told(forward[0])} is the first whose activations are not finite"
         where += _overflow(result)
+    elif backward and backward[-1] is result.records[-1] and not lost:
+        where = (
+            f"the loss is finite ({result.loss:.3g}) and its gradient is not, already at the "
+            f"output, {told(backward[-1])}: it arises in the loss, or behind that layer"
+        )
+        advice = "a small ε in every sqrt, norm, log and division there; none where 0 can come"
     elif backward:
         where = f"gradients are not finite from {told(backward[-1])} backwards"
     else:
@@ -54,7 +62,7 @@ def broken(result: DiagnosisResult) -> Iterator[Finding]:
     yield finding(
         "broken",
         where,
-        "smaller weights (--gain, --init), or a wider dtype",
+        advice,
         layers=sorted({*indices(forward), *indices(backward)}),
     )
 
@@ -433,9 +441,12 @@ CHECKS: tuple[Check[DiagnosisResult], ...] = (
     dead,
     vanishing,
     exploding,
+    time_steps,
     saturated_output,
+    attention,
     collapsing,
     weak_head,
+    gates,
     unjudged,
     one_example,
     self_normalising,

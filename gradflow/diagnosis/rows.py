@@ -11,9 +11,12 @@ import numpy as np
 from gradflow.arrays import Floats
 from gradflow.diagnosis.subject import Pass
 from gradflow.measurement.half_precision import Underflow
+from gradflow.measurement.preserving import plain_name
 from gradflow.measurement.quantities import QUANTITIES, LayerValues, row_fields
-from gradflow.measurement.rates import median, quantile
-from gradflow.results.diagnosis import LayerRow
+from gradflow.measurement.rates import fit_rates, interval, median, quantile
+from gradflow.measurement.records import Measurement
+from gradflow.measurement.recurrence import RecurrentCall
+from gradflow.results.diagnosis import InputStepRow, LayerRow, Recurrence
 
 
 def layer_fields(
@@ -117,3 +120,41 @@ def _band(values: Floats | None) -> tuple[float | None, float | None]:
     if values is None or len(values) < 2:
         return None, None
     return float(quantile(values, 0.05)), float(quantile(values, 0.95))
+
+
+def recurrences(measured: Measurement) -> tuple[Recurrence, ...]:
+    """Return what was seen of the time steps of torch's own recurrent layers."""
+    return tuple(
+        _recurrence(call, measured.names)
+        for call in measured.recurrent
+        if call.delta_rms is not None and len(call.delta_rms) > 1
+    )
+
+
+def _recurrence(call: RecurrentCall, names: Sequence[str]) -> Recurrence:
+    assert call.delta_rms is not None
+    with np.errstate(divide="ignore"):
+        logs = np.log10(call.delta_rms.cpu().double().numpy())
+    gates = (call.saturated or {}).items()
+    return Recurrence(
+        name=plain_name(call.name),
+        layers=tuple(i for i, n in enumerate(names, start=1) if n == plain_name(call.name)),
+        input_delta_log10_rms=tuple(logs.tolist()),
+        rate=interval(fit_rates([log[None] for log in logs]))[0],
+        saturated=tuple((gate, float(share)) for gate, share in gates),
+    )
+
+
+def step_rate(seen: Sequence[Recurrence]) -> float | None:
+    """Return the rate per time step that is furthest from 1."""
+    rates = [r.rate for r in seen if r.rate is not None]
+    return max(rates, key=lambda rate: abs(math.log10(rate)), default=None)
+
+
+def step_rows(seen: Sequence[Recurrence]) -> tuple[InputStepRow, ...]:
+    """Return a row per time step of every recurrent layer."""
+    return tuple(
+        InputStepRow(layer.name, step, log)
+        for layer in seen
+        for step, log in enumerate(layer.input_delta_log10_rms, start=1)
+    )

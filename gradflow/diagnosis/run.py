@@ -14,7 +14,14 @@ from gradflow.diagnosis import checks
 from gradflow.diagnosis.builtin import built_in
 from gradflow.diagnosis.model_files import model_in_file
 from gradflow.diagnosis.objective import Objective
-from gradflow.diagnosis.rows import layer_rows, pass_fields, stacked_fields
+from gradflow.diagnosis.rows import (
+    layer_rows,
+    pass_fields,
+    recurrences,
+    stacked_fields,
+    step_rate,
+    step_rows,
+)
 from gradflow.diagnosis.subject import Pass, Subject
 from gradflow.diagnosis.user_module import user_module
 from gradflow.diagnosis.zero_weights import zero_layers
@@ -124,8 +131,11 @@ def _result(subject: Subject, seen: Pass, fields: list[dict[str, Any]]) -> Diagn
     rates = fit_rates([f["delta_log10_rms"] for f in fields[:hidden]], names)
     if rates is None and seen.after_step is not None:  # δ is 0 behind a weight that starts at 0
         after = pass_fields(replace(seen, measurement=seen.after_step), subject.lr)
-        rates = fit_rates([f["delta_log10_rms"] for f in after[:hidden]], names)
+        behind = min(zero_layers(seen.measurement), default=hidden + 1) - 1
+        deltas = [f["delta_log10_rms"] for f in after[: min(behind, hidden)]]
+        rates = fit_rates(deltas, names[: len(deltas)])
     rate, low, high = interval(rates)
+    recurrent = recurrences(seen.measurement)
     return DiagnosisResult(
         records=rows,
         meta=_meta(subject, seen),
@@ -137,8 +147,13 @@ def _result(subject: Subject, seen: Pass, fields: list[dict[str, Any]]) -> Diagn
         loss=seen.loss,
         suggested_loss_scale=None if seen.underflow is None else seen.underflow.loss_scale,
         facts=replace(
-            seen.facts, examples=seen.examples, zero_layers=zero_layers(seen.measurement)
+            seen.facts,
+            examples=seen.examples,
+            zero_layers=zero_layers(seen.measurement),
+            recurrences=recurrent,
         ),
+        step_rate=step_rate(recurrent),
+        time_steps=step_rows(recurrent),
         **seen.known,
     )
 

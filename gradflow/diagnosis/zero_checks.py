@@ -21,13 +21,26 @@ _ZERO = -math.inf
 @check("unjudged")
 def unjudged(result: DiagnosisResult) -> Iterator[Finding]:
     """δ was read nowhere, so that no verdict rests on anything."""
-    if any(row.delta_log10_rms is not None for row in result.records):
+    trained = any(row.gradient_log10_norm is not None for row in result.records)
+    if result.facts.unreached or (trained and _seen(result)):
+        return
+    if result.records and not trained:
+        yield finding(
+            "unjudged",
+            f"none of {len(result.records)} layers is trained; what is trained beside them was not "
+            "measured",
+            "diagnose the model with the layers that it trains",
+        )
         return
     yield finding(
         "unjudged",
         f"δ was read at none of {len(result.records)} layers: how the gradient flows is not known",
         "measure the modules inside one by one, or a model that is not scripted",
     )
+
+
+def _seen(result: DiagnosisResult) -> bool:
+    return any(row.delta_log10_rms is not None for row in result.records)
 
 
 @check("batch")

@@ -93,6 +93,29 @@ STUCK_OUTPUT = _threshold(
     "δ over the loss below which saturated outputs no longer follow the loss. A trained network is "
     "saturated too, but its loss is as small as its δ.",
 )
+SATURATED_ATTENTION = _threshold(
+    "saturated attention",
+    0.9,
+    "Mean share over all attention of the queries that see one key alone from which it is an "
+    "error. Single sharp heads are what training makes.",
+)
+SATURATED_GATE = _threshold(
+    "saturated gate",
+    0.5,
+    "Share of a gate's entries on a plateau; an open forget gate is meant to be there.",
+)
+GROWS_OVER_TIME = _threshold(
+    "grows over time",
+    1.2,
+    "Decades more that ∂C/∂x may grow over the time steps than it may shrink: an LSTM whose forget "
+    "gate is open (a bias of 4) gains 2.6 over 80 steps and trains.",
+)
+LOST_IN_FLOAT32 = _threshold(
+    "lost in float32",
+    7.2,
+    "Decades over the time steps from which what the first step adds to the gradient is less than "
+    "float32 rounds away beside the last one's (2⁻²⁴).",
+)
 SATURATED_AFTER_TRAINING = _threshold(
     "saturated after training",
     0.9,

@@ -267,6 +267,8 @@ QUANTITIES = QuantityTable(
     example_spread=Quantity(("activation",), _spread, _as_it_is("example_spread")),
     dead_fraction=Quantity(("slopes",), _dead, _as_it_is("dead_fraction")),
     saturated_fraction=Quantity(("slopes",), _saturated, _as_it_is("saturated_fraction")),
+    attention_entropy=Quantity(fields=_as_it_is("attention_entropy")),
+    attention_saturated=Quantity(fields=_as_it_is("attention_saturated")),
 )
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from gradflow.errors import GradflowError
+from gradflow.measurement.attention import AttentionCalls
 from gradflow.measurement.hooks import CallHooks, Hooks, on_gradient
 from gradflow.measurement.quantities import QUANTITIES, Sample, measured
 from gradflow.measurement.records import (
@@ -28,6 +29,7 @@ from gradflow.measurement.records import (
     layer_gradients,
     measurement,
 )
+from gradflow.measurement.recurrence import RecurrentCalls
 from gradflow.measurement.slopes import Function, max_slope, slope
 from gradflow.measurement.stats import accumulator
 
@@ -74,14 +76,20 @@ class Recorder:
         """Return the context in which activation functions called without a module are seen."""
         return self._calls.functions()
 
-    def backward(self, loss: Tensor) -> list[LayerGradients]:
-        """Backpropagate `loss`; return the gradients of every record's matrices and biases."""
+    def backward(self, loss: Tensor, also: Sequence[Tensor] = ()) -> list[LayerGradients]:
+        """Backpropagate `loss`; return the gradients of every record's matrices and biases.
+
+        Parameters
+        ----------
+        also
+            Further leaves that the gradient is to reach, for their hooks.
+        """
         self.begin_backward()
         if not self.records:
             raise GradflowError("the model has no layer with weights that it calls")
         trained = [p for p in self.model.parameters() if p.requires_grad]
-        grads = torch.autograd.grad(loss, trained, allow_unused=True)
-        return layer_gradients(self.records, dict(zip(map(id, trained), grads, strict=True)))
+        grads = torch.autograd.grad(loss, [*trained, *also], allow_unused=True)
+        return layer_gradients(self.records, dict(zip(map(id, trained), grads, strict=False)))
 
     def begin_backward(self) -> None:
         """Say that the pass that is measured begins: a checkpointed model runs forward in it."""
@@ -188,9 +196,16 @@ def measure(
     Nothing is synchronised with the host; parameters and their ``.grad`` are left alone.
     """
     recorder = Recorder(model, replicated, rescaled)
-    seen = contextlib.nullcontext() if replicated else recorder.functions()
-    with recorder.attached(), torch.enable_grad():
-        with seen:
+    attention, recurrent = AttentionCalls(recorder.records), RecurrentCalls()
+    with recorder.attached(), Hooks() as hooks, torch.enable_grad():
+        if replicated:
             loss = losses()
-        gradients = recorder.backward(loss.sum())
-    return measurement(recorder.records, loss, gradients, replicated=replicated)
+        else:
+            recurrent.attach(model, hooks)
+            with recorder.functions(), attention:
+                loss = losses()
+        recurrent.closed = True  # a checkpointed model runs forward again from here on
+        attention.note()
+        gradients = recorder.backward(loss.sum(), recurrent.leaves)
+    seen = measurement(recorder.records, loss, gradients, replicated=replicated)
+    return replace(seen, recurrent=tuple(recurrent.calls))

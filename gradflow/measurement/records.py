@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from gradflow.measurement.modules import biases, matrices
 from gradflow.measurement.quantities import QUANTITIES, Measured, Sample, measured, together
+from gradflow.measurement.recurrence import RecurrentCall
 from gradflow.measurement.stats import accumulator
 
 
@@ -55,6 +56,8 @@ class Measurement:
         Of each layer's δ.
     trainable
         Whether a weight of the layer requires a gradient.
+    recurrent
+        Calls of torch's own recurrent layers.
     """
 
     names: list[str]
@@ -65,6 +68,7 @@ class Measurement:
     measured: list[frozenset[str]]
     dtypes: list[torch.dtype]
     trainable: list[bool]
+    recurrent: tuple[RecurrentCall, ...] = ()
 
     def unreached(self) -> tuple[int, ...]:
         """Return the rows (from 1) whose weights require a gradient and got none."""

@@ -18,6 +18,9 @@ class LayerRow(Row):
     ``underflow_fraction`` and ``delta_underflow_fraction``, with half precision: of the entries of
     the weight gradient, and of the batch's δ as it is backpropagated, that are not 0 in float32,
     the share that is 0 there.
+    Where attention is computed of the layer's output: ``attention_entropy`` is the entropy of its
+    weights as a share of the largest, a mean over heads and queries, and ``attention_saturated``
+    the share of the queries at which the softmax has less than 1 % of its largest slope.
     """
 
     summarized: ClassVar[str | None] = "delta_log10_rms"
@@ -51,6 +54,8 @@ class LayerRow(Row):
     delta_log10_rms_high: float | None = column("log₁₀ δ 95 %", ".2f", None, default=None)
     underflow_fraction: float | None = column("lost g", ".1%", 1, default=None)
     delta_underflow_fraction: float | None = column("lost δ", ".1%", 1, default=None)
+    attention_entropy: float | None = column("entropy", ".0%", None, default=None)
+    attention_saturated: float | None = column("att. satur.", ".0%", None, default=None)
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,41 @@ class RemedyRow(Row):
     decades: float = column("decades", ".1f")
     options: str = column("options")
     torch: str = column("torch", priority=1)
+
+
+@dataclass(frozen=True)
+class InputStepRow(Row):
+    """One time step of an `nn.RNN`, `nn.LSTM` or `nn.GRU`, and the gradient of what it takes in."""
+
+    layer: str = column("layer")
+    step: int = column("step")
+    input_delta_log10_rms: float = column("log₁₀ ∂C/∂x", ".2f")
+
+
+@dataclass(frozen=True)
+class Recurrence:
+    """The time steps of an `nn.RNN`, `nn.LSTM` or `nn.GRU`.
+
+    Attributes
+    ----------
+    name
+        The layer's.
+    layers
+        Its rows.
+    input_delta_log10_rms
+        log₁₀ of the root mean square of ∂C/∂x at every time step.
+    rate
+        The factor by which that changes per step back.
+    saturated
+        Share of each gate's entries on a plateau (of a forget or update gate, of those near 0), by
+        the gate's name.
+    """
+
+    name: str
+    layers: tuple[int, ...]
+    input_delta_log10_rms: tuple[float, ...]
+    rate: float | None
+    saturated: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -108,6 +148,8 @@ class DiagnosisFacts(Facts):
     started
         Layers at which something is 0 (a gradient, every slope, the difference between examples)
         that no longer is after one step of those weights.
+    recurrences
+        The time steps of torch's own recurrent layers.
     """
 
     width: int | None = None
@@ -126,6 +168,7 @@ class DiagnosisFacts(Facts):
     zero_layers: tuple[int, ...] = ()
     zero_weights: tuple[str, ...] = ()
     started: tuple[int, ...] = ()
+    recurrences: tuple[Recurrence, ...] = ()
 
 
 #: What a verdict rests on where δ is known at fewer than two hidden layers.
@@ -151,6 +194,9 @@ class DiagnosisResult(Result):
     suggested_loss_scale
         With half precision: the smallest power of two that brings 99.9 % of the entries into
         range; None where there is none.
+    step_rate, time_steps
+        With torch's own recurrent layers: the factor by which ∂C/∂x changes per time step going
+        backwards, of the layer where it is furthest from 1; and that gradient at every step.
     hidden
         How many of the rows, from the first, are hidden layers.
     """
@@ -170,6 +216,8 @@ class DiagnosisResult(Result):
     spectral_radius: float | None = None
     rate_bound: float | None = None
     suggested_loss_scale: float | None = None
+    step_rate: float | None = None
+    time_steps: tuple[InputStepRow, ...] = rows_of(InputStepRow)
     remedies: tuple[RemedyRow, ...] = rows_of(RemedyRow)
 
     @property
@@ -199,13 +247,17 @@ class DiagnosisResult(Result):
             return "the gradient is exactly 0"
         if self.verdict == "unjudged":
             return "δ was read at no layer"
-        return _WITHOUT_RATE if self.rate is None else self._rate()
+        if self.rate is None and self.step_rate is None:
+            return _WITHOUT_RATE
+        return self._rate()
 
     def _rate(self) -> str:
-        assert self.rate is not None
-        step = "step" if self.spectral_radius is not None else "layer"
-        if self.rate <= 0.995:
-            return f"each {step} back keeps {100 * self.rate:.3g} % of the gradient"
-        if self.rate >= 1.005:
-            return f"each {step} back multiplies the gradient by {self.rate:.3g}"
+        recurrent = self.spectral_radius is not None or self.rate is None
+        rate = self.step_rate if self.rate is None else self.rate
+        assert rate is not None
+        step = "step" if recurrent else "layer"
+        if rate <= 0.995:
+            return f"each {step} back keeps {100 * rate:.3g} % of the gradient"
+        if rate >= 1.005:
+            return f"each {step} back multiplies the gradient by {rate:.3g}"
         return f"every {step} passes the gradient on unchanged"

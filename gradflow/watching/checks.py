@@ -121,7 +121,10 @@ def flow(result: WatchResult) -> Iterator[Finding]:
 @check("unjudged")
 def unjudged(result: WatchResult) -> Iterator[Finding]:
     """δ was read nowhere, so that no verdict rests on anything."""
-    if any(row.delta_log10_rms is not None for row in result.records):
+    seen = any(row.delta_log10_rms is not None for row in result.records)
+    lost = any(not math.isfinite(s.norm_before or 0.0) for s in result.steps)
+    reached = any(row.gradient_log10_norm is not None for row in result.history)
+    if seen or lost or (result.steps and not reached):  # what else there is to say is an error
         return
     yield finding(
         "unjudged",

@@ -11,7 +11,7 @@ from gradflow.results.base import Facts, Result, RunMeta
 from gradflow.results.benchmark import BenchmarkFacts, BenchmarkResult, PlanResult
 from gradflow.results.chain import ChainResult, FactorRow
 from gradflow.results.clipping import ClipResult, DistributionRow, PolicyRow, TimeStepRow
-from gradflow.results.diagnosis import DiagnosisFacts, DiagnosisResult, LayerRow
+from gradflow.results.diagnosis import DiagnosisFacts, DiagnosisResult, LayerRow, Recurrence
 from gradflow.results.watching import (
     WatchFacts,
     WatchHistoryRow,
@@ -48,6 +48,11 @@ def watched(rate: float | None = None, norms: tuple[float, float] = (1, 1), **gi
     records = tuple(WatchRow(**(row | {"index": i})) for i in range(1, 6))
     steps = (WatchStepRow(**(step | {"clipped": before != after})),)
     return WatchResult(**{"records": records, "steps": steps, "rate": rate} | given)
+
+
+def _recurrence(rate: float) -> Recurrence:
+    """Return a recurrent layer over 30 steps, whose candidate is saturated."""
+    return Recurrence("lstm", (1,), (0.0,) * 30, rate, (("candidate", 0.9),))
 
 
 def _watched_layer(**given: Any) -> WatchRow:
@@ -133,6 +138,14 @@ EXAMPLES: dict[str, dict[str, Callable[[], Result]]] = {
         "vanishing": lambda: watched(rate=0.1),
         "exploding": lambda: watched(rate=10.0),
     },
+    "diagnosis.attention": {
+        "saturated": lambda: diagnosed(row={"attention_saturated": 0.95, "attention_entropy": 0.01})
+    },
+    "diagnosis.time_steps": {
+        "vanishing": lambda: facts(recurrences=(_recurrence(0.5),)),
+        "exploding": lambda: facts(recurrences=(_recurrence(2.0),)),
+    },
+    "diagnosis.gates": {"saturated": lambda: facts(recurrences=(_recurrence(1.0),))},
     "watching.no_gradient": {
         "no-gradient": lambda: watched(
             records=(_watched_layer(gradient_log10_norm=_NONE),),
@@ -140,7 +153,9 @@ EXAMPLES: dict[str, dict[str, Callable[[], Result]]] = {
         )
     },
     "watching.unreached": {"unreached": lambda: watched(history=(_history(),))},
-    "watching.unjudged": {"unjudged": watched},
+    "watching.unjudged": {
+        "unjudged": lambda: watched(history=(_history(gradient_log10_norm=0.0),))
+    },
     "watching.unrecorded": {"unrecorded": lambda: watched(steps=())},
     "watching.clipping": {"clipping": lambda: watched(norms=(3, 1), clip_rate=0.8)},
     "watching.scaled": {"scaled": lambda: watched(norms=(2.0**16, 1))},

@@ -1,0 +1,86 @@
+"""Checks of parts with an inside of their own: attention, and recurrent layers of torch.
+
+Standard library only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gradflow.findings.check import check, finding
+from gradflow.findings.thresholds import (
+    GROWS_OVER_TIME,
+    LOST_IN_FLOAT32,
+    SATURATED,
+    SATURATED_ATTENTION,
+    SATURATED_GATE,
+    bearable_decades,
+)
+from gradflow.findings.words import indices, lost_decades, named_layers
+from gradflow.results.base import Finding
+from gradflow.results.diagnosis import DiagnosisResult, Recurrence
+
+
+@check("saturated")
+def attention(result: DiagnosisResult) -> Iterator[Finding]:
+    """Attention that looks at one key alone: its softmax passes no gradient to queries and keys."""
+    known = [row for row in result.records if row.attention_saturated is not None]
+    rows = [row for row in known if (row.attention_saturated or 0) >= SATURATED]
+    if not rows:
+        return
+    shares = [row.attention_saturated or 0 for row in known]
+    mean = sum(shares) / len(shares)
+    entropy = min(row.attention_entropy or 0 for row in rows)
+    yield finding(
+        "saturated",
+        f"attention at {named_layers(rows)} sees one key alone: its softmax has less than 1 % of "
+        f"its largest slope for up to {max(shares):.0%} of the queries, at {entropy:.0%} of the "
+        "largest entropy",
+        "smaller weights of queries and keys, 1/√d in the scores, or normalised queries and keys",
+        layers=indices(rows),
+        severity="error" if mean >= SATURATED_ATTENTION else "warning",
+    )
+
+
+@check("vanishing", "exploding")
+def time_steps(result: DiagnosisResult) -> Iterator[Finding]:
+    """∂C/∂x shrinks or grows over the time steps of a recurrent layer."""
+    for seen in result.facts.recurrences:
+        steps = len(seen.input_delta_log10_rms)
+        lost = lost_decades(seen.rate, steps)
+        bound = bearable_decades(steps) + (GROWS_OVER_TIME if lost and lost < 0 else 0)
+        if lost is not None and abs(lost) >= bound:
+            yield _over_time(seen, steps, lost)
+
+
+def _over_time(seen: Recurrence, steps: int, lost: float) -> Finding:
+    """What needs no more than the last steps trains all the same: an error where less is left of
+    the first than float32 rounds away beside the last.
+    """
+    code, verb = ("vanishing", "shrinks") if lost > 0 else ("exploding", "grows")
+    return finding(
+        code,
+        f"∂C/∂x of {seen.name} {verb} by {abs(lost):.1f} decades over {steps} time steps (a factor "
+        f"of {seen.rate:.3g} per step)",
+        "a large bias of the forget gate (1 to 4), a GRU, attention, or fewer steps"
+        if lost > 0
+        else "orthogonal recurrent weights, tanh, or clipping",
+        layers=seen.layers,
+        severity="warning" if abs(lost) < LOST_IN_FLOAT32 else "error",
+    )
+
+
+@check("saturated")
+def gates(result: DiagnosisResult) -> Iterator[Finding]:
+    """Gates of a recurrent layer that are stuck on a plateau."""
+    for seen in result.facts.recurrences:
+        stuck = {gate: share for gate, share in seen.saturated if share >= SATURATED_GATE}
+        if stuck:
+            listed = ", ".join(f"{gate} {share:.0%}" for gate, share in stuck.items())
+            yield finding(
+                "saturated",
+                f"gates of {seen.name} are saturated: {listed}",
+                "smaller weights, biases or inputs",
+                layers=seen.layers,
+                severity="warning",
+            )

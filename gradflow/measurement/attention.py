@@ -1,0 +1,206 @@
+"""How sharp attention is: the entropy of its weights, and how many queries see one key alone.
+
+A softmax whose largest weight is near 1 has next to no slope, as a saturated sigmoid has. Of large
+inputs some examples and queries are looked at.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+from torch.overrides import TorchFunctionMode
+
+from gradflow.measurement.slopes import SATURATION
+
+#: Examples, and queries of each, that are looked at.
+_EXAMPLES, _QUERIES = 4, 64
+#: A logit below this belongs to a key that a mask hides.
+_MASKED = -9e3
+
+_SOFTMAX = (F.softmax, torch.softmax, Tensor.softmax)
+
+
+@dataclass
+class AttentionCall:
+    """One call of attention.
+
+    Attributes
+    ----------
+    layers_before
+        How many layer calls came before it: it belongs to the last of them, or to the module that
+        holds it, which is the next to end.
+    whole
+        Whether that module is a layer itself (`nn.MultiheadAttention`).
+    entropy
+        0-d: mean over heads and queries, as a share of the largest; 0 where one key has it all.
+    saturated
+        0-d: share of the queries at which the softmax has less than 1 % of its largest slope.
+    """
+
+    layers_before: int
+    whole: bool
+    entropy: Tensor
+    saturated: Tensor
+
+
+class AttentionCalls(TorchFunctionMode):
+    """Sees a model's calls of attention, and of softmax over keys.
+
+    Parameters
+    ----------
+    records
+        The layer calls so far, as a recorder keeps them.
+    """
+
+    def __init__(self, records: list[Any]) -> None:
+        super().__init__()
+        self.records = records
+        self.calls: list[AttentionCall] = []
+
+    def __torch_function__(
+        self, function: Any, _: Any, arguments: Any = (), keywords: dict[str, Any] | None = None
+    ) -> Any:
+        keywords = keywords or {}
+        output = function(*arguments, **keywords)
+        logits, whole = None, function is F.multi_head_attention_forward
+        if function is F.scaled_dot_product_attention:
+            logits = _scaled_dot_product(*arguments, **keywords)
+        elif whole:
+            logits = _multi_head(*arguments, **keywords)
+        elif function in _SOFTMAX and isinstance(output, Tensor):
+            logits = _softmax_logits(arguments, keywords)
+        if logits is not None:
+            self._take(logits, whole)
+        return output
+
+    def note(self) -> None:
+        """Write what was seen into the records of the layers that it belongs to."""
+        for call in self.calls:
+            place = call.layers_before if call.whole else call.layers_before - 1
+            if not 0 <= place < len(self.records):
+                continue
+            values = self.records[place].values
+            for name, found in (
+                ("attention_entropy", call.entropy),
+                ("attention_saturated", call.saturated),
+            ):
+                values.setdefault(name, found.double().view(1))
+
+    @torch.no_grad()
+    def _take(self, logits: Tensor, whole: bool) -> None:
+        weights = torch.softmax(logits, -1)
+        keys = (logits > _MASKED).sum(-1)
+        some = keys > 1
+        entropy = -torch.special.xlogy(weights, weights).sum(-1) / keys.clamp_min(2).log()
+        largest = weights.amax(-1)
+        flat = largest * (1 - largest) < SATURATION / 4
+        count = some.sum()
+        share = torch.where(count > 0, (flat & some).sum() / count, torch.nan)
+        mean = torch.where(count > 0, entropy.where(some, 0).sum() / count, torch.nan)
+        self.calls.append(AttentionCall(len(self.records), whole, mean, share))
+
+
+def _some(queries: int, device: torch.device) -> Tensor:
+    """Return the places of the queries that are looked at."""
+    if queries <= _QUERIES:
+        return torch.arange(queries, device=device)
+    return torch.linspace(0, queries - 1, _QUERIES, device=device).round().long()
+
+
+@torch.no_grad()
+def _scaled_dot_product(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,  # noqa: ARG001
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,  # noqa: ARG001
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor | None:
+    """Logits (examples, heads, queries, keys) of `F.scaled_dot_product_attention`."""
+    if query.dim() not in (3, 4):
+        return None
+    places = _some(query.shape[-2], query.device)
+    q, k = query[:_EXAMPLES].detach().float(), key[:_EXAMPLES].detach().float()
+    if enable_gqa:
+        k = k.repeat_interleave(q.shape[-3] // k.shape[-3], -3)
+    factor = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
+    logits = q[..., places, :] @ k.mT * factor
+    if is_causal:
+        seen = torch.arange(k.shape[-2], device=q.device) <= places[:, None]
+        logits = logits.masked_fill(~seen, -torch.inf)
+    if attn_mask is not None:
+        whole = attn_mask.expand(*query.shape[:-1], key.shape[-2])[:_EXAMPLES]
+        logits = _masked(logits, whole[..., places, :])
+    return logits
+
+
+def _masked(logits: Tensor, mask: Tensor) -> Tensor:
+    if mask.dtype == torch.bool:
+        return logits.masked_fill(~mask, -torch.inf)
+    return logits + mask.detach().float()
+
+
+@torch.no_grad()
+def _multi_head(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,  # noqa: ARG001
+    embedding: int,
+    heads: int,
+    in_weight: Tensor | None,
+    in_bias: Tensor | None,
+    *_: Any,
+    key_padding_mask: Tensor | None = None,
+    attn_mask: Tensor | None = None,
+    use_separate_proj_weight: bool = False,
+    q_proj_weight: Tensor | None = None,
+    k_proj_weight: Tensor | None = None,
+    is_causal: bool = False,  # noqa: ARG001
+    **__: Any,
+) -> Tensor | None:
+    """Logits (examples, heads, queries, keys) of `F.multi_head_attention_forward`."""
+    if query.dim() != 3 or (attn_mask is not None and attn_mask.dim() != 2):
+        return None
+    weights = (q_proj_weight, k_proj_weight) if use_separate_proj_weight else (None, None)
+    if in_weight is not None and not use_separate_proj_weight:
+        weights = in_weight[:embedding], in_weight[embedding : 2 * embedding]
+    w_q, w_k = weights
+    if w_q is None or w_k is None:
+        return None
+    b_q, b_k = (None, None) if in_bias is None else in_bias.chunk(3)[:2]
+    places = _some(len(query), query.device)
+    q = _heads(F.linear(query[places, :_EXAMPLES].detach(), w_q, b_q), heads)
+    k = _heads(F.linear(key[:, :_EXAMPLES].detach(), w_k, b_k), heads)
+    logits = q @ k.mT / math.sqrt(q.shape[-1])
+    for mask, at in ((attn_mask, places), (key_padding_mask, None)):
+        if mask is None:
+            continue
+        part = mask[at] if at is not None else mask[:_EXAMPLES, None, None]
+        logits = _masked(logits, ~part if part.dtype == torch.bool else part)
+    return logits
+
+
+def _heads(values: Tensor, heads: int) -> Tensor:
+    """(steps, examples, embedding) -> (examples, heads, steps, embedding of a head)."""
+    steps, examples, _ = values.shape
+    return values.float().view(steps, examples, heads, -1).permute(1, 2, 0, 3)
+
+
+def _softmax_logits(arguments: Any, keywords: dict[str, Any]) -> Tensor | None:
+    """Logits of a softmax over keys: of its last axis, with an axis of queries and of heads."""
+    inputs = arguments[0] if arguments else keywords.get("input")
+    axis = arguments[1] if len(arguments) > 1 else keywords.get("dim")
+    if not isinstance(inputs, Tensor) or axis not in (-1, inputs.dim() - 1):
+        return None
+    square = inputs.dim() == 3 and inputs.shape[-1] == inputs.shape[-2] > 2
+    if inputs.dim() != 4 and not square:
+        return None
+    some = inputs.detach()[:_EXAMPLES]
+    return some[..., _some(some.shape[-2], some.device), :].float()
