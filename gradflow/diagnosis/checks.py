@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 
-from gradflow.diagnosis.part_checks import attention, gates, time_steps
+from gradflow.diagnosis.part_checks import attention, gates, same_tokens, time_steps
 from gradflow.diagnosis.zero_checks import no_gradient, one_example, unjudged
 from gradflow.findings.check import Check, check, finding
 from gradflow.findings.thresholds import (
@@ -445,6 +445,7 @@ CHECKS: tuple[Check[DiagnosisResult], ...] = (
     saturated_output,
     attention,
     collapsing,
+    same_tokens,
     weak_head,
     gates,
     unjudged,

@@ -14,6 +14,7 @@ from gradflow.findings.thresholds import (
     SATURATED,
     SATURATED_ATTENTION,
     SATURATED_GATE,
+    SIGNAL_DECADES,
     bearable_decades,
 )
 from gradflow.findings.words import indices, lost_decades, named_layers
@@ -39,6 +40,30 @@ def attention(result: DiagnosisResult) -> Iterator[Finding]:
         "smaller weights of queries and keys, 1/√d in the scores, or normalised queries and keys",
         layers=indices(rows),
         severity="error" if mean >= SATURATED_ATTENTION else "warning",
+    )
+
+
+@check("collapse")
+def same_tokens(result: DiagnosisResult) -> Iterator[Finding]:
+    """All tokens of an example are mapped to nearly the same point, as attention alone does.
+
+    A warning: what a whole sequence is classified by may survive.
+    """
+    known = [row for row in result.records[: result.hidden] if row.token_spread is not None]
+    if not known or known[-1].index in result.facts.started:
+        return
+    bound = 10.0 ** (-2 * SIGNAL_DECADES)
+    if (known[-1].token_spread or 0) > bound:
+        return
+    rows = [row for row in known if (row.token_spread or 0) <= bound]
+    first = "already " if rows[0] is known[0] else ""
+    yield finding(
+        "collapse",
+        f"the tokens of an example are {first}the same to one part in {10**SIGNAL_DECADES:.0f} in "
+        f"{named_layers(rows)}: attention cannot tell them apart",
+        "residual connections around attention, and positions or tokens that differ",
+        layers=indices(rows),
+        severity="warning",
     )
 
 

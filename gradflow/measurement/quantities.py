@@ -23,6 +23,7 @@ from gradflow.measurement.stats import (
     example_spread,
     l2_norm,
     tensor_stats,
+    token_spread,
 )
 
 #: A layer's quantities by name, each (replicas,).
@@ -178,6 +179,14 @@ def _spread(sample: Sample) -> Tensor | None:
     return example_spread(sample.values) if sample.values.dim() > 2 else None
 
 
+def _token_spread(sample: Sample) -> Tensor | None:
+    """Of layers that act on each token alone, or mix them: not of channels and time steps."""
+    kind = type(sample.layer)
+    other = issubclass(kind, nn.modules.conv._ConvNd | nn.RNNBase)
+    tokens = sample.values.dim() == 4 and sample.values.shape[2] > 1
+    return token_spread(sample.values) if tokens and not other else None
+
+
 def _dead(sample: Sample) -> Tensor | None:
     units = dead_units(sample.values, sample.layer, sample.largest_slope)
     return units.to(accumulator(units.device)).mean(1)
@@ -264,6 +273,7 @@ QUANTITIES = QuantityTable(
         lambda s: (~s.values.detach().isfinite()).flatten(1).sum(1),
         _as_it_is("forward_nonfinite"),
     ),
+    token_spread=Quantity(("output",), _token_spread, _as_it_is("token_spread")),
     example_spread=Quantity(("activation",), _spread, _as_it_is("example_spread")),
     dead_fraction=Quantity(("slopes",), _dead, _as_it_is("dead_fraction")),
     saturated_fraction=Quantity(("slopes",), _saturated, _as_it_is("saturated_fraction")),

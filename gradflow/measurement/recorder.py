@@ -111,7 +111,7 @@ class Recorder:
         record.dtype = output.dtype
         self.records.append(record)
         if not self.replicated:  # a user's layer need not have an activation after it
-            record.values |= measured("output", Sample(self.lift(output)))
+            record.values |= measured("output", Sample(self.lift(output), layer))
 
         def delta(gradient: Tensor) -> None:
             if not self._backward:  # a gradient that the loss takes itself

@@ -66,6 +66,25 @@ def example_spread(values: Tensor) -> Tensor:
     return torch.where(total == 0, 0.0, (own / total).square())  # all 0: all the same
 
 
+#: Examples whose tokens are compared.
+_EXAMPLES = 4
+
+
+def token_spread(values: Tensor) -> Tensor:
+    """Return the share of the mean square that differs between the tokens of an example.
+
+    0: all tokens are the same; 1: they have nothing in common. Some examples are looked at.
+
+    Parameters
+    ----------
+    values
+        (replicas, examples, tokens, features).
+    """
+    some = values.detach()[:, :_EXAMPLES]
+    own, total = l2_norm(some - some.mean(2, keepdim=True)), l2_norm(some)
+    return torch.where(total == 0, 0.0, (own / total).square())
+
+
 def accumulator(device: torch.device) -> torch.dtype:
     """Return the dtype that sums run in: float64, but float32 on MPS, which has no other."""
     return torch.float32 if device.type == "mps" else torch.float64

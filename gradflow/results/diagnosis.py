@@ -18,6 +18,8 @@ class LayerRow(Row):
     ``underflow_fraction`` and ``delta_underflow_fraction``, with half precision: of the entries of
     the weight gradient, and of the batch's δ as it is backpropagated, that are not 0 in float32,
     the share that is 0 there.
+    ``token_spread``, of outputs of (examples, tokens, features): the share of their mean square
+    that differs between the tokens of an example.
     Where attention is computed of the layer's output: ``attention_entropy`` is the entropy of its
     weights as a share of the largest, a mean over heads and queries, and ``attention_saturated``
     the share of the queries at which the softmax has less than 1 % of its largest slope.
@@ -54,6 +56,7 @@ class LayerRow(Row):
     delta_log10_rms_high: float | None = column("log₁₀ δ 95 %", ".2f", None, default=None)
     underflow_fraction: float | None = column("lost g", ".1%", 1, default=None)
     delta_underflow_fraction: float | None = column("lost δ", ".1%", 1, default=None)
+    token_spread: float | None = column("tokens", ".0%", None, default=None)
     attention_entropy: float | None = column("entropy", ".0%", None, default=None)
     attention_saturated: float | None = column("att. satur.", ".0%", None, default=None)
 

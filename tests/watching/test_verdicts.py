@@ -1,0 +1,98 @@
+"""`watch` and `diagnose` say the same of the same network, and of nothing it says nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+import gradflow
+from gradflow.results.watching import WatchResult
+
+
+def task() -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    centres = torch.randn(4, 16, generator=generator)
+    labels = torch.randint(4, (128,), generator=generator)
+    return centres[labels] + 0.3 * torch.randn(128, 16, generator=generator), labels
+
+
+def stack(hidden: int, activation: type[nn.Module], std: float | None = None) -> nn.Sequential:
+    torch.manual_seed(1)
+    layers: list[nn.Module] = []
+    for index in range(hidden):
+        layers += [nn.Linear(64 if index else 16, 64), activation()]
+        if std is not None:
+            nn.init.normal_(layers[-2].weight, 0, std)
+    return nn.Sequential(*layers, nn.Linear(64, 4))
+
+
+def watched(model: nn.Module, steps: int = 60, lr: float = 0.01, **options: Any) -> WatchResult:
+    inputs, labels = task()
+    optimizer = torch.optim.Adam(model.parameters(), lr=lr)
+    with gradflow.watch(model, **options) as watch:
+        for _ in range(steps):
+            optimizer.zero_grad()
+            F.cross_entropy(model(inputs), labels).backward()
+            optimizer.step()
+    return watch.result()
+
+
+NETWORKS: dict[str, Callable[[], nn.Module]] = {
+    "twelve tanh layers at std 0.05": lambda: stack(12, nn.Tanh, 0.05),
+    "four sigmoid layers": lambda: stack(4, nn.Sigmoid, 0.1),
+    "three ReLU layers": lambda: stack(3, nn.ReLU),
+    "five exploding layers": lambda: stack(5, nn.ReLU, 1.0),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_first_step_has_the_verdict_that_diagnose_gives(name: str) -> None:
+    before = gradflow.diagnose(NETWORKS[name](), *task())
+    result = watched(NETWORKS[name](), lr=1e-4)
+    assert result.verdict == before.verdict
+    assert result.first_rate == pytest.approx(before.rate, rel=1e-3)
+
+
+def test_a_slow_start_is_vanishing_though_the_median_step_is_not() -> None:
+    result = watched(stack(8, nn.Tanh, 0.05), steps=300, lr=0.003)
+    assert result.verdict == "vanishing"
+    assert "at the first step" in result.findings[0].message
+    assert result.first_rate < 0.7 * result.rate
+
+
+def test_a_head_at_0_is_healthy_and_all_at_0_is_not() -> None:
+    head = stack(3, nn.ReLU)
+    nn.init.zeros_(head[-1].weight)
+    everything = stack(3, nn.ReLU)
+    for parameter in everything.parameters():
+        nn.init.zeros_(parameter)
+    assert watched(head).verdict == "healthy"
+    assert watched(everything).verdict in ("no-gradient", "dead")
+
+
+def test_a_layer_without_delta_does_not_hide_the_rate() -> None:
+    class Words(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(1)
+            self.words, self.rest = nn.Embedding(10, 16), stack(6, nn.Sigmoid)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.rest(self.words((x[:, :5].abs() * 4).long() % 10).mean(1))
+
+    result = watched(Words(), steps=3)
+    assert result.rate is not None
+    assert result.verdict == "vanishing"
+
+
+def test_nothing_but_gradients_is_unjudged_and_says_so() -> None:
+    result = watched(stack(3, nn.ReLU), activations=False)
+    assert result.verdict == "unjudged"
+    assert result.title.startswith("Unjudged")
+    with pytest.raises(AssertionError, match="δ was read at no layer"):
+        result.assert_healthy()
