@@ -14,33 +14,38 @@ from gradflow.findings.thresholds import (
     SATURATED,
     SATURATED_ATTENTION,
     SATURATED_GATE,
-    SIGNAL_DECADES,
+    SHARP_ATTENTION,
+    TOKEN_SPREAD,
     bearable_decades,
 )
 from gradflow.findings.words import indices, lost_decades, named_layers
 from gradflow.results.base import Finding
-from gradflow.results.diagnosis import DiagnosisResult, Recurrence
+from gradflow.results.diagnosis import DiagnosisResult, LayerRow, Recurrence
 
 
 @check("saturated")
 def attention(result: DiagnosisResult) -> Iterator[Finding]:
     """Attention that looks at one key alone: its softmax passes no gradient to queries and keys."""
     known = [row for row in result.records if row.attention_saturated is not None]
-    rows = [row for row in known if (row.attention_saturated or 0) >= SATURATED]
-    if not rows:
+    rows = [row for row in known if _sharp(row)]
+    if not rows or len(rows) < len(known) / 2:
         return
     shares = [row.attention_saturated or 0 for row in known]
-    mean = sum(shares) / len(shares)
-    entropy = min(row.attention_entropy or 0 for row in rows)
+    mean, entropy = sum(shares) / len(shares), min(row.attention_entropy or 0 for row in rows)
     yield finding(
         "saturated",
-        f"attention at {named_layers(rows)} sees one key alone: its softmax has less than 1 % of "
-        f"its largest slope for up to {max(shares):.0%} of the queries, at {entropy:.0%} of the "
-        "largest entropy",
+        f"attention at {named_layers(rows)} sees few keys: its entropy comes down to {entropy:.0%} "
+        f"of the largest, and for up to {max(shares):.0%} of the queries its softmax has less than "
+        "1 % of its largest slope",
         "smaller weights of queries and keys, 1/√d in the scores, or normalised queries and keys",
         layers=indices(rows),
         severity="error" if mean >= SATURATED_ATTENTION else "warning",
     )
+
+
+def _sharp(row: LayerRow) -> bool:
+    flat, entropy = row.attention_saturated or 0, row.attention_entropy
+    return flat >= SATURATED or (entropy is not None and entropy <= SHARP_ATTENTION)
 
 
 @check("collapse")
@@ -52,15 +57,15 @@ def same_tokens(result: DiagnosisResult) -> Iterator[Finding]:
     known = [row for row in result.records[: result.hidden] if row.token_spread is not None]
     if not known or known[-1].index in result.facts.started:
         return
-    bound = 10.0 ** (-2 * SIGNAL_DECADES)
-    if (known[-1].token_spread or 0) > bound:
+    if (known[-1].token_spread or 0) > TOKEN_SPREAD:
         return
-    rows = [row for row in known if (row.token_spread or 0) <= bound]
+    rows = [row for row in known if (row.token_spread or 0) <= TOKEN_SPREAD]
     first = "already " if rows[0] is known[0] else ""
     yield finding(
         "collapse",
-        f"the tokens of an example are {first}the same to one part in {10**SIGNAL_DECADES:.0f} in "
-        f"{named_layers(rows)}: attention cannot tell them apart",
+        f"the tokens of an example are {first}nearly the same in {named_layers(rows)} "
+        f"({known[-1].token_spread:.1g} of their mean square differs): attention can hardly tell "
+        "them apart",
         "residual connections around attention, and positions or tokens that differ",
         layers=indices(rows),
         severity="warning",

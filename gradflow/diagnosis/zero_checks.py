@@ -117,10 +117,10 @@ def _reason(result: DiagnosisResult) -> str:
         return "what the layers get is 0"
     first = zeros[-1]
     if first is not result.records[-1]:
-        return f"δ is 0 from layer {first.index} ({first.name}) backwards"
+        return f"δ is 0 from {named_layers([first])} backwards"
     if (first.dead_fraction or 0) >= DEAD:
-        return f"the activation after the output, layer {first.index} ({first.name}), has slope 0"
-    return f"the loss does not change with the output, layer {first.index} ({first.name})"
+        return f"the activation after the output, {named_layers([first])}, has slope 0"
+    return f"the loss does not change with the output, {named_layers([first])}"
 
 
 def _advice(result: DiagnosisResult) -> str:
