@@ -71,7 +71,7 @@ def test_overflow_is_broken_and_names_the_first_layer() -> None:
     result = diagnose(config(act="relu", init="he-normal", gain=1e10, depth=10))
     assert result.verdict == "broken"
     first = next(row.index for row in result.records if row.forward_nonfinite)
-    assert f"layer {first} is the first" in result.findings[0].message
+    assert f"hidden{first}.linear is the first" in result.findings[0].message
     assert 3 <= first <= 5  # 10¹⁰ per layer passes float32's 3.4e38 after three or four
 
 
