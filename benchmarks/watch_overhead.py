@@ -1,18 +1,20 @@
-"""What measuring costs over the same plain forward and backward pass.
+"""What watching costs over the same plain training step, its optimizer included.
 
 Every round times as many steps of each case, in a changing order and on one network: the plain
-pass; the common way, every gradient's norm by `.item()`; the watched one; with activation
-statistics; with δ as well. What `watch` reads of many steps at once falls into every block. The
-numbers are medians over the rounds of each round's own ratios. Asked for: 1.05, and 1.10 with
-activation statistics, at width 512 and batch 512; 1.15 and 1.5 at width 64 and batch 64.
+step (zero_grad, forward, backward, optimizer); the common way, every gradient's norm by `.item()`;
+and `watch(model, optimizer=…)` with less and with all that it reads by default. The numbers are
+medians over the rounds of each round's own ratios. Asked for, with all defaults: 1.15 at width
+512 and batch 512, 1.5 at width 64 and batch 64.
 
-    python benchmarks/watch_overhead.py
+    python benchmarks/watch_overhead.py [OPTIMIZER…]
 """
 
 from __future__ import annotations
 
+import itertools
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable
 
@@ -23,8 +25,8 @@ from torch.nn import functional as F  # noqa: N812
 import gradflow
 
 DEPTH = 10
-STEPS = 24  # in a block: as many as `watch` reads at once
-SIZES = {512: 25, 64: 200}  # width and batch: rounds
+STEPS = 24  # in a block
+SIZES = {512: 9, 64: 60}  # width and batch: rounds
 
 
 def network(width: int) -> nn.Sequential:
@@ -34,10 +36,13 @@ def network(width: int) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Linear(width, 10))
 
 
-def plain(model: nn.Module, inputs: Tensor, labels: Tensor) -> None:
-    """One forward and one backward pass."""
-    model.zero_grad()
+def plain(
+    model: nn.Module, optimizer: torch.optim.Optimizer, inputs: Tensor, labels: Tensor
+) -> None:
+    """One training step."""
+    optimizer.zero_grad()
     F.cross_entropy(model(inputs), labels).backward()
+    optimizer.step()
 
 
 def norms_by_item(model: nn.Module) -> None:
@@ -57,34 +62,48 @@ def seconds(step: Callable[[], None]) -> float:
     return (time.perf_counter() - start) / STEPS
 
 
-def block(case: str, model: nn.Module, inputs: Tensor, labels: Tensor) -> float:
+CASES: dict[str, dict[str, bool] | None] = {
+    "plain": None,
+    "norm().item() of every parameter": None,
+    "gradients": {"activations": False, "updates": False},
+    "and activations": {"deltas": False, "updates": False},
+    "and δ": {"updates": False},
+    "and updates, as by default": {},
+}
+
+
+def block(
+    case: str,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    inputs: Tensor,
+    labels: Tensor,
+) -> float:
     """Return the time of a step of one of `CASES`."""
+
+    def step() -> None:
+        plain(model, optimizer, inputs, labels)
+
     if case == "plain":
-        return seconds(lambda: plain(model, inputs, labels))
-    if case == "norm().item() of every parameter":
-        return seconds(lambda: (plain(model, inputs, labels), norms_by_item(model))[0])
-    activations, deltas = "gradients" not in case, "δ" in case
-    with gradflow.watch(model, activations=activations, deltas=deltas) as watch:
-        return seconds(lambda: (plain(model, inputs, labels), watch.step())[0])
+        return seconds(step)
+    options = CASES[case]
+    if options is None:
+        return seconds(lambda: (step(), norms_by_item(model))[0])
+    with gradflow.watch(model, optimizer=optimizer, **options):
+        return seconds(step)
 
 
-CASES = (
-    "plain",
-    "norm().item() of every parameter",
-    "parameter gradients",
-    "and activation statistics",
-    "and δ, as by default",
-)
-
-
-def ratios(width: int, rounds: int) -> dict[str, list[float]]:
-    """Return every round's ratios to its plain pass."""
+def ratios(width: int, rounds: int, name: str) -> dict[str, list[float]]:
+    """Return every round's ratios to its plain step."""
     model, inputs, labels = network(width), torch.randn(width, width), torch.randint(10, (width,))
+    optimizer = getattr(torch.optim, name)(model.parameters(), lr=1e-6)
     found: dict[str, list[float]] = {}
+    cases = list(CASES)
     for turn in range(rounds):
-        first = turn % len(CASES)
-        times = {c: block(c, model, inputs, labels) for c in CASES[first:] + CASES[:first]}
-        for case in CASES[1:]:
+        first = turn % len(cases)
+        order = cases[first:] + cases[:first]
+        times = {c: block(c, model, optimizer, inputs, labels) for c in order}
+        for case in cases[1:]:
             found.setdefault(case, []).append(times[case] / times["plain"])
         found.setdefault("seconds", []).append(times["plain"])
     return found
@@ -96,11 +115,12 @@ def main() -> None:
         f"torch {torch.__version__}, Python {platform.python_version()}, "
         f"{torch.get_num_threads()} threads, {platform.machine()}"
     )
-    for width, rounds in SIZES.items():
-        found = ratios(width, rounds)
+    kinds = sys.argv[1:] or ["SGD", "Adam"]
+    for kind, (width, rounds) in itertools.product(kinds, SIZES.items()):
+        found = ratios(width, rounds, kind)
         base = statistics.median(found.pop("seconds"))
         print(
-            f"width {width}, batch {width}: plain pass {1e3 * base:.3f} ms, {rounds} rounds of "
+            f"{kind}, width {width}, batch {width}: plain step {1e3 * base:.3f} ms, {rounds} rounds of "
             f"{STEPS} steps"
         )
         for name, values in found.items():

@@ -1,0 +1,633 @@
+"""Training loops of every kind: nothing of them breaks or changes, and the numbers are right."""
+
+from __future__ import annotations
+
+import copy
+import math
+import random
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+from torch.overrides import _get_current_function_mode_stack
+
+import gradflow
+from gradflow.errors import GradflowError
+from gradflow.results.watching import WatchResult
+
+INPUTS = torch.randn(16, 5, generator=torch.Generator().manual_seed(1))
+LABELS = torch.randint(3, (16,), generator=torch.Generator().manual_seed(2))
+
+
+def network(act: Callable[[], nn.Module] = nn.Tanh) -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(5, 8), act(), nn.Linear(8, 8), act(), nn.Linear(8, 3))
+
+
+def sgd(model: nn.Module, lr: float = 0.1) -> torch.optim.Optimizer:
+    return torch.optim.SGD(model.parameters(), lr=lr)
+
+
+def loss_of(model: nn.Module) -> Tensor:
+    return F.cross_entropy(model(INPUTS), LABELS)
+
+
+def total(model: nn.Module) -> float:
+    grads = [p.grad for p in model.parameters() if p.grad is not None]
+    return math.sqrt(sum(float(g.abs().double().square().sum()) for g in grads))
+
+
+def before(result: WatchResult) -> list[float | None]:
+    return [step.norm_before for step in result.steps]
+
+
+def after(result: WatchResult) -> list[float | None]:
+    return [step.norm_after for step in result.steps]
+
+
+def codes(result: WatchResult) -> set[str]:
+    return {finding.code for finding in result.findings}
+
+
+# -- gradients
+
+
+def test_a_step_without_any_gradient_is_recorded() -> None:
+    model = network()
+    with gradflow.watch(model) as w:
+        sgd(model).step()
+    assert w.result().seen == 1
+    assert all(row.gradient_log10_norm is None for row in w.result().history)
+
+
+@pytest.mark.parametrize("to_none", [True, False])
+@pytest.mark.parametrize("clip", [None, 0.05])
+@pytest.mark.parametrize("positional", [True, False])
+def test_a_closure_is_read_after_it_ran(
+    to_none: bool, clip: float | None, positional: bool
+) -> None:
+    model = network()
+    optimizer, seen, cut = sgd(model), [], []
+
+    def closure() -> Tensor:
+        optimizer.zero_grad(set_to_none=to_none)
+        loss = loss_of(model)
+        loss.backward()
+        seen.append(total(model))
+        if clip is not None:
+            nn.utils.clip_grad_norm_(model.parameters(), clip)
+        cut.append(total(model))
+        return loss
+
+    with gradflow.watch(model) as w:
+        for _ in range(3):
+            optimizer.step(closure) if positional else optimizer.step(closure=closure)
+    assert before(w.result()) == pytest.approx(seen, rel=1e-6)
+    assert after(w.result()) == pytest.approx(cut, rel=1e-5)
+    assert w.result().clip_rate == (0 if clip is None else 1)
+
+
+def test_of_lbfgs_the_first_evaluation_of_each_step_is_recorded() -> None:
+    model = network()
+    optimizer, first = torch.optim.LBFGS(model.parameters(), max_iter=3), []
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = loss_of(model)
+        loss.backward()
+        evaluations.append(total(model))
+        return loss
+
+    with gradflow.watch(model) as w:
+        for _ in range(3):
+            evaluations: list[float] = []
+            optimizer.step(closure)
+            first.append(evaluations[0])
+    assert before(w.result()) == pytest.approx(first, rel=1e-6)
+
+
+@pytest.mark.parametrize("to_none", [True, False])
+def test_steps_inside_the_backward_pass_are_one_step(to_none: bool) -> None:
+    model, norms = network(), []
+    optimizers = {p: torch.optim.SGD([p], lr=0.1) for p in model.parameters()}
+
+    def hook(p: Tensor) -> None:
+        assert p.grad is not None
+        norms.append(float(p.grad.norm()))
+        optimizers[p].step()
+        optimizers[p].zero_grad(set_to_none=to_none)
+
+    for p in model.parameters():
+        p.register_post_accumulate_grad_hook(hook)
+    old = model[0].weight.detach().clone()
+    with gradflow.watch(model) as w:
+        for _ in range(3):
+            loss_of(model).backward()
+            if len(norms) == 6:
+                moved = float((model[0].weight.detach() - old).norm() / old.norm())
+    expected = [math.hypot(*norms[6 * i : 6 * i + 6]) for i in range(3)]
+    assert before(w.result()) == pytest.approx(expected, rel=1e-6)
+    assert w.result().seen == 3
+    assert w.result().history[0].update_ratio == pytest.approx(moved, rel=1e-4)
+    assert w.result().records[0].delta_log10_rms is not None
+
+
+class Lookahead(torch.optim.Optimizer):
+    """An optimizer around another, stepped through its own `step`."""
+
+    def __init__(self, inner: torch.optim.Optimizer) -> None:
+        self.inner = inner
+        super().__init__(inner.param_groups, {})
+
+    def step(self, closure: Any = None) -> Any:
+        return self.inner.step(closure)
+
+
+def test_an_optimizer_within_another_is_one_step() -> None:
+    model, seen = network(), []
+    optimizer = Lookahead(sgd(model))
+    with gradflow.watch(model) as w:
+        for _ in range(3):
+            optimizer.zero_grad()
+            loss_of(model).backward()
+            seen.append(total(model))
+            optimizer.step()
+    assert before(w.result()) == pytest.approx(seen, rel=1e-6)
+
+
+def test_a_step_that_raises_is_not_in_the_way_of_the_next() -> None:
+    model = network()
+    optimizer = sgd(model)
+    with gradflow.watch(model) as w:
+        with pytest.raises(ZeroDivisionError):
+            optimizer.step(lambda: 1 / 0)
+        for _ in range(2):
+            optimizer.zero_grad()
+            loss_of(model).backward()
+            optimizer.step()
+    assert w.result().seen == 2
+
+
+class Wrapper:
+    """An optimizer's wrapper that takes no hooks, as accelerate's."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self.optimizer, self.param_groups = optimizer, optimizer.param_groups
+
+    def step(self) -> None:
+        self.optimizer.step()
+
+
+def test_a_wrapped_optimizer_is_found_inside() -> None:
+    model = network()
+    wrapped: Any = Wrapper(sgd(model))
+    with gradflow.watch(model, optimizer=wrapped) as w:
+        loss_of(model).backward()
+        wrapped.step()
+    assert w.result().seen == 1
+
+
+def test_what_is_no_optimizer_is_refused_in_a_line() -> None:
+    with pytest.raises(GradflowError, match="object is no torch"):
+        gradflow.watch(network(), optimizer=object())  # type: ignore[arg-type]
+
+
+def test_complex_parameters_have_their_norms() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.w = nn.Parameter(torch.randn(4, 5, dtype=torch.complex64))
+            self.head = nn.Linear(4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            mapped: Tensor = self.head((x.to(torch.complex64) @ self.w.T).abs())
+            return mapped
+
+    model = Net()
+    with gradflow.watch(model) as w:
+        loss_of(model).backward()
+        expected = total(model)
+        sgd(model).step()
+    assert before(w.result()) == pytest.approx([expected], rel=1e-5)
+    assert w.result().records[0].gradient_log10_norm is not None
+
+
+def test_parameters_may_come_and_go() -> None:
+    model, seen = network(), []
+    model[0].requires_grad_(False)
+    optimizer = sgd(model)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        loss_of(model).backward()
+        seen.append(total(model))
+        optimizer.step()
+
+    with gradflow.watch(model) as w:
+        step()
+        model[0].requires_grad_(True)  # unfrozen
+        step()
+        model[2] = nn.Linear(8, 8)  # replaced
+        optimizer = sgd(model)
+        step()
+        model[4] = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 3))  # deleted and added
+        optimizer = sgd(model)
+        step()
+    result = w.result()
+    assert before(result) == pytest.approx(seen, rel=1e-6)
+    assert [row.name for row in result.records] == ["0", "2", "4.0", "4.1"]
+    first = [row.gradient_log10_norm for row in result.history if row.index == 1]
+    assert first[0] is None
+    assert None not in first[1:]
+
+
+def test_one_unused_matrix_does_not_hide_the_others() -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.used = nn.Parameter(torch.randn(5, 3))
+            self.unused = nn.Parameter(torch.randn(5, 3))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x @ self.used
+
+    model = Two()
+    with gradflow.watch(model) as w:
+        loss_of(model).backward()
+        assert model.used.grad is not None
+        expected = float(model.used.grad.norm())
+        sgd(model).step()
+    (row,) = w.result().records
+    assert row.gradient_log10_norm == pytest.approx(math.log10(expected), rel=1e-5)
+
+
+# -- activations and δ
+
+
+def test_evaluation_with_gradients_is_no_part_of_the_step() -> None:
+    model, alone = network(nn.ReLU), network(nn.ReLU)
+
+    def step(model: nn.Module, evaluate: bool) -> WatchResult:
+        with gradflow.watch(model) as w:
+            output = F.cross_entropy(model(INPUTS), LABELS)
+            if evaluate:
+                model.eval()
+                model(100 * INPUTS)
+                torch.autograd.grad(model(100 * INPUTS).sum(), model[0].weight)
+                model.train()
+            output.backward()
+            sgd(model).step()
+        return w.result()
+
+    assert step(model, True).history == step(alone, False).history
+
+
+def test_a_gradient_that_the_loss_takes_itself_is_not_delta() -> None:
+    model = network()
+    x = INPUTS.clone().requires_grad_()
+    with gradflow.watch(model) as w:
+        z = model(x)
+        (inner,) = torch.autograd.grad(z.sum(), x, create_graph=True)
+        loss = z.square().mean() + inner.square().mean()
+        (delta,) = torch.autograd.grad(loss, z, retain_graph=True)
+        loss.backward()
+        sgd(model).step()
+    found = w.result().records[-1].delta_log10_rms
+    assert 10**found == pytest.approx(float(delta.square().mean().sqrt()), rel=1e-5)
+
+
+class Gated(nn.Module):
+    """Both gates are computed before the first activation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.gate, self.up, self.head = nn.Linear(5, 8), nn.Linear(5, 8), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate, up = self.gate(x), self.up(x)
+        seen = torch.sigmoid(gate), torch.tanh(up)
+        self.means = [float(a.detach().mean()) for a in seen]
+        output: Tensor = self.head(seen[0] * seen[1])
+        return output
+
+
+def test_every_gate_has_its_own_activation() -> None:
+    model = Gated()
+    with gradflow.watch(model) as w:
+        loss_of(model).backward()
+        sgd(model, 0.0).step()
+    watched = [row.activation_mean for row in w.result().records]
+    assert watched[:2] == pytest.approx(model.means, rel=1e-5)
+    diagnosed = [row["activation_mean"] for row in gradflow.diagnose(model, INPUTS, LABELS).rows()]
+    assert diagnosed[:2] == pytest.approx(model.means, rel=1e-5)
+
+
+class Own(nn.Module):
+    """An activation of one's own, which counts its calls."""
+
+    log: list[int]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log = LOG
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.log.append(len(x))
+        return torch.where(x > 0, x, 0.3 * x)
+
+
+LOG: list[int] = []
+
+
+class Noise(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x + 0.1 * random.random() + 0.1 * float(np.random.rand())
+
+
+def states() -> tuple[Any, ...]:
+    return torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist()
+
+
+@pytest.mark.parametrize("act", [Own, Noise, nn.RReLU, nn.Dropout, nn.GELU])
+def test_looking_changes_nothing(act: Callable[[], nn.Module]) -> None:
+    found = []
+    for watched in (False, True):
+        LOG.clear()
+        random.seed(0)
+        np.random.seed(0)
+        model = network(act)
+        optimizer = sgd(model)
+        w = gradflow.watch(model)
+        if watched:
+            w.__enter__()
+        for _ in range(3):
+            optimizer.zero_grad()
+            loss_of(model).backward()
+            optimizer.step()
+        if watched:
+            w.__exit__(None, None, None)
+        found.append(([p.tolist() for p in model.parameters()], states(), list(LOG)))
+    assert found[0] == found[1]
+
+
+def test_an_activation_of_ones_own_is_read() -> None:
+    model = network(Own)
+    expected = float(model[:2](INPUTS).detach().mean())
+    with gradflow.watch(model) as w:
+        loss_of(model).backward()
+        sgd(model).step()
+    assert w.result().records[0].activation_mean == pytest.approx(expected, rel=1e-5)
+
+
+def test_transforms_of_torch_func_are_left_alone_and_told() -> None:
+    model = network()
+    optimizer = sgd(model)
+    parameters = dict(model.named_parameters())
+
+    def loss(parameters: dict[str, Tensor]) -> Tensor:
+        return F.cross_entropy(torch.func.functional_call(model, parameters, INPUTS), LABELS)
+
+    expected = torch.func.grad(loss)(parameters)
+    with gradflow.watch(model) as w:
+        found = torch.func.grad(loss)(parameters)
+        torch.func.vmap(model)(INPUTS)
+        torch.func.jacrev(model)(INPUTS[:2])
+        for name, p in parameters.items():
+            p.grad = found[name].detach()
+        seen = total(model)
+        optimizer.step()
+    assert all(torch.equal(found[n], expected[n]) for n in expected)
+    assert before(w.result()) == pytest.approx([seen], rel=1e-6)
+    assert "uncovered" in codes(w.result())
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_of_a_script_the_gradients_are_recorded_and_the_rest_is_told() -> None:
+    model = torch.jit.script(network())
+    with gradflow.watch(model) as w:
+        loss_of(model).backward()
+        seen = total(model)
+        sgd(model).step()
+    assert before(w.result()) == pytest.approx([seen], rel=1e-6)
+    assert all(row.gradient_log10_norm is not None for row in w.result().records)
+    assert any("ScriptModule" in f.message for f in w.result().findings)
+
+
+def test_a_parametrised_layer_has_one_row() -> None:
+    model = network()
+    nn.utils.parametrizations.weight_norm(model[2])
+    nn.utils.parametrizations.spectral_norm(model[4])
+    with gradflow.watch(model) as w:
+        loss_of(model).backward()
+        sgd(model).step()
+    u = copy.deepcopy(dict(model.named_buffers()))
+    result = w.result()
+    assert [row.name for row in result.records] == ["0", "2", "4"]
+    for name, buffer in model.named_buffers():  # the power iteration moves on in forward alone
+        assert torch.equal(buffer, u[name])
+
+
+class Stop(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        raise KeyboardInterrupt
+
+
+def hooks_of(model: nn.Module) -> int:
+    tables = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks")
+    return sum(len(getattr(m, t)) for m in model.modules() for t in tables)
+
+
+def test_ctrl_c_in_forward_leaves_nothing_behind() -> None:
+    model = nn.Sequential(nn.Linear(5, 3), Stop())
+    with pytest.raises(KeyboardInterrupt), gradflow.watch(model):
+        model(INPUTS)
+    assert hooks_of(model) == 0
+    assert not _get_current_function_mode_stack()
+
+
+def test_a_loop_goes_on_after_ctrl_c_in_forward() -> None:
+    model = network()
+    stopping = nn.Sequential(model, nn.Identity())
+    with gradflow.watch(stopping) as w:
+        stopping[1] = Stop()
+        with pytest.raises(KeyboardInterrupt):
+            stopping(INPUTS)
+        stopping[1] = nn.Identity()
+        loss_of(stopping).backward()
+        sgd(model).step()
+        assert not _get_current_function_mode_stack()
+    assert w.result().records[0].activation_mean is not None
+
+
+class Recursive(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(5, 5)
+
+    def forward(self, x: Tensor, depth: int = 2) -> Tensor:
+        x = torch.tanh(self.fc(x))
+        deeper: Tensor = self(x, depth - 1) if depth else x
+        return deeper
+
+
+def test_a_model_that_calls_itself_is_one_batch() -> None:
+    model = Recursive()
+    with gradflow.watch(model, window=1) as w:
+        loss_of(model).backward()
+        sgd(model).step()
+        assert not _get_current_function_mode_stack()
+    assert w.result().records[0].activation_mean is not None
+    assert hooks_of(model) == 0
+
+
+def test_hooks_come_off_when_entering_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = network()
+
+    def failing(*_: Any) -> None:
+        raise RuntimeError("no hook")
+
+    monkeypatch.setattr("gradflow.watching.run.register_optimizer_step_post_hook", failing)
+    with pytest.raises(RuntimeError, match="no hook"):
+        gradflow.watch(model).__enter__()
+    assert hooks_of(model) == 0
+    assert not any(p._post_accumulate_grad_hooks for p in model.parameters())
+
+
+def test_a_reader_that_fails_is_told_and_the_loop_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_: Any) -> None:
+        raise TypeError("a tensor of somebody's own")
+
+    monkeypatch.setattr("gradflow.watching.sampler.flat_levels", failing)
+    model = network()
+    with gradflow.watch(model) as w:
+        loss_of(model).backward()
+        sgd(model).step()
+    messages = [f.message for f in w.result().findings if f.code == "uncovered"]
+    assert any("TypeError: a tensor of somebody's own" in message for message in messages)
+
+
+def test_threads_do_not_mix() -> None:
+    model, other = network(nn.ReLU), network(nn.ReLU)
+    errors: list[BaseException] = []
+
+    def train(model: nn.Module) -> None:
+        try:
+            optimizer = sgd(model, 0.0)
+            for _ in range(5):
+                optimizer.zero_grad()
+                loss_of(model).backward()
+                optimizer.step()
+        except BaseException as error:
+            errors.append(error)
+
+    with gradflow.watch(model) as a, gradflow.watch(other) as b:
+        threads = [threading.Thread(target=train, args=(m,)) for m in (model, other)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert not errors
+    assert a.result().seen == b.result().seen == 5
+    assert a.result().history == b.result().history
+
+
+# -- a GradScaler
+
+
+def scaled_loop(
+    *, give: bool, clip: str | None, factor: float = 1.0, steps: int = 3
+) -> tuple[WatchResult, list[float], list[float]]:
+    model = network()
+    optimizer, scaler = sgd(model), torch.amp.GradScaler("cpu", init_scale=2.0**12)
+    seen, cut = [], []
+    with gradflow.watch(model, scaler=scaler if give else None) as w:
+        for _ in range(steps):
+            optimizer.zero_grad()
+            scaler.scale(loss_of(model) * factor).backward()
+            seen.append(total(model) / 2**12)
+            if clip == "before":
+                nn.utils.clip_grad_norm_(model.parameters(), 0.05 * 2**12)
+            scaler.unscale_(optimizer)
+            if clip == "after":
+                nn.utils.clip_grad_norm_(model.parameters(), 0.05)
+            cut.append(total(model))
+            scaler.step(optimizer)
+            scaler.update()
+    return w.result(), seen, cut
+
+
+@pytest.mark.parametrize("give", [True, False])
+@pytest.mark.parametrize("clip", [None, "before", "after"])
+def test_a_scaler_is_divided_out_and_clipping_seen(give: bool, clip: str | None) -> None:
+    result, seen, cut = scaled_loop(give=give, clip=clip)
+    assert before(result) == pytest.approx(seen, rel=1e-4)
+    assert after(result) == pytest.approx(cut, rel=1e-4)
+    assert result.clip_rate == (0 if clip is None else 1)
+    assert ("scaled" in codes(result)) is not give
+
+
+@pytest.mark.parametrize("give", [True, False])
+def test_a_run_of_skipped_steps_is_told_as_that(give: bool) -> None:
+    result, *_ = scaled_loop(give=give, clip=None, factor=math.inf)
+    assert (result.seen, result.skipped) == (0, 3)
+    (finding,) = (f for f in result.findings if f.code == "skipped")
+    assert "every step" in finding.message
+    assert "unrecorded" not in codes(result)
+
+
+class Overflowing(nn.Module):
+    """Its second layer leaves the range of float16."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.second, self.head = nn.Linear(5, 8), nn.Linear(8, 8), nn.Linear(8, 3)
+        with torch.no_grad():
+            self.second.weight *= 1e6
+
+    def forward(self, x: Tensor) -> Tensor:
+        output: Tensor = self.head(self.second(torch.relu(self.first(x))))
+        return output
+
+
+def test_a_skipped_step_names_the_layer_that_overflowed() -> None:
+    model = Overflowing()
+    optimizer, scaler = sgd(model), torch.amp.GradScaler("cpu")
+    with gradflow.watch(model) as w:
+        with torch.autocast("cpu", dtype=torch.float16):
+            output = model(INPUTS)
+        scaler.scale(F.cross_entropy(output.float(), LABELS)).backward()
+        scaler.step(optimizer)
+        scaler.update()
+    (finding,) = (f for f in w.result().findings if f.code == "skipped")
+    assert finding.layers == (2,)
+
+
+def test_the_scalers_class_is_as_it_was() -> None:
+    methods = torch.amp.GradScaler.step, torch.amp.GradScaler.unscale_
+    with gradflow.watch(network()), gradflow.watch(network()):
+        assert torch.amp.GradScaler.step is not methods[0]
+    assert (torch.amp.GradScaler.step, torch.amp.GradScaler.unscale_) == methods
+
+
+def test_watches_may_end_in_any_order() -> None:
+    model = network()
+    first, second = gradflow.watch(model), gradflow.watch(model)
+    first.__enter__()
+    second.__enter__()
+    optimizer = sgd(model)
+    loss_of(model).backward()
+    optimizer.step()
+    first.__exit__(None, None, None)
+    loss_of(model).backward()
+    optimizer.step()
+    second.__exit__(None, None, None)
+    assert (first.result().seen, second.result().seen) == (1, 2)
+    assert hooks_of(model) == 0
+    assert not _get_current_function_mode_stack()
