@@ -206,27 +206,47 @@ class CallHooks:
         self.model, self.observer, self.trying = model, observer, trying
         self._now = _Now()
         self._own: dict[int, OwnActivation] = {}
+        self._named: list[tuple[str, nn.Module]] = []
+        self._layers: list[tuple[str, nn.Module]] = []
+        self._activations: list[nn.Module] = []
 
     def layer_names(self) -> list[str]:
         """Return the names of the layers that are hooked."""
-        return [n for n, m in self.model.named_modules() if is_layer(m) and takes_hooks(m)]
+        self._look()
+        return [name for name, _ in self._layers]
 
     def attach(self, hooks: Hooks) -> None:
         """Hook the model."""
-        hooks.after_layer_calls(self.model, self._after_layer)
-        for module in self.model.modules():
-            if is_layer(module) or not takes_hooks(module):
-                continue
-            if not self.trying and is_own_function(module):
-                self._own[id(module)] = OwnActivation()
-            elif not is_activation(module):
-                continue
+        self._look()
+        for name, module in self._layers:
+            hooks.after_forward(module, _with_output(self._after_layer, name))
+        for module in self._activations:
             hooks.before_forward(module, self._before_activation)
             hooks.after_forward(module, self._after_activation)
+
+    def _look(self) -> None:
+        """Look up layers and activations, if the model has other modules than before."""
+        named = [(n, m) for n, m in self.model.named_modules() if takes_hooks(m)]
+        if named == self._named:
+            return
+        self._named = named
+        self._layers = [(n, m) for n, m in named if is_layer(m)]
+        self._activations = []
+        for _, module in named:
+            own = not self.trying and is_own_function(module)
+            if own:
+                self._own.setdefault(id(module), OwnActivation())
+            if not is_layer(module) and (own or is_activation(module)):
+                self._activations.append(module)
 
     def functions(self) -> FunctionCalls:
         """Return the context in which activation functions called without a module are seen."""
         return FunctionCalls(self)
+
+    @property
+    def inside(self) -> bool:
+        """Whether a module that is an activation is running."""
+        return self._now.inside
 
     def restart(self) -> None:
         """Forget a pass."""
@@ -312,7 +332,12 @@ class FunctionCalls(TorchFunctionMode):
     ) -> Any:
         keywords = keywords or {}
         call = None
-        if function in FUNCTIONS and arguments and isinstance(arguments[0], Tensor):
+        if (
+            function in FUNCTIONS
+            and not self.calls.inside
+            and arguments
+            and isinstance(arguments[0], Tensor)
+        ):
             self.seen = True
             call = self.calls.take(arguments[0])
         if call is None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -37,25 +36,18 @@ def norms(tensors: Sequence[Tensor | None]) -> Tensor:
     return as_tensor(read_norms(tensors))
 
 
-def read_norms(tensors: Sequence[Tensor | None], quick: bool = False) -> Numbers:
+def read_norms(tensors: Sequence[Tensor | None]) -> Numbers:
     """Return the L2 norm of each tensor, summed in float64 where it matters; −∞ for None.
 
     A DTensor's norm is that of the whole tensor: one all-reduce per kind of placement, in which
     every process has to take part.
-
-    Parameters
-    ----------
-    quick
-        The tensors are gradients of what `is_quick` says yes to: looked at only if that fails, as
-        it does where one is None or sparse.
     """
-    if quick:
-        with contextlib.suppress(TypeError, RuntimeError):
-            return _quick(tensors)  # type: ignore[arg-type]
     there = [t for t in tensors if t is not None]
     found: Numbers
-    if all(type(t) in _PLAIN and t.layout == torch.strided for t in there):
-        found = _quick(there) if is_quick(there) else _wide(there)
+    if all(map(_is_quick, there)):
+        found = _quick(there)
+    elif all(type(t) in _PLAIN and t.layout == torch.strided for t in there):
+        found = _wide(there)
     else:
         found = _reduced(_wide([_local(t) for t in there]), there)
     return found if len(there) == len(tensors) else _placed(found, tensors)
@@ -79,19 +71,25 @@ _SAFE = (1e-30, 1e30)
 _CHUNK = 2**18
 
 
-def is_quick(tensors: Iterable[Tensor]) -> bool:
-    """Return whether these are plain float32 tensors on a CPU: summed in float32 if possible."""
-    kinds = {(type(t), t.dtype, t.layout, t.device.type) for t in tensors}
-    return kinds <= {(kind, torch.float32, torch.strided, "cpu") for kind in _PLAIN}
+def _is_quick(tensor: Tensor) -> bool:
+    """Return whether this is a plain float32 tensor on a CPU: summed in float32 if possible."""
+    return (
+        tensor.dtype is torch.float32
+        and tensor.is_cpu
+        and type(tensor) in _PLAIN
+        and not tensor.is_sparse
+    )
 
 
-def _quick(tensors: Sequence[Tensor]) -> Numbers:
+@torch.no_grad()
+def _quick(tensors: Sequence[Tensor]) -> array[float]:
     """Take a fraction of the time, where float32 is exact."""
-    with torch.no_grad():
-        squares = [_square(t) for t in tensors]
-    if squares and not (_SAFE[0] < min(squares) and max(squares) < _SAFE[1]):
-        return _wide(tensors)
-    return array("d", map(math.sqrt, squares))
+    found = array("d")
+    for tensor in tensors:
+        square = _square(tensor)
+        safe = _SAFE[0] < square < _SAFE[1]
+        found.append(math.sqrt(square) if safe else _wide([tensor]).item())
+    return found
 
 
 def _square(tensor: Tensor) -> float:

@@ -30,15 +30,17 @@ class Gradients:
         self.named: dict[str, nn.Parameter] = {}
         self.ids: set[int] = set()
         self._names: tuple[str, ...] = ()
+        self._now: list[int] = []
         self._weights: tuple[tuple[str, ...], list[Tensor], list[Tensor]] | None = None
         self.refresh()
 
     def refresh(self) -> list[nn.Parameter]:
         """Look the parameters up; return those that are new."""
+        if (now := _trained(self.model)) == self._now:
+            return []
+        self._now = now
         named = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
         ids = {id(p) for p in named.values()}
-        if ids == self.ids and len(named) == len(self.named):
-            return []
         new = [p for p in named.values() if id(p) not in self.ids]
         self.named, self.ids, self._names = named, ids, tuple(named)
         return new
@@ -73,6 +75,15 @@ class Gradients:
     def drop_weights(self) -> None:
         """Forget the copies."""
         self._weights = None
+
+
+def _trained(module: nn.Module) -> list[int]:
+    """Return which parameters of a module are trained, in a fraction of the time of their names."""
+    found = [id(p) for p in module._parameters.values() if p is not None and p.requires_grad]
+    for child in module._modules.values():
+        if child is not None:
+            found += _trained(child)
+    return found
 
 
 class StepsInBackward:

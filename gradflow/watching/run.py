@@ -36,6 +36,8 @@ from gradflow.watching.sampler import Sampler
 
 #: What torch calls the backward pass that runs, where none does.
 NO_TASK = -1
+#: Recorded steps, from the first, at which everything is read.
+FULL = 10
 
 
 def watch(
@@ -44,6 +46,7 @@ def watch(
     optimizer: torch.optim.Optimizer | None = None,
     scaler: Any = None,
     every: int = 1,
+    sample_every: int = 10,
     activations: bool = True,
     deltas: bool = True,
     updates: bool = True,
@@ -67,24 +70,27 @@ def watch(
     scaler
         The loop's `torch.amp.GradScaler`; gradients are recorded unscaled.
     every
-        Record every so many steps, from the first on.
+        Record every so many steps, from the first on: the gradients' norms, which cost little.
+    sample_every
+        Read activations, δ and updates at the first ten recorded steps, and at every so many of
+        the later ones: they cost more, and change slowly. 1 reads them at every recorded step.
     activations
-        Read activations and dead units as well. Of small ones up to 16 MB are kept for some steps,
-        to be read together.
+        Read activations and dead units as well. Copies of small ones are held during a step.
     deltas
         Read δ at the layers' outputs too, from which the rate is, where activations are read.
     updates
-        Measure ‖Δw‖/‖w‖, which holds a copy of the parameters during a recorded step.
+        Measure ‖Δw‖/‖w‖, which holds a copy of the parameters during a sampled step.
     window
-        Batches over which a unit has to give slope 0 for every example to count as dead.
+        Sampled batches over which a unit has to give slope 0 for every example to count as dead.
 
     Raises
     ------
     GradflowError
-        If `every` or `window` is not a whole number of at least 1, or a lazy module of the model
-        was never called.
+        If `every`, `sample_every` or `window` is not a whole number of at least 1, or a lazy
+        module of the model was never called.
     """
-    for name, value in (("every", every), ("window", window)):
+    counts = {"every": every, "sample_every": sample_every, "window": window}
+    for name, value in counts.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise GradflowError(f"{name} must be a whole number of at least 1, got {value}")
     if not isinstance(model, nn.Module):
@@ -100,7 +106,9 @@ def watch(
             f"{type(optimizer).__name__} is no torch.optim.Optimizer, and has none inside",
             "leave optimizer= out, or call w.step() between backward and update",
         )
-    return Watch(model, optimizer, scaler, every, activations, deltas, updates, window)
+    return Watch(
+        model, optimizer, scaler, every, sample_every, activations, deltas, updates, window
+    )
 
 
 class Watch:
@@ -112,6 +120,7 @@ class Watch:
         optimizer: torch.optim.Optimizer | None,
         scaler: Any,
         every: int,
+        sample_every: int,
         activations: bool,
         deltas: bool,
         updates: bool,
@@ -119,7 +128,8 @@ class Watch:
     ) -> None:
         self.model, self.compiled = original(model), is_compiled(model)
         self.optimizer, self.scaler = optimizer, scaler
-        self.every, self.updates, self.window = every, updates, window
+        self.every, self.sample_every = every, sample_every
+        self.updates, self.window = updates, window
         self.seen, self.skipped = 0, 0
         self.snapshots: list[Snapshot] = []
         self.gradients = Gradients(self.model)
@@ -151,12 +161,11 @@ class Watch:
     ) -> None:
         self._hooks.remove()
         self.gradients.drop_weights()
-        if self.sampler is not None:
-            self.sampler.detach()
 
     def _attach(self) -> None:
         if self.sampler is not None:
-            self.sampler.attach(self._hooks)
+            self._hooks.add(self.sampler)
+            self.sampler.switch(self.sampling)
         # Hooks that stay cost next to nothing, beside one that is set in every step.
         self._hook_parameters(self.gradients.named.values())
         one = self.optimizer
@@ -194,10 +203,10 @@ class Watch:
         return Recording(
             layers=tuple(self._layers()),
             snapshots=tuple(s for s in self.snapshots if s is not self._snapshot),
-            sampled=none if sampler is None else sampler.table.table(len(sampler.layers)),
+            sampled=none if sampler is None else sampler.table.table(len(sampler.places)),
             skipped_sampled=none[:0]
             if sampler is None
-            else sampler.skipped.table(len(sampler.layers)),
+            else sampler.skipped.table(len(sampler.places)),
             every=self.every,
             seen=self.seen,
             skipped=self.skipped,
@@ -237,21 +246,26 @@ class Watch:
             device=None if first is None else str(first.device),
             dtype=None if first is None else str(first.dtype).removeprefix("torch."),
             threads=torch.get_num_threads(),
-            config={"every": self.every, "window": self.window},
+            config={
+                "every": self.every,
+                "sample_every": self.sample_every,
+                "window": self.window,
+            },
         )
 
     def _next_step(self) -> None:
-        """Plan the next step: whether it is recorded, and its batches in the window."""
-        to_come = -self.seen % self.every
-        self.recording = to_come == 0
+        """Plan the next step: whether it is recorded, and sampled."""
+        number = len(self.snapshots)
+        self.recording = self.seen % self.every == 0
+        self.sampling = self.recording and (number < FULL or number % self.sample_every == 0)
         self._snapshot: Snapshot | None = None
         self._before: Norms | None = None
         self._marks: Any = None
         self._scale: Tensor | None = None
         self._changed = False
         self._frame: FrameType | None = None
-        if self.sampler is not None:
-            self.sampler.wanted, self.sampler.recorded = to_come < self.window, self.recording
+        if self.sampler is not None and self._hooks:
+            self.sampler.switch(self.sampling)
 
     # -- the backward pass
 
@@ -311,8 +325,9 @@ class Watch:
 
     def _open(self, owner: torch.optim.Optimizer | None) -> None:
         self._snapshot = None
-        if self.recording and self.updates and owner is not None:
-            self._hook_parameters(self.gradients.refresh())
+        if self.sampling and self.updates and owner is not None:
+            if self._before is None:
+                self._hook_parameters(self.gradients.refresh())
             self.gradients.keep_weights()
 
     def _meet(self, owner: torch.optim.Optimizer | None) -> None:
@@ -320,8 +335,8 @@ class Watch:
         if not self.recording or self._snapshot is not None:
             return
         before, after, gradients = self._before, None, self.gradients
-        self._hook_parameters(gradients.refresh())
         if before is None:
+            self._hook_parameters(gradients.refresh())
             before = gradients.read()
         elif self._changed or gradients.marks() != self._marks:
             after = gradients.read()
@@ -338,8 +353,8 @@ class Watch:
     def _close(self) -> None:
         if self._snapshot is not None and (found := self.gradients.updates()) is not None:
             self._snapshot.weights, self._snapshot.updates = found
-        if self.sampler is not None:
-            self.sampler.close_step(self._tasks, self._scale, self.recording)
+        if self.sampler is not None and self.recording:
+            self.sampler.close_step(self._tasks, self._scale)
         self.gradients.drop_weights()
         self._tasks = set()
         self.seen += 1
@@ -349,7 +364,7 @@ class Watch:
 
     def _step_in_backward(self, optimizer: torch.optim.Optimizer) -> None:
         if self._in_backward is None:
-            self._in_backward = StepsInBackward(self.gradients, self.updates and self.recording)
+            self._in_backward = StepsInBackward(self.gradients, self.updates and self.sampling)
         self._in_backward.before(optimizer)
         self._accumulated(torch.empty(0))
 

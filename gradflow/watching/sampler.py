@@ -26,6 +26,7 @@ from gradflow.measurement.hooks import (
     leave,
     on_gradient,
 )
+from gradflow.measurement.modules import takes_hooks
 from gradflow.measurement.norms import norm
 from gradflow.measurement.slopes import Function
 from gradflow.watching.dead_units import DeadUnitWindow, FlatLevels, flat_levels
@@ -67,7 +68,6 @@ class LayerCall:
 class Batch:
     """One forward pass: what was seen of it, until it is known that the model learns from it."""
 
-    recorded: bool
     training: bool
     calls: list[LayerCall] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
@@ -106,16 +106,14 @@ class Sampler:
     Parameters
     ----------
     window
-        Batches over which a unit has to stay on a flat level to count as dead.
+        Sampled batches over which a unit has to stay on a flat level to count as dead.
     deltas
         Read δ, too.
 
     Attributes
     ----------
-    wanted
-        Whether the current forward pass is in the window.
-    recorded
-        Whether its step is recorded, so that its statistics are read too.
+    on
+        Whether the step under way is sampled.
     failures
         Why something could not be read.
     transformed
@@ -126,14 +124,14 @@ class Sampler:
 
     def __init__(self, model: nn.Module, window: int, deltas: bool = True) -> None:
         self.model, self.deltas = model, deltas
-        self.wanted = self.recorded = True
+        self.on = False
         self.failures: list[str] = []
         self.transformed, self.evaluating = False, 0
         self.table, self.skipped = StepTable(), StepTable()
         self._window = DeadUnitWindow(window)
         self._calls = CallHooks(model, self, trying=False)
-        self.layers = self._calls.layer_names()
-        self.places = {name: place for place, name in enumerate(self.layers)}
+        self.places = {name: place for place, name in enumerate(self._calls.layer_names())}
+        self._hooks = Hooks()
         self._levels: dict[Any, FlatLevels] = {}
         self._batches: list[Batch] = []
         self._copied = 0
@@ -141,26 +139,38 @@ class Sampler:
         self._parts: Batch | None = None  # of a model whose parts are called, not itself
         self._functions = True  # until a forward pass calls none
 
-    def attach(self, hooks: Hooks) -> None:
-        """Hook the model."""
+    def switch(self, on: bool) -> None:
+        """Hook the model, or take the hooks off: none cost anything at a step without sampling."""
+        self.on = on
+        if not on:
+            self._hooks.remove()
+        elif not self._hooks:
+            self._attach(self._hooks)
+
+    def _attach(self, hooks: Hooks) -> None:
         self._calls.attach(hooks)
-        if not isinstance(self.model, torch.jit.ScriptModule):
+        if takes_hooks(self.model):
             hooks.before_forward(self.model, self._start)
             hooks.after_forward(self.model, self._end, always=True)
 
-    def detach(self) -> None:
-        """Take off the function mode, which Ctrl-C in a forward pass leaves on."""
-        if self._now.mode is not None:
-            leave(self._now.mode)
-        self._now = _Now()
+    def remove(self) -> None:
+        """Take off the hooks, and the function mode, which Ctrl-C in a forward pass leaves on."""
+        self.switch(False)
+        self._leave()
+
+    def _leave(self) -> None:
+        """Forget a forward pass that was broken off."""
+        now = self._now
+        if now.mode is not None:
+            leave(now.mode)
+        now.batch, now.frame, now.mode, now.depth = None, None, None, 0
 
     def _start(self, *_: Any) -> None:
         now = self._now
         if now.depth and is_running(now.frame):  # the model calls itself
             now.depth += 1
             return
-        self.detach()
-        now = self._now
+        self._leave()
         self._calls.restart()
         now.depth, now.frame = 1, sys._getframe(2)
         now.batch = self._new_batch() if self._reads() else None
@@ -180,12 +190,12 @@ class Sampler:
         self._calls.restart()
 
     def _new_batch(self) -> Batch:
-        batch = Batch(self.recorded, self.model.training)
+        batch = Batch(self.model.training)
         self._batches.append(batch)
         return batch
 
     def _reads(self) -> bool:
-        if not self.wanted or not torch.is_grad_enabled():
+        if not self.on or not torch.is_grad_enabled():
             return False
         if torch._C._functorch.peek_interpreter_stack() is not None:
             self.transformed = True
@@ -200,20 +210,21 @@ class Sampler:
         batch = self._now.batch
         if batch is None:  # a part of the model is called, not the model
             batch = self._parts = self._parts or self._new_batch()
-        call = LayerCall(batch, self.places[name], "Conv" in type(layer).__name__)
-        if output.requires_grad and (not batch.calls or (self.deltas and batch.recorded)):
+        call = LayerCall(
+            batch, self.places.setdefault(name, len(self.places)), "Conv" in type(layer).__name__
+        )
+        if output.requires_grad and (self.deltas or not batch.calls):
             batch.calls.append(call)
             on_gradient(output, partial(self._delta, call))
-        if batch.recorded and output.dtype == torch.float16:
+        if output.dtype == torch.float16:
             batch.samples.append(self._sample(call.layer, "output", output.detach()))
         return call
 
     @_never_raises
     def _delta(self, call: LayerCall, gradient: Tensor) -> None:
         task = torch._C._current_graph_task_id()
-        wanted = self.deltas and call.batch.recorded
-        sample = self._sample(call.layer, "delta", gradient.detach()) if wanted else None
-        call.deltas[task] = sample
+        delta = self._sample(call.layer, "delta", gradient.detach()) if self.deltas else None
+        call.deltas[task] = delta
 
     def activation_called(self, call: LayerCall, function: Function, inputs: Tensor) -> None:
         """Nothing is read of an activation's input."""
@@ -230,9 +241,8 @@ class Sampler:
             values = values.unsqueeze(0)
         levels = FlatLevels() if function is None else self._levels_of(function, values)
         unit_axis = 2 if call.convolutional and values.dim() > 2 else values.dim()
-        call.batch.samples.append(
-            self._sample(call.layer, "activation", values, levels, unit_axis, call.batch.recorded)
-        )
+        sample = self._sample(call.layer, "activation", values, levels, unit_axis)
+        call.batch.samples.append(sample)
 
     def _levels_of(self, function: Function, like: Tensor) -> FlatLevels:
         key = _key(function), like.dtype
@@ -248,22 +258,21 @@ class Sampler:
         values: Tensor,
         levels: FlatLevels = FlatLevels(),  # noqa: B008
         unit_axis: int = 0,
-        recorded: bool = True,
     ) -> Sample:
         """Copy a small tensor, read a large one."""
-        entries = values.numel()
-        sample = Sample(layer, source, entries, None, {}, levels, unit_axis)
+        entries, left = values.numel(), None
         if entries <= SMALL and self._copied <= COPIED:
             self._copied += entries
-            return sample._replace(tensor=values.clone())
-        left = levels.left(values.unsqueeze(0), unit_axis)[0] if levels.levels else None
-        return sample._replace(numbers=_read_large(source, values) if recorded else {}, left=left)
+            return Sample(layer, source, entries, values.clone(), {}, levels, unit_axis)
+        if levels.levels:
+            left = levels.left(values.unsqueeze(0), unit_axis)[0]
+        numbers = _read_large(source, values)
+        return Sample(layer, source, entries, None, numbers, levels, unit_axis, left)
 
-    def close_step(self, tasks: set[int], scale: Tensor | None, recorded: bool) -> None:
-        """End a step: commit what the model learnt from, in these backward passes."""
+    def close_step(self, tasks: set[int], scale: Tensor | None) -> None:
+        """End a recorded step: commit what the model learnt from, in these backward passes."""
         self._commit_batches(tasks, self.table)
-        if recorded:
-            self.table.close_step(scale)
+        self.table.close_step(scale)
 
     def skip_step(self, tasks: set[int], scale: Tensor | None) -> None:
         """End a step that a GradScaler left out."""
@@ -273,7 +282,7 @@ class Sampler:
     def _commit_batches(self, tasks: set[int], table: StepTable) -> None:
         batches, self._batches, self._copied, self._parts = self._batches, [], 0, None
         if self._now.depth and not is_running(self._now.frame):
-            self.detach()  # a forward pass was broken off
+            self._leave()
         for batch in batches:
             if batch.learnt(tasks):
                 self.evaluating += not batch.training
@@ -294,10 +303,9 @@ class Sampler:
                 shape = (sample.tensor.shape, sample.tensor.dtype, sample.tensor.device)
                 alike.setdefault((key, shape), []).append(sample)
         for same in alike.values():
-            _read_together(table if batch.recorded else None, same, left)
+            _read_together(table, same, left)
         for layers, dead in self._window.next_batch(left):
-            if batch.recorded:
-                table.add("dead", layers, 1, dead)
+            table.add("dead", layers, 1, dead)
 
 
 def _commit_read(table: StepTable, sample: Sample, left: dict[int, Tensor]) -> None:
@@ -307,15 +315,13 @@ def _commit_read(table: StepTable, sample: Sample, left: dict[int, Tensor]) -> N
         _join(left, sample.layer, sample.left)
 
 
-def _read_together(table: StepTable | None, samples: list[Sample], left: dict[int, Tensor]) -> None:
-    """Read copies of one shape; without a table, which units left the levels alone."""
+def _read_together(table: StepTable, samples: list[Sample], left: dict[int, Tensor]) -> None:
+    """Read copies of one shape."""
     first, layers = samples[0], [s.layer for s in samples]
     values = torch.stack([s.tensor for s in samples if s.tensor is not None])
     if first.levels.levels:
         for layer, units in zip(layers, first.levels.left(values, first.unit_axis), strict=True):
             _join(left, layer, units)
-    if table is None:
-        return
     rows = values.flatten(1).to(wide(values))
     for name, total in TOTALS.items():
         if total.source == first.source and total.read is not None:

@@ -20,6 +20,9 @@ from gradflow.watching.sampled import SAMPLED, TOTALS
 _Numbers = tuple[Sequence[int], int, Numbers]
 
 
+_NOTHING = np.empty((0, 3), np.int64), torch.empty(0)
+
+
 class StepTable:
     """Collects numbers, and adds up those of a layer that was called several times in a step."""
 
@@ -42,13 +45,16 @@ class StepTable:
 
     def close_step(self, scale: Tensor | None) -> None:
         """End the step under way, whose loss was multiplied by `scale`, 0-d, if by anything."""
+        self._scales.append(scale)
+        if not self._new:
+            self._steps.append(_NOTHING)
+            return
         keys, values = [], []
         for place, total in enumerate(TOTALS):
             for layers, entries, numbers in self._new.get(total, ()):
                 keys += [(place, layer, entries) for layer in layers]
                 values.append(numbers)
         self._new.clear()
-        self._scales.append(scale)
         self._steps.append((np.array(keys, np.int64).reshape(-1, 3), _together(values)))
 
     def table(self, layers: int) -> Floats:

@@ -239,18 +239,19 @@ def test_a_unit_is_dead_if_no_batch_of_the_window_wakes_it(window: int, dead: fl
     assert w.result().records[0].dead_fraction == pytest.approx(dead)
 
 
-def test_the_window_is_read_between_recorded_steps_too() -> None:
+def test_the_window_is_of_the_steps_that_are_read() -> None:
     model = one_unit_each()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
     labels = torch.zeros(3, dtype=torch.long)
-    signs = (1.0, 1.0, 1.0, -1.0, 1.0)  # the negative one is not recorded itself
-    with gradflow.watch(model, every=4, window=2) as w:
+    signs = (1.0, -1.0, 1.0, -1.0, -1.0)  # the second and fourth are not recorded
+    with gradflow.watch(model, every=2, window=2) as w:
         train(model, optimizer, [(torch.full((3, 1), x), labels) for x in signs])
     result = w.result()
-    assert [s.step for s in result.steps] == [1, 5]
-    assert result.records[0].dead_fraction == pytest.approx(2 / 4)
+    assert [s.step for s in result.steps] == [1, 3, 5]
+    dead = [row.dead_fraction for row in result.history if row.index == 1]
+    assert dead == pytest.approx([3 / 4, 3 / 4, 2 / 4])
     # Statistics are the recorded batch's alone: at x = 1 unit 0 of four gives 1, the others 0.
-    assert result.history[-2].activation_mean == pytest.approx(1 / 4)
+    assert result.history[2].activation_mean == pytest.approx(1 / 4)
 
 
 def test_validation_without_gradients_is_not_read() -> None:
