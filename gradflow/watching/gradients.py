@@ -52,6 +52,8 @@ class Gradients:
     def marks(self) -> Any:
         """Return what tells whether a gradient was changed or replaced."""
         grads = [p.grad for p in self.named.values()]
+        if any(g is not None and type(g) is not Tensor for g in grads):
+            return object()  # a DTensor is changed without a trace: taken as changed
         return [(id(g), -1 if g is None else g._version) for g in grads]
 
     def concern(self, optimizer: torch.optim.Optimizer) -> bool:
