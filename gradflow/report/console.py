@@ -15,7 +15,7 @@ from gradflow.report import grid
 from gradflow.report.excerpt import Gap, excerpt
 from gradflow.report.formatting import bars, cell
 from gradflow.results.base import Column, Finding, Result, Row
-from gradflow.results.names import all_numbered
+from gradflow.results.names import all_numbered, up_to_number
 
 _SEVERITY = {"error": ("✗", "bold red"), "warning": ("!", "yellow"), "info": ("·", "cyan")}
 
@@ -118,6 +118,8 @@ def _cells(
     values = [getattr(record, name) for record in records]
     numeric = all(isinstance(v, int | float) or v is None for v in values)
     kind = "number" if numeric else "name" if shape.format == "name" else "words"
+    if kind == "name" and all_numbered(records):
+        values = [up_to_number(name) or name for name in values]
     texts = [cell(values[place], shape) for place in shown]
     yield grid.Cells(shape.label, texts, kind, shape.priority or 0)
     if shape.format == "bar":

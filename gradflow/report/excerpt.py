@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -13,6 +12,7 @@ from typing import Any
 from gradflow.findings.thresholds import DEAD, SATURATED
 from gradflow.report.formatting import cell
 from gradflow.results.base import Row
+from gradflow.results.names import up_to_number
 
 #: Longer tables are cut; so many rows stay at either end, and of each kind of worst.
 MANY, _ENDS, _WORST = 60, 5, 4
@@ -84,7 +84,7 @@ def _blocks(records: Sequence[Row], shown: set[int]) -> list[list[int]]:
 
     def key(place: int) -> tuple[int, str]:
         share = _MOST_LINES // 2 * place // len(records)  # where names tell of no blocks
-        return (place, "") if place in shown else (-1, block_of(records[place]) or f"{share}")
+        return (place, "") if place in shown else (-1, _block(records[place]) or f"{share}")
 
     return [list(run) for _, run in groupby(range(len(records)), key)]
 
@@ -103,20 +103,16 @@ def _paired(blocks: list[list[int]], shown: set[int]) -> list[list[int]]:
     return paired
 
 
-def block_of(row: Any) -> str:
-    """Return the part of the network that a layer is of: its name up to the first number.
-
-    Empty where the name has no number: a result without names, an output.
-    """
-    found = re.match(r"\D*\d+", getattr(row, "name", ""))
-    return found[0] if found else ""
+def _block(row: Any) -> str:
+    """The part of the network that a layer is of; empty where names do not tell."""
+    return up_to_number(getattr(row, "name", ""))
 
 
 def _line(records: Sequence[Any], block: Sequence[int], key: str) -> str:
     """What is said of rows that are left out: how many, of which blocks, between what."""
     column = type(records[0]).columns()[key]
     values = [v for i in block if (v := getattr(records[i], key)) is not None]
-    first, last = block_of(records[block[0]]), block_of(records[block[-1]])
+    first, last = _block(records[block[0]]), _block(records[block[-1]])
     where = first if first == last else f"{first} to {last}" if first and last else ""
     said = f"… {len(block)} layers like this"
     if values:

@@ -37,6 +37,12 @@ def all_numbered(rows: Iterable[Named]) -> bool:
     )
 
 
+def up_to_number(name: str) -> str:
+    """Return the name up to its first number, that included; empty where it has none."""
+    found = re.match(r"\D*\d+", name)
+    return found[0] if found else ""
+
+
 def told(row: Named) -> str:
     """Return a layer in words: ``hidden3``, or its number with its name in brackets."""
     if numbered(row.name, row.index):

@@ -94,6 +94,16 @@ def test_names_have_the_room_that_is_left() -> None:
     assert any(LONG.format(1) in line for line in lines(records, 200))
 
 
+def test_names_that_count_the_layers_need_no_number_beside_them() -> None:
+    records = [layer(1, "hidden1.linear"), layer(2, "hidden2.linear"), layer(3, "output")]
+    heading, *rows = lines(records)[1:6]
+    assert heading.startswith("layer")
+    assert [row.split()[0] for row in rows[1:]] == ["hidden1", "hidden2", "output"]
+    other = lines([layer(1, "0"), layer(2, "2")])[1:]  # a Sequential's places
+    assert other[0].split()[:2] == ["#", "layer"]
+    assert [line.split()[:2] for line in other[2:4]] == [["1", "0"], ["2", "2"]]
+
+
 def test_the_cost_of_printing_grows_with_the_rows_alone() -> None:
     def cost(count: int) -> float:
         records = [layer(4 * i + 1, LONG) for i in range(count)]
