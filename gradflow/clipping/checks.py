@@ -10,6 +10,7 @@ from gradflow.findings.thresholds import CLIPPED_OFTEN, DECADES, TURNED
 from gradflow.findings.words import STOPPED, shares
 from gradflow.results.base import Finding
 from gradflow.results.clipping import ClipResult, PolicyRow, best_of
+from gradflow.results.names import told
 
 #: Policies whose limit says by itself how often they engage.
 _BY_DESIGN = ("agc", "autoclip")
@@ -90,7 +91,8 @@ def _faded_over_layers(result: ClipResult) -> str | None:
         for policy, ratio in ratios.items()
         if policy != "none" and ratio is not None
     ]
-    return ", ".join([f"layer 1 gets 10^{raw:.1f} of the last layer's gradient", *kept])
+    first = told(result.layers[0])
+    return ", ".join([f"{first} gets 10^{raw:.1f} of the last layer's gradient", *kept])
 
 
 def _first_over_last(result: ClipResult, policy: str) -> float | None:

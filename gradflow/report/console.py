@@ -124,7 +124,7 @@ def _cells(
     yield grid.Cells(shape.label, texts, kind, shape.priority or 0)
     if shape.format == "bar":
         drawn = bars(values)
-        yield grid.Cells("", [drawn[place] for place in shown], "bar", 0)
+        yield grid.Cells("", [drawn[place] for place in shown], "bar", shape.priority or 0)
 
 
 def _findings(findings: Iterable[Finding]) -> Iterator[RenderableType]:

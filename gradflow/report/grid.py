@@ -70,10 +70,7 @@ def fitted(columns: Sequence[Cells], width: int) -> tuple[list[Cells], list[int]
         worst = max(column.priority for column in kept)
         if worst == 0:
             return kept, _squeezed(widths, width)
-        for column in [column for column in kept if column.priority == worst][-1:]:
-            place = kept.index(column)
-            bar = place + 1 < len(kept) and kept[place + 1].kind == "bar"
-            del kept[place : place + 1 + bar]
+        del kept[max(i for i, column in enumerate(kept) if column.priority == worst)]
 
 
 def _total(widths: Sequence[int]) -> int:
@@ -103,7 +100,7 @@ def lines(
     for line in _row([column.heading for column in columns], columns, widths, console):
         yield Segment(line, _BOLD)
         yield Segment.line()
-    yield Segment(("─" if not console.legacy_windows else "-") * width + "\n")
+    yield Segment(("-" if console.legacy_windows else "─") * width + "\n")
     table = zip(
         *(_texts(column, w) for column, w in zip(columns, widths, strict=True)), strict=True
     )
