@@ -133,7 +133,8 @@ def _shared_rows(model: nn.Module, plain: Measurement) -> list[tuple[int, ...]]:
     """Rows (from 1) that share a weight: modules called twice, and tied ones."""
     owners: dict[int, list[str]] = {}
     for name, module in model.named_modules():
-        weight = module._parameters.get("weight")  # looked up: a parametrised one is computed
+        own = dict(module.named_parameters(recurse=False))
+        weight = own.get("weight")  # not by name: a parametrised one is computed
         if weight is not None:
             owners.setdefault(id(weight), []).append(plain_name(name))
     key = {name: ident for ident, names in owners.items() for name in names}

@@ -25,7 +25,7 @@ class Total:
     source
         "activation", "delta", "output" (a layer's own), or "window" of dead units.
     read
-        (calls,) of (calls, entries), which it may overwrite; None: read by other means.
+        (calls,) of (calls, entries); None: read by other means.
     squared
         Whether it is a norm, whose squares add up and whose mean is the root of their mean.
     """
@@ -40,14 +40,14 @@ def _sums(rows: Tensor) -> Tensor:
 
 
 def _nonzero(rows: Tensor) -> Tensor:
-    return rows.sign_().abs_().sum(1)
+    return rows.sign().abs_().sum(1)
 
 
 def _nonfinite(rows: Tensor) -> Tensor:
     return (~rows.isfinite()).sum(1)
 
 
-#: In the order in which they are read of one sample: what overwrites it comes last.
+#: By name.
 TOTALS: dict[str, Total] = {
     "activation_sum": Total("activation", _sums),
     "activation_norm": Total("activation", row_norms, squared=True),

@@ -27,7 +27,7 @@ from gradflow.measurement.hooks import (
     on_gradient,
 )
 from gradflow.measurement.modules import takes_hooks
-from gradflow.measurement.norms import norm
+from gradflow.measurement.norms import Numbers, norm
 from gradflow.measurement.slopes import Function
 from gradflow.watching.dead_units import DeadUnitWindow, FlatLevels, flat_levels
 from gradflow.watching.sampled import TOTALS, wide
@@ -344,17 +344,27 @@ def _key(function: Function) -> Any:
 
 def _read_large(source: str, values: Tensor) -> dict[str, Any]:
     """Return the totals of a source, of one large tensor."""
-    if values.device.type != "cpu" or values.dtype != torch.float32:
-        rows = values.reshape(1, -1).to(wide(values), copy=True)
-        of_source = {n: t for n, t in TOTALS.items() if t.source == source and t.read}
-        return {n: t.read(rows) for n, t in of_source.items() if t.read is not None}
+    plain = values.device.type == "cpu" and values.dtype == torch.float32
+    rows = values.reshape(1, -1).to(wide(values))
     found: dict[str, Any] = {}
-    if source == "activation":
-        signs = torch.sign(values).reshape(-1)
-        nonzero = sum(torch.dot(part, part).item() for part in torch.split(signs, 2**18))
-        found["activation_sum"] = array("d", [values.sum().item()])
-        found["activation_nonzero"] = array("d", [nonzero])
-    if source == "output":
-        found["output_nonfinite"] = array("d", [(~values.isfinite()).sum().item()])
-        return found
-    return found | {f"{source}_norm": norm(values)}
+    for name, total in TOTALS.items():
+        if total.source == source and total.read is not None:
+            quick = _QUICK.get(name) if plain else None
+            found[name] = total.read(rows) if quick is None else quick(values)
+    return found
+
+
+def _count_nonzero(values: Tensor) -> Numbers:
+    """Count by a product of signs, in a tenth of a count's time."""
+    parts = torch.split(torch.sign(values).reshape(-1), _CHUNK)
+    return array("d", [sum(torch.dot(part, part).item() for part in parts)])
+
+
+#: Entries of which float32 holds the count, and that a product sums at once.
+_CHUNK = 2**18
+#: What reads a large float32 tensor on a CPU faster.
+_QUICK: dict[str, Callable[[Tensor], Numbers]] = {
+    "activation_norm": norm,
+    "delta_norm": norm,
+    "activation_nonzero": _count_nonzero,
+}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -16,9 +18,12 @@ from torch.nn import functional as F  # noqa: N812
 
 import gradflow
 from gradflow.measurement.norms import as_tensor, norm, read_norms, row_norms
-from gradflow.results.watching import WatchResult
-from gradflow.watching import sampler
+from gradflow.report import jsonfile
+from gradflow.results.base import column
+from gradflow.results.watching import WatchHistoryRow, WatchResult, WatchRow
+from gradflow.watching import rows, sampler
 from gradflow.watching.dead_units import DeadUnitWindow
+from gradflow.watching.sampled import SAMPLED, TOTALS, SampledQuantity, Total
 
 #: Sums of some hundred float32 numbers.
 CLOSE = 1e-5
@@ -153,6 +158,42 @@ def test_what_is_too_large_to_copy_is_read_at_once(
         most = [w.sampler._copied for _ in train(model, data)]
     equal(w.result(), ByHand(data, 1, 8))
     assert max(most) <= limit + 16 * 8 * (name == "COPIED")
+
+
+@dataclasses.dataclass(frozen=True)
+class RowWithOneMore(WatchRow):
+    activation_mean_abs: float | None = column("mean |a|", ".3g", 1, default=None)
+
+
+@dataclasses.dataclass(frozen=True)
+class StepWithOneMore(WatchHistoryRow):
+    activation_mean_abs: float | None = column("mean |a|", ".3g", default=None)
+
+
+@pytest.mark.parametrize("small", [0, 2**14])
+def test_a_quantity_added_to_the_table_is_in_rows_json_and_table(
+    small: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    total = Total("activation", lambda entries: entries.abs().sum(1))
+    quantity = SampledQuantity(lambda means: means["activation_abs"])
+    monkeypatch.setitem(TOTALS, "activation_abs", total)
+    monkeypatch.setitem(SAMPLED, "activation_mean_abs", quantity)
+    monkeypatch.setattr(rows, "WatchRow", RowWithOneMore)
+    monkeypatch.setattr(rows, "WatchHistoryRow", StepWithOneMore)
+    monkeypatch.setattr(WatchResult, "row_type", RowWithOneMore)
+    monkeypatch.setattr(sampler, "SMALL", small)
+    model, data = Net(), batches(1)
+    with torch.no_grad():
+        first = model.acts[0](model.layers[0](data[0][0]))
+        expected = float(model.acts[1](model.layers[1](first)).abs().mean())
+    with gradflow.watch(model) as w:
+        for _ in train(model, data):
+            pass
+    result = w.result()
+    assert result.history[1].activation_mean_abs == pytest.approx(expected, rel=CLOSE)
+    document = json.loads(jsonfile.dumps(result))
+    assert document["rows"][1]["activation_mean_abs"] == pytest.approx(expected, rel=CLOSE)
+    assert "mean |a|" in str(result)
 
 
 def test_later_steps_are_sampled_now_and_then() -> None:
