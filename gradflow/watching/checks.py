@@ -240,7 +240,7 @@ def uncovered(result: WatchResult) -> Iterator[Finding]:
             "calls were not read",
         )
     for reason in facts.unread:
-        yield finding("uncovered", f"an activation or δ could not be read: {reason}")
+        yield finding("uncovered", f"something could not be read: {reason}")
 
 
 #: In the order in which they decide the verdict; a new check is one entry.

@@ -29,6 +29,7 @@ from gradflow.results.base import RunMeta
 from gradflow.results.watching import WatchFacts, WatchResult
 from gradflow.watching import grad_scaler
 from gradflow.watching.gradients import Gradients, StepsInBackward
+from gradflow.watching.guard import never_raises
 from gradflow.watching.recording import Norms, Recording, Snapshot, WatchedLayer
 from gradflow.watching.rows import summarized
 from gradflow.watching.sampled import SAMPLED
@@ -131,6 +132,7 @@ class Watch:
         self.every, self.sample_every = every, sample_every
         self.updates, self.window = updates, window
         self.seen, self.skipped = 0, 0
+        self.failures: list[str] = []
         self.snapshots: list[Snapshot] = []
         self.gradients = Gradients(self.model)
         read = activations and not self.compiled
@@ -223,7 +225,7 @@ class Watch:
             scripted=scripted,
             found_scaler=self._found_scaler and bool(self.snapshots),
             transformed=sampler is not None and sampler.transformed,
-            unread=() if sampler is None else tuple(dict.fromkeys(sampler.failures)),
+            unread=(*self.failures, *(() if sampler is None else sampler.failures)),
         )
 
     def _layers(self) -> Iterator[WatchedLayer]:
@@ -269,6 +271,7 @@ class Watch:
 
     # -- the backward pass
 
+    @never_raises
     def _accumulated(self, _: Tensor) -> None:
         """Have the gradients read when this backward pass is over, wrappers' work included."""
         task = torch._C._current_graph_task_id()
@@ -279,6 +282,7 @@ class Watch:
         queue = Variable._execution_engine.queue_callback
         queue(lambda: queue(self._backward_over))  # queued at the end: after DDP's and FSDP's own
 
+    @never_raises
     def _backward_over(self) -> None:
         self._task = NO_TASK
         if self._in_backward is not None:
@@ -323,6 +327,7 @@ class Watch:
                 self._meet(optimizer)  # if its closure was never called
                 self._close()
 
+    @never_raises
     def _open(self, owner: torch.optim.Optimizer | None) -> None:
         self._snapshot = None
         if self.sampling and self.updates and owner is not None:
@@ -330,6 +335,7 @@ class Watch:
                 self._hook_parameters(self.gradients.refresh())
             self.gradients.keep_weights()
 
+    @never_raises
     def _meet(self, owner: torch.optim.Optimizer | None) -> None:
         """Read the gradients as the optimizer meets them."""
         if not self.recording or self._snapshot is not None:
@@ -351,17 +357,22 @@ class Watch:
         self.snapshots.append(self._snapshot)
 
     def _close(self) -> None:
-        if self._snapshot is not None and (found := self.gradients.updates()) is not None:
-            self._snapshot.weights, self._snapshot.updates = found
-        if self.sampler is not None and self.recording:
+        self._read_updates()
+        if self.sampler is not None and self._snapshot is not None:
             self.sampler.close_step(self._tasks, self._scale)
         self.gradients.drop_weights()
         self._tasks = set()
         self.seen += 1
         self._next_step()
 
+    @never_raises
+    def _read_updates(self) -> None:
+        if self._snapshot is not None and (found := self.gradients.updates()) is not None:
+            self._snapshot.weights, self._snapshot.updates = found
+
     # -- steps inside a backward pass
 
+    @never_raises
     def _step_in_backward(self, optimizer: torch.optim.Optimizer) -> None:
         if self._in_backward is None:
             self._in_backward = StepsInBackward(self.gradients, self.updates and self.sampling)
@@ -380,24 +391,28 @@ class Watch:
 
     # -- a GradScaler
 
+    @never_raises
     def before_unscale(self, scaler: Any, optimizer: Any) -> None:
         """See whether the gradients were clipped before they are unscaled."""
         if self._concerns(optimizer) and self.recording:
             self._adopt(scaler)
             self._changed = self._before is not None and self.gradients.marks() != self._marks
 
+    @never_raises
     def after_unscale(self, scaler: Any, optimizer: Any) -> None:
         """Take the scale that was divided out, and the gradients as they are now."""
         if self._concerns(optimizer) and self.recording:
             self._scale = grad_scaler.scale_of(scaler)
             self._marks = self.gradients.marks()
 
+    @never_raises
     def before_step(self, scaler: Any, optimizer: Any) -> None:
         """Remember how many steps there were."""
         if self._concerns(optimizer):
             self._adopt(scaler)
             self._seen_before = self.seen
 
+    @never_raises
     def after_step(self, scaler: Any, optimizer: Any) -> None:
         """Count a step that was skipped."""
         if not self._concerns(optimizer) or self.seen != self._seen_before:

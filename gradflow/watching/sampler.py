@@ -11,9 +11,9 @@ import threading
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial, wraps
+from functools import partial
 from types import FrameType
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +30,7 @@ from gradflow.measurement.modules import takes_hooks
 from gradflow.measurement.norms import Numbers, norm
 from gradflow.measurement.slopes import Function
 from gradflow.watching.dead_units import DeadUnitWindow, FlatLevels, flat_levels
+from gradflow.watching.guard import never_raises
 from gradflow.watching.sampled import TOTALS, wide
 from gradflow.watching.step_table import StepTable
 
@@ -37,8 +38,6 @@ from gradflow.watching.step_table import StepTable
 SMALL = 2**14
 #: Entries of all the copies of a step; beyond, tensors are read at once.
 COPIED = 2**22
-
-T = TypeVar("T")
 
 
 class Sample(NamedTuple):
@@ -86,20 +85,6 @@ class _Now(threading.local):
     mode: FunctionCalls | None = None
 
 
-def _never_raises(method: Callable[..., T]) -> Callable[..., T | None]:
-    """Keep what goes wrong in reading out of the user's loop: it is left out, and told."""
-
-    @wraps(method)
-    def safe(self: Sampler, *arguments: Any) -> T | None:
-        try:
-            return method(self, *arguments)
-        except Exception as error:  # whatever a foreign tensor raises when it is read
-            self.failures.append(f"{type(error).__name__}: {error}".split("\n")[0])
-            return None
-
-    return safe
-
-
 class Sampler:
     """Hooks the layers and activations of a model; an observer of their calls.
 
@@ -139,6 +124,7 @@ class Sampler:
         self._parts: Batch | None = None  # of a model whose parts are called, not itself
         self._functions = True  # until a forward pass calls none
 
+    @never_raises
     def switch(self, on: bool) -> None:
         """Hook the model, or take the hooks off: none cost anything at a step without sampling."""
         self.on = on
@@ -165,6 +151,7 @@ class Sampler:
             leave(now.mode)
         now.batch, now.frame, now.mode, now.depth = None, None, None, 0
 
+    @never_raises
     def _start(self, *_: Any) -> None:
         now = self._now
         if now.depth and is_running(now.frame):  # the model calls itself
@@ -178,6 +165,7 @@ class Sampler:
             now.mode = self._calls.functions()
             now.mode.__enter__()  # type: ignore[no-untyped-call]
 
+    @never_raises
     def _end(self, *_: Any) -> None:
         now = self._now
         now.depth = max(now.depth - 1, 0)
@@ -202,7 +190,7 @@ class Sampler:
             return False
         return True
 
-    @_never_raises
+    @never_raises
     def layer_called(self, name: str, layer: nn.Module, output: Tensor) -> LayerCall | None:
         """Have δ at a layer's output read, or at least whether the model learns from this pass."""
         if not self._reads():
@@ -220,7 +208,7 @@ class Sampler:
             batch.samples.append(self._sample(call.layer, "output", output.detach()))
         return call
 
-    @_never_raises
+    @never_raises
     def _delta(self, call: LayerCall, gradient: Tensor) -> None:
         task = torch._C._current_graph_task_id()
         delta = self._sample(call.layer, "delta", gradient.detach()) if self.deltas else None
@@ -229,7 +217,7 @@ class Sampler:
     def activation_called(self, call: LayerCall, function: Function, inputs: Tensor) -> None:
         """Nothing is read of an activation's input."""
 
-    @_never_raises
+    @never_raises
     def activation_returned(
         self, call: LayerCall, function: Function | None, output: Tensor
     ) -> None:
@@ -269,16 +257,19 @@ class Sampler:
         numbers = _read_large(source, values)
         return Sample(layer, source, entries, None, numbers, levels, unit_axis, left)
 
+    @never_raises
     def close_step(self, tasks: set[int], scale: Tensor | None) -> None:
         """End a recorded step: commit what the model learnt from, in these backward passes."""
         self._commit_batches(tasks, self.table)
         self.table.close_step(scale)
 
+    @never_raises
     def skip_step(self, tasks: set[int], scale: Tensor | None) -> None:
         """End a step that a GradScaler left out."""
         self._commit_batches(tasks, self.skipped)
         self.skipped.close_step(scale)
 
+    @never_raises
     def _commit_batches(self, tasks: set[int], table: StepTable) -> None:
         batches, self._batches, self._copied, self._parts = self._batches, [], 0, None
         if self._now.depth and not is_running(self._now.frame):
@@ -288,7 +279,7 @@ class Sampler:
                 self.evaluating += not batch.training
                 self._commit(batch, tasks, table)
 
-    @_never_raises
+    @never_raises
     def _commit(self, batch: Batch, tasks: set[int], table: StepTable) -> None:
         deltas = [[s for t, s in c.deltas.items() if t in tasks and s] for c in batch.calls]
         # Of several backward passes through one call none has the whole δ.

@@ -46,16 +46,10 @@ class StepTable:
     def close_step(self, scale: Tensor | None) -> None:
         """End the step under way, whose loss was multiplied by `scale`, 0-d, if by anything."""
         self._scales.append(scale)
-        if not self._new:
-            self._steps.append(_NOTHING)
-            return
-        keys, values = [], []
-        for place, total in enumerate(TOTALS):
-            for layers, entries, numbers in self._new.get(total, ()):
-                keys += [(place, layer, entries) for layer in layers]
-                values.append(numbers)
-        self._new.clear()
-        self._steps.append((np.array(keys, np.int64).reshape(-1, 3), _together(values)))
+        self._steps.append(_NOTHING)  # stays where what was read cannot be put together
+        if self._new:
+            new, self._new = self._new, defaultdict(list)
+            self._steps[-1] = _gathered(new)
 
     def table(self, layers: int) -> Floats:
         """Return all of it, brought to the host at once from every device.
@@ -91,6 +85,16 @@ class StepTable:
         for (step, _), value in zip(known, values, strict=True):
             scales[step, 0, [q.scaled for q in SAMPLED.values()]] = value
         return scales
+
+
+def _gathered(new: dict[str, list[_Numbers]]) -> tuple[NDArray[np.int64], Tensor]:
+    """Return the totals, layers and entries that numbers are of, and the numbers."""
+    keys, values = [], []
+    for place, total in enumerate(TOTALS):
+        for layers, entries, numbers in new.get(total, ()):
+            keys += [(place, layer, entries) for layer in layers]
+            values.append(numbers)
+    return np.array(keys, np.int64).reshape(-1, 3), _together(values)
 
 
 def _together(numbers: Sequence[Numbers]) -> Tensor:

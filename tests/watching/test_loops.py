@@ -512,6 +512,30 @@ def test_a_reader_that_fails_is_told_and_the_loop_goes_on(monkeypatch: pytest.Mo
     assert any("TypeError: a tensor of somebody's own" in message for message in messages)
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["read_norms", "copies", "differences"],
+)
+def test_gradients_that_cannot_be_read_are_told_and_the_loop_goes_on(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, alone = network(), network()
+    loss_of(alone).backward()
+    sgd(alone).step()
+
+    def failing(*_: Any) -> None:
+        raise NotImplementedError("no norm of such a tensor")
+
+    monkeypatch.setattr(f"gradflow.watching.gradients.{name}", failing)
+    with gradflow.watch(model) as w:
+        loss_of(model).backward()
+        sgd(model).step()
+    for one, other in zip(model.parameters(), alone.parameters(), strict=True):
+        assert torch.equal(one, other)
+    monkeypatch.undo()
+    assert any("no norm of such a tensor" in f.message for f in w.result().findings)
+
+
 def test_threads_do_not_mix() -> None:
     model, other = network(nn.ReLU), network(nn.ReLU)
     errors: list[BaseException] = []
