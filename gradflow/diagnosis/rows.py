@@ -26,6 +26,7 @@ def layer_fields(
     lr: float,
     *,
     summed: bool,
+    as_given: bool = False,
 ) -> list[dict[str, Any]]:
     """Return the fields of every row as (replicas,) arrays; None for what was not measured.
 
@@ -41,11 +42,13 @@ def layer_fields(
         Learning rate that the update ratio is for.
     summed
         Whether the loss was summed over the examples, not averaged.
+    as_given
+        Whether it is trained on so; else its mean is.
     """
     to_mean = -math.log10(examples) if summed else 0.0  # gradients are of the mean loss,
     to_own = 0.0 if summed else math.log10(examples)  # δ of each example's own
     return [
-        row_fields(LayerValues(layer, size, lr, to_mean, to_own))
+        row_fields(LayerValues(layer, size, lr, to_mean, to_own, 0.0 if as_given else to_mean))
         for layer, size in zip(layers, weight_sizes, strict=True)
     ]
 
@@ -65,18 +68,23 @@ def pass_fields(seen: Pass, lr: float) -> list[dict[str, Any]]:
         for layer, known in zip(values, measured.measured, strict=True)
     ]
     fields = layer_fields(
-        layers, measured.weight_sizes, seen.examples, lr, summed=not seen.averaged
+        layers,
+        measured.weight_sizes,
+        seen.examples,
+        lr,
+        summed=not seen.averaged,
+        as_given=seen.as_given,
     )
     return _with_underflow(fields, seen.underflow)
 
 
 def _with_underflow(fields: list[dict[str, Any]], lost: Underflow | None) -> list[dict[str, Any]]:
     """The fields with what half precision loses of each layer's gradient."""
-    none = [None] * len(fields)
-    weight, delta = (none, none) if lost is None else (lost.weight, lost.delta)
+    none = [None] * len(fields)  # parameters that belong to no layer have none of it
+    weight, delta = (none, none) if lost is None else (lost.weight + none, lost.delta + none)
     return [
         f | {"underflow_fraction": w, "delta_underflow_fraction": d}
-        for f, w, d in zip(fields, weight, delta, strict=True)
+        for f, w, d in zip(fields, weight, delta, strict=False)
     ]
 
 

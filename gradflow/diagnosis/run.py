@@ -126,7 +126,7 @@ def measured(subject: Subject) -> DiagnosisResult:
 def _result(subject: Subject, seen: Pass, fields: list[dict[str, Any]]) -> DiagnosisResult:
     """The rows, and the rate over the hidden layers."""
     rows = layer_rows(seen, fields)
-    hidden = len(rows) - 1
+    hidden = max(seen.measurement.layers - 1, 0)
     names = seen.measurement.names[:hidden]
     rates = fit_rates([f["delta_log10_rms"] for f in fields[:hidden]], names)
     if rates is None and seen.after_step is not None:  # δ is 0 behind a weight that starts at 0

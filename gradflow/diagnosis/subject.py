@@ -45,6 +45,8 @@ class Pass:
         What mean-field theory predicts; None where it says nothing.
     facts
         How the pass was measured.
+    as_given
+        Whether the loss was measured as it is trained on; else that is the mean over the examples.
     known
         Further fields of the result, by name.
     after_step
@@ -58,6 +60,7 @@ class Pass:
     underflow: Underflow | None = None
     prediction: DeltaPrediction | None = None
     facts: DiagnosisFacts = DiagnosisFacts()
+    as_given: bool = False
     known: dict[str, Any] = field(default_factory=dict)
     after_step: Measurement | None = None
 

@@ -25,9 +25,11 @@ from gradflow.measurement.modules import normalizes_batch
 from gradflow.measurement.preserving import (
     is_compiled,
     is_lazy_module,
+    is_scripted,
     original,
     plain_name,
     preserved,
+    random_states_kept,
     uncompiled,
 )
 from gradflow.measurement.quantities import QUANTITIES
@@ -58,15 +60,19 @@ def measured_module(model: nn.Module, objective: Objective) -> Pass:
     if lazy:
         model = _materialized(model, objective)
     _refuse_sharded(model)
-    plain = one_pass(model, objective)
+    _refuse_meta(model)
+    plain = one_pass(model, objective, rescaled=False)
     found, range_facts = _recovered(model, objective, plain)
-    zeros = zero_weights(model, objective.run, found, lambda: one_pass(model, objective))
+    zeros = zero_weights(
+        model, objective.run, found, lambda: one_pass(model, objective, rescaled=False)
+    )
     lost, no_float32 = _lost_in_half(model, objective, plain)
     loss = found.loss.double().mean().item()
     return Pass(
         found,
         examples=objective.examples(),
         averaged=objective.averaged(),
+        as_given=True,
         loss=loss,
         underflow=lost,
         after_step=zeros.after,
@@ -82,12 +88,21 @@ def measured_module(model: nn.Module, objective: Objective) -> Pass:
             batch_norm=normalizes_batch(model),
             zero_weights=zeros.names,
             started=zeros.started,
+            repeated=plain.repeated(),
+            uncovered=tuple(plain_name(name) for name in plain.uncovered.names),
+            uncovered_share=plain.uncovered.share,
+            scripted=is_scripted(model),
         ),
     )
 
 
-def one_pass(model: nn.Module, objective: Objective) -> Measurement:
+def one_pass(model: nn.Module, objective: Objective, *, rescaled: bool = True) -> Measurement:
     """Run one pass over a module that was not built here, and leave it as it was.
+
+    Parameters
+    ----------
+    rescaled
+        Whether gradients are kept in range at the children of an `nn.Sequential`.
 
     Raises
     ------
@@ -100,7 +115,7 @@ def one_pass(model: nn.Module, objective: Objective) -> Measurement:
         )
     try:
         with preserved(model), uncompiled(model), torch.inference_mode(False):
-            seen = measure(model, lambda: objective.run(model))
+            seen = measure(model, lambda: objective.run(model), rescaled=rescaled)
     except GradflowError:
         raise
     except Exception as error:
@@ -114,11 +129,21 @@ def _materialized(model: nn.Module, objective: Objective) -> nn.Module:
     """A copy of a lazy module that a first pass has given its shapes."""
     model = copy.deepcopy(model)
     try:
-        with preserved(model), torch.no_grad():
+        with random_states_kept(), torch.no_grad():
             called(model, copied(objective.inputs))
     except Exception as error:
         raise failure(error, model) from error
     return model
+
+
+def _refuse_meta(model: nn.Module) -> None:
+    named = (*model.named_parameters(), *model.named_buffers())
+    empty = [name for name, tensor in named if tensor.is_meta]
+    if empty:
+        raise GradflowError(
+            f"'{empty[0]}' is on the meta device and has no values to measure with",
+            "model.to_empty(device='cpu') and its weights first",
+        )
 
 
 def _refuse_sharded(model: nn.Module) -> None:
@@ -130,7 +155,7 @@ def _refuse_sharded(model: nn.Module) -> None:
 
 
 def _shared_rows(model: nn.Module, plain: Measurement) -> list[tuple[int, ...]]:
-    """Rows (from 1) that share a weight: modules called twice, and tied ones."""
+    """Rows (from 1) of tied weights."""
     owners: dict[int, list[str]] = {}
     for name, module in model.named_modules():
         own = dict(module.named_parameters(recurse=False))
@@ -149,8 +174,12 @@ def _recovered(
 ) -> tuple[Measurement, DiagnosisFacts]:
     """The measurement with what its dtype lost, and for which layers that made a difference."""
     suspects = lost_layers(plain)
-    if not suspects or plain.loss.dtype == torch.float64:
+    if not suspects or plain.loss.dtype == torch.float64 or truly_zero(plain, suspects):
         return plain, DiagnosisFacts()
+    if isinstance(model, nn.Sequential):
+        plain = one_pass(model, objective)
+        if not (suspects := lost_layers(plain)):
+            return plain, DiagnosisFacts()
     try:
         wide = _in_float64(model, objective, plain)
     except Exception as error:  # whatever a model raises that insists on its own dtype
@@ -189,7 +218,7 @@ def _lost_in_half(
         lost = lost_in_half(single, (model, objective.run), replicated=False)
     except Exception as error:  # whatever a model raises that insists on its own dtype
         return None, _reason(error)
-    if len(lost.weight) != len(plain.names):
+    if len(lost.weight) != plain.layers:
         return None, "the copy ran other layers"
     return lost, None
 
@@ -232,3 +261,24 @@ def lost_layers(measured: Measurement) -> tuple[int, ...]:
         for row, (gone, seen) in enumerate(zip(lost.tolist(), known, strict=True), start=1)
         if gone and seen
     )
+
+
+#: δ further away from 1 than this may have left float32's range on its way through a layer.
+_SAFE = 1e-20
+
+
+def truly_zero(measured: Measurement, suspects: tuple[int, ...]) -> bool:
+    """Return whether δ is 0 at these rows by the network itself, not by the range of its dtype.
+
+    So it is where a weight or a gain is 0, or every unit of a layer is dead, while δ is far from
+    the ends of the range wherever it is not 0.
+    """
+    values = dict(zip(QUANTITIES, measured.values[..., 0].unbind(1), strict=True))
+    rms = values["delta_rms"]
+    zero = rms[torch.tensor(suspects, device=rms.device) - 1] == 0
+    rest = rms[rms != 0].nan_to_num(1.0)  # NaN: not measured
+    far = (rest < _SAFE) | (rest > 1 / _SAFE)
+    cause = (values["weight_norm"] == 0) | (
+        (values["dead_fraction"] == 1) & (values["zero_fraction"] == 1)
+    )
+    return bool(zero.all() and rest.numel() and not far.any() and cause.any())

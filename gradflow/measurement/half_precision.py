@@ -25,10 +25,16 @@ _SMALLEST = {torch.float16: 2.0**-24, torch.bfloat16: 2.0**-133}
 
 @dataclass
 class Entries:
-    """One layer call's gradients, entry by entry: of its output (δ) and of its weights."""
+    """One layer's gradients, entry by entry: of its output (δ) in all calls, and of its weights."""
 
     delta: Tensor | None = None
     weight: Tensor | None = None
+    calls: int = 0
+
+    def add(self, delta: Tensor) -> None:
+        """Add the gradient at the output of one call."""
+        both = () if self.delta is None else (self.delta.flatten(), delta.flatten())
+        self.delta = torch.cat(both) if both else delta
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,7 @@ class Underflow:
     Attributes
     ----------
     weight, delta
-        Per layer call, (replicas,): of the entries that are not 0 in float32, the share that is 0
+        Per layer, (replicas,): of the entries that are not 0 in float32, the share that is 0
         in the format, having been below its smallest normal number; None where there is no
         gradient.
     loss_scale
@@ -56,14 +62,17 @@ class _Collector:
     """Keeps every gradient of one pass."""
 
     entries: list[tuple[nn.Module | None, Entries]] = field(default_factory=list)
+    of_owner: dict[int, Entries] = field(default_factory=dict)
 
     def observe(self, owner: nn.Module | None, output: Tensor, units: int | None = None) -> None:
         """Have the gradient at an output kept, of its first units if they are not all."""
-        entries = Entries()
-        self.entries.append((owner, entries))
+        entries = Entries() if owner is None else self.of_owner.setdefault(id(owner), Entries())
+        if owner is None or entries.calls == 0:
+            self.entries.append((owner, entries))
+        entries.calls += 1
 
         def hook(gradient: Tensor) -> None:
-            entries.delta = gradient if units is None else gradient[..., :units]
+            entries.add(gradient if units is None else gradient[..., :units])
 
         on_gradient(output, hook)
 
@@ -98,7 +107,7 @@ class _Unrolled:
 def gradient_entries(
     model: nn.Module, losses: Callable[[nn.Module], Tensor], *, replicated: bool
 ) -> list[Entries]:
-    """Return every layer call's gradients from one plain pass, in the order of the forward pass.
+    """Return every layer's gradients from one plain pass, in the order of the forward pass.
 
     Of a built recurrent network these are those of its hidden states, then of the output layer.
     """

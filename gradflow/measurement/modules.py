@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torch.nn.utils.parametrize import ParametrizationList, is_parametrized
 
+from gradflow.measurement.preserving import random_states_kept
 from gradflow.networks.layers import ReplicatedNorm
 
 _NOT_ELEMENTWISE = (
@@ -22,6 +23,7 @@ _NOT_ELEMENTWISE = (
     nn.GLU,
 )
 _NOT_LAYERS = (nn.Embedding, nn.EmbeddingBag, ParametrizationList, ReplicatedNorm)
+_HOLDERS = (nn.ParameterList, nn.ParameterDict)
 
 #: Functions that activate where a model calls them itself instead of through a module.
 FUNCTIONS: frozenset[Any] = frozenset(
@@ -45,7 +47,10 @@ def is_layer(module: nn.Module) -> bool:
     """Return whether `module` maps its input by a weight (dense, convolutional, recurrent, …)."""
     if isinstance(module, _NOT_LAYERS) or "_orig_mod" in module._modules:  # compiled: its inside
         return False
-    whole = isinstance(module, nn.MultiheadAttention) or not any(True for _ in module.children())
+    below = (p for child in module.children() for p in child.parameters())
+    whole = isinstance(module, nn.MultiheadAttention) or next(below, None) is None
+    if isinstance(module, _HOLDERS):  # which is never called
+        return False
     if whole or _has_weight(module) or is_parametrized(module, "weight"):
         return bool(matrices(module))
     return False
@@ -67,8 +72,8 @@ def matrices(module: nn.Module) -> list[Tensor]:
 def biases(module: nn.Module) -> list[Tensor]:
     """Return the biases of `module`."""
     if _has_weight(module) or is_parametrized(module, "weight"):
-        bias = getattr(module, "bias", None)
-        return [bias] if isinstance(bias, Tensor) else []
+        bias = module._parameters.get("bias")
+        return [] if bias is None else [bias]
     named = module.named_parameters(recurse=False)
     own: list[Tensor] = [p for n, p in named if "bias" in n and p.dim() == 1]
     if isinstance(module, nn.MultiheadAttention) and module.out_proj.bias is not None:
@@ -77,8 +82,8 @@ def biases(module: nn.Module) -> list[Tensor]:
 
 
 def _has_weight(module: nn.Module) -> bool:
-    weight = None if is_parametrized(module) else getattr(module, "weight", None)
-    return isinstance(weight, nn.Parameter) and weight.dim() >= 2
+    weight = module._parameters.get("weight")
+    return weight is not None and weight.dim() >= 2
 
 
 def is_activation(module: nn.Module) -> bool:
@@ -97,7 +102,7 @@ def _is_elementwise(module: nn.Module) -> bool:
         return False
     x = torch.linspace(-3, 3, 13)
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        with torch.no_grad(), random_states_kept():
             trial = copy.deepcopy(module)
             y, moved = trial.forward(x.clone()), x.clone()
             moved[4] += 1

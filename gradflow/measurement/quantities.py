@@ -68,8 +68,9 @@ class LayerValues:
         Entries of the layer's weights.
     lr
         Learning rate that the update ratio is for.
-    to_mean, to_own
-        Logarithms of what makes gradients those of the mean loss, and δ each example's own.
+    to_mean, to_own, to_given
+        Logarithms of what makes gradients those of the mean loss, δ each example's own, and
+        gradients those of the loss that is trained on.
     """
 
     raw: Mapping[str, Floats | None]
@@ -77,6 +78,7 @@ class LayerValues:
     lr: float
     to_mean: float
     to_own: float
+    to_given: float
 
     def log10(self, name: str, shift: float = 0.0, exponents: Sequence[str] = ()) -> Floats | None:
         """Return log₁₀ of a quantity, with powers of two and a shift that it lacks."""
@@ -90,6 +92,26 @@ class LayerValues:
     def gradient(self, name: str, exponents: Sequence[str] = _OF_WEIGHT) -> Floats | None:
         """Return a quantity of a gradient, as of the mean loss."""
         return _power(self.log10(name, self.to_mean, exponents))
+
+
+#: From the values of a layer's calls until now, those of the latest, and its share of the entries.
+Merge: TypeAlias = "Callable[[Tensor, Tensor, float], Tensor]"
+
+
+def _mean(old: Tensor, new: Tensor, share: float) -> Tensor:
+    return (1 - share) * old + share * new
+
+
+def _mean_square(old: Tensor, new: Tensor, share: float) -> Tensor:
+    return _mean(old.square(), new.square(), share).sqrt()
+
+
+def _sum(old: Tensor, new: Tensor, _: float) -> Tensor:
+    return old + new
+
+
+def _least(old: Tensor, new: Tensor, _: float) -> Tensor:
+    return torch.minimum(old, new)
 
 
 #: From a layer's values to a field of its row.
@@ -110,11 +132,15 @@ class Quantity:
         (replicas,) of a sample; None where that has none.
     fields
         What it becomes in a row, by the row's field; without any it is used by others alone.
+    merge
+        Of a layer that is called several times in one pass: from what its calls gave until now,
+        what the latest one gave, and its share of all entries, to what they give together.
     """
 
     sources: tuple[str, ...] = ()
     measure: Callable[[Sample], Tensor | None] = lambda _: None
     fields: Mapping[str, RowField] = field(default_factory=dict)
+    merge: Merge = lambda _, new, __: new
 
 
 class QuantityTable(dict[str, Quantity]):
@@ -136,7 +162,8 @@ def _gradient_rms(layer: LayerValues) -> Floats | None:
 
 
 def _update_ratio(layer: LayerValues) -> Floats | None:
-    norm, weight_norm = layer.gradient("gradient_norm"), layer.raw["weight_norm"]
+    norm = _power(layer.log10("gradient_norm", layer.to_given, _OF_WEIGHT))
+    weight_norm = layer.raw["weight_norm"]
     if norm is None or weight_norm is None:
         return None
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -247,14 +274,18 @@ QUANTITIES = QuantityTable(
                 "delta_rms", layer.to_own, ("delta_exponent",)
             )
         },
+        merge=_mean_square,
     ),
     delta_exponent=Quantity(),
     backward_nonfinite=Quantity(
-        ("delta",), lambda s: s.stats.nonfinite_count, _as_it_is("backward_nonfinite")
+        ("delta",), lambda s: s.stats.nonfinite_count, _as_it_is("backward_nonfinite"), merge=_sum
     ),
     activation_exponent=Quantity(),
     activation_mean=Quantity(
-        ("activation",), lambda s: s.stats.mean, {"activation_mean": _activation_mean}
+        ("activation",),
+        lambda s: s.stats.mean,
+        {"activation_mean": _activation_mean},
+        merge=_mean,
     ),
     activation_variance=Quantity(
         ("activation",),
@@ -265,18 +296,22 @@ QUANTITIES = QuantityTable(
         },
     ),
     zero_fraction=Quantity(
-        ("activation",), lambda s: s.stats.zero_fraction, _as_it_is("zero_fraction")
+        ("activation",), lambda s: s.stats.zero_fraction, _as_it_is("zero_fraction"), merge=_mean
     ),
     forward_nonfinite=Quantity(
         # of the activation, where one follows the layer
         ("output", "activation"),
         lambda s: (~s.values.detach().isfinite()).flatten(1).sum(1),
         _as_it_is("forward_nonfinite"),
+        merge=_sum,
     ),
-    token_spread=Quantity(("output",), _token_spread, _as_it_is("token_spread")),
-    example_spread=Quantity(("activation",), _spread, _as_it_is("example_spread")),
-    dead_fraction=Quantity(("slopes",), _dead, _as_it_is("dead_fraction")),
-    saturated_fraction=Quantity(("slopes",), _saturated, _as_it_is("saturated_fraction")),
+    example_spread=Quantity(("activation",), _spread, _as_it_is("example_spread"), merge=_mean),
+    # A unit that is dead in all calls is so in the one with the fewest: no more than these are.
+    dead_fraction=Quantity(("slopes",), _dead, _as_it_is("dead_fraction"), merge=_least),
+    saturated_fraction=Quantity(
+        ("slopes",), _saturated, _as_it_is("saturated_fraction"), merge=_mean
+    ),
+    token_spread=Quantity(("output",), _token_spread, _as_it_is("token_spread"), merge=_mean),
     attention_entropy=Quantity(fields=_as_it_is("attention_entropy")),
     attention_saturated=Quantity(fields=_as_it_is("attention_saturated")),
 )
@@ -292,6 +327,33 @@ def measured(source: str, sample: Sample) -> Measured:
     return {name: value for name, value in found.items() if value is not None}
 
 
+def merged(old: Measured, new: Measured, share: float) -> Measured:
+    """Return what several calls of a layer give together.
+
+    Parameters
+    ----------
+    old, new
+        What the calls until now gave, and what the latest one gave.
+    share
+        The latest one's share of all entries.
+    """
+    both = {
+        name: QUANTITIES[name].merge(old[name], value, share)
+        for name, value in new.items()
+        if name in old
+    }
+    return old | new | both | _whole_variance(old, new, share)
+
+
+def _whole_variance(old: Measured, new: Measured, share: float) -> Measured:
+    """The variance over all calls: within them, and between their means."""
+    mean, variance = "activation_mean", "activation_variance"
+    if mean not in new or mean not in old:
+        return {}
+    between = share * (1 - share) * (old[mean] - new[mean]).square()
+    return {variance: _mean(old[variance], new[variance], share) + between}
+
+
 def row_fields(layer: LayerValues) -> dict[str, Floats | None]:
     """Return what the quantities of a layer become in its row, by field."""
     return {
@@ -302,8 +364,17 @@ def row_fields(layer: LayerValues) -> dict[str, Floats | None]:
 
 
 def together(tensors: Sequence[Tensor], replicated: bool) -> Tensor | None:
-    """Return the entries of all `tensors` as (replicas, entries); None where there are none."""
+    """Return the entries of all `tensors` as (replicas, entries); None where there are none.
+
+    A complex number is two entries; a sparse tensor has all its zeros.
+    """
+    tensors = [_real(t) for t in tensors]
     flat = [t.flatten(1) if replicated else t.flatten().unsqueeze(0) for t in tensors]
     if not flat:
         return None
     return flat[0] if len(flat) == 1 else torch.cat(flat, 1)
+
+
+def _real(tensor: Tensor) -> Tensor:
+    dense = tensor.to_dense() if tensor.is_sparse else tensor
+    return torch.view_as_real(dense) if dense.is_complex() else dense

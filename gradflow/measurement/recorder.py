@@ -9,10 +9,11 @@ Nothing here waits for the device.
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,15 +22,19 @@ from torch.overrides import TorchFunctionMode
 from gradflow.errors import GradflowError
 from gradflow.measurement.attention import AttentionCalls
 from gradflow.measurement.hooks import CallHooks, Hooks, on_gradient
-from gradflow.measurement.quantities import QUANTITIES, Sample, measured
+from gradflow.measurement.modules import biases, matrices
+from gradflow.measurement.preserving import random_states_kept
+from gradflow.measurement.quantities import QUANTITIES, Sample
 from gradflow.measurement.records import (
     LayerGradients,
     LayerRecord,
     Measurement,
+    Uncovered,
     layer_gradients,
     measurement,
 )
 from gradflow.measurement.recurrence import RecurrentCalls
+from gradflow.measurement.remaining import remaining
 from gradflow.measurement.slopes import Function, max_slope, slope
 from gradflow.measurement.stats import accumulator
 
@@ -57,8 +62,13 @@ class Recorder:
     rescaled: bool = True
     records: list[LayerRecord] = field(default_factory=list)
     exponent: Tensor | None = None
+    uncovered: Uncovered = Uncovered()
     _backward: bool = False
     _inner: bool = False  # whether the loss took gradients itself
+    beside: int = 0
+    _exponents: dict[int, Tensor] = field(default_factory=dict)
+    _by_module: dict[int, LayerRecord] = field(default_factory=dict)
+    _by_node: dict[Any, LayerRecord] = field(default_factory=dict)  # that made their output
 
     def __post_init__(self) -> None:
         self._calls = CallHooks(self.model, self)
@@ -79,17 +89,29 @@ class Recorder:
     def backward(self, loss: Tensor, also: Sequence[Tensor] = ()) -> list[LayerGradients]:
         """Backpropagate `loss`; return the gradients of every record's matrices and biases.
 
+        Trained parameters that belong to no layer become records, too.
+
         Parameters
         ----------
         also
             Further leaves that the gradient is to reach, for their hooks.
         """
         self.begin_backward()
-        if not self.records:
+        gradient_of = gradients(loss, list(self.model.parameters()), also)
+        if not self.replicated:
+            self._take_remaining(gradient_of)
+        if not any(w.dim() >= 2 for record in self.records for w in record.weights):
             raise GradflowError("the model has no layer with weights that it calls")
-        trained = [p for p in self.model.parameters() if p.requires_grad]
-        grads = torch.autograd.grad(loss, [*trained, *also], allow_unused=True)
-        return layer_gradients(self.records, dict(zip(map(id, trained), grads, strict=False)))
+        return layer_gradients(self.records, gradient_of)
+
+    def _take_remaining(self, gradient_of: Mapping[int, Tensor | None]) -> None:
+        more, self.uncovered = remaining(self.model, self.records, gradient_of)
+        for record in more:
+            known = (self._exponents.get(id(p)) for p in record.weights)
+            exponent = next((e for e in known if e is not None), None)
+            if exponent is not None:
+                record.values["weight_exponent"] = exponent
+        self.beside, self.records = len(more), [*self.records, *more]
 
     def begin_backward(self) -> None:
         """Say that the pass that is measured begins: a checkpointed model runs forward in it."""
@@ -100,53 +122,92 @@ class Recorder:
         return tensor if self.replicated else tensor.unsqueeze(0)
 
     def _boundaries(self) -> list[nn.Module]:
-        chain = self.rescaled and isinstance(self.model, nn.Sequential)
-        return list(self.model.children()) if chain else []
+        if not self.rescaled or not isinstance(self.model, nn.Sequential):
+            return []
+        parts = list(self.model)
+        alone = sum(len(list(part.parameters())) for part in parts)
+        # A weight of two parts has a gradient that is a sum over both: it has no one scale.
+        return parts if alone == len(list(self.model.parameters())) else []
 
     def layer_called(self, name: str, layer: nn.Module, output: Tensor) -> LayerRecord | None:
-        """Begin a layer's record, and have δ at its output measured."""
-        if self._backward:
+        """Begin a layer's record, or go on with it, and have δ at its output measured."""
+        if in_transform():
             return None
-        record = LayerRecord(len(self.records) + 1, name, type(layer).__name__, layer)
-        record.dtype = output.dtype
-        self.records.append(record)
+        if self._backward:
+            self._called_again(layer, output)
+            return None
+        record = self._record(name, layer, output.dtype)
         if not self.replicated:  # a user's layer need not have an activation after it
-            record.values |= measured("output", Sample(self.lift(output), layer))
+            record.add("output", Sample(self.lift(output), layer))
+        self._observe(record, output)
+        return record
+
+    def _record(self, name: str, layer: nn.Module, dtype: torch.dtype) -> LayerRecord:
+        record = self._by_module.get(id(layer))
+        if record is None:
+            index, kind = len(self.records) + 1, type(layer).__name__
+            record = LayerRecord(
+                index, name, kind, layer, dtype, weights=matrices(layer), biases=biases(layer)
+            )
+            self._by_module[id(layer)] = record
+            self.records.append(record)
+        record.calls += 1
+        return record
+
+    def _called_again(self, layer: nn.Module, output: Tensor) -> None:
+        """A reversible or checkpointed part runs again: its first pass may have had no graph."""
+        record = self._by_module.get(id(layer))
+        if record is not None and not record.observed:
+            self._observe(record, output)
+
+    def _observe(self, record: LayerRecord, output: Tensor) -> None:
+        """Have δ at an output measured."""
 
         def delta(gradient: Tensor) -> None:
             if not self._backward:  # a gradient that the loss takes itself
                 return
-            record.values |= measured("delta", Sample(self.lift(gradient)))
+            record.add("delta", Sample(self.lift(gradient)))
             exponent = self.current(gradient)
             record.values |= {"delta_exponent": exponent, "weight_exponent": exponent}
 
+        if output.grad_fn is not None:
+            self._by_node[output.grad_fn] = record
+            record.observed = True
         on_gradient(output, delta)
-        return record
 
     def activation_called(self, record: LayerRecord, function: Function, inputs: Tensor) -> None:
         """Measure the slopes of the first activation after a layer."""
-        if self._backward:
+        if self._backward or in_transform():
             return
-        slopes = self.lift(slope(function, inputs)).abs()
-        sample = Sample(slopes, record.module, max_slope(function, slopes))
-        record.values |= measured("slopes", sample)
+        with random_states_kept():
+            alone = on_a_copy(function)
+            slopes = self.lift(slope(alone, inputs)).abs()
+            largest = max_slope(alone, slopes)
+        record.add("slopes", Sample(slopes, record.module, largest))
 
     def activation_returned(self, record: LayerRecord, _: Function | None, output: Tensor) -> None:
         """Measure the output of that activation."""
-        if not self._backward:
-            record.values |= measured("activation", Sample(self.lift(output)))
+        if not self._backward and not in_transform():
+            record.add("activation", Sample(self.lift(output)))
 
     def _boundary(self, module: nn.Module, _: Any, output: Any) -> None:
         if not isinstance(output, Tensor) or self._backward:
             return
-        last = self.records[-1] if self.records else None
-        self.mark(output, last if last is not None and last.module is module else None)
+        self.mark(output, self._by_node.get(output.grad_fn), below=module)
 
-    def mark(self, output: Tensor, record: LayerRecord | None = None) -> None:
+    def mark(
+        self, output: Tensor, record: LayerRecord | None = None, below: nn.Module | None = None
+    ) -> None:
         """Keep the gradient's scale at `output`, through which every path passes.
 
-        Not where the loss takes gradients itself: those have paths around it. `record` is that of
-        the layer whose output it is, if it is one's.
+        Not where the loss takes gradients itself: those have paths around it.
+
+        Parameters
+        ----------
+        record
+            That of the layer whose output it is, if it is one's.
+        below
+            The module whose output it is.
         """
 
         def rescale(gradient: Tensor) -> Tensor | None:
@@ -157,6 +218,8 @@ class Recorder:
             self.exponent = self.current(gradient) + exponent
             if record is not None:  # its weights see the rescaled gradient
                 record.values["weight_exponent"] = self.exponent
+            if below is not None:
+                self._exponents |= {id(p): self.exponent for p in below.parameters()}
             return scaled if self.replicated else scaled.squeeze(0)
 
         on_gradient(output, rescale)
@@ -169,6 +232,45 @@ class Recorder:
                 replicas, dtype=accumulator(like.device), device=like.device
             )
         return self.exponent
+
+
+def gradients(
+    loss: Tensor, parameters: Sequence[nn.Parameter], also: Sequence[Tensor] = ()
+) -> dict[int, Tensor | None]:
+    """Return the gradient of `loss` for each parameter that is trained, by ``id``.
+
+    A function of somebody's own may call ``backward()`` itself, as reversible blocks do: what that
+    writes into ``.grad`` is part of the gradient.
+    """
+    trained = [p for p in parameters if p.requires_grad]
+    before = [p.grad for p in trained]
+    try:
+        for p in trained:
+            p.grad = None
+        found = torch.autograd.grad(loss, [*trained, *also], allow_unused=True)
+        return {id(p): _sum(p.grad, g) for p, g in zip(trained, found, strict=False)}
+    finally:
+        for p, grad in zip(trained, before, strict=True):
+            p.grad = grad
+
+
+def _sum(one: Tensor | None, other: Tensor | None) -> Tensor | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return one + other
+
+
+def in_transform() -> bool:
+    """Return whether a transform of ``torch.func`` runs, in which tensors hold no plain values."""
+    return torch._C._functorch.maybe_current_level() is not None
+
+
+def on_a_copy(function: Function) -> Function:
+    """Return `function` as it is to be called once more: that of a copy of a user's own module."""
+    module = getattr(function, "__self__", None)
+    if not isinstance(module, nn.Module) or type(module).__module__.startswith("torch.nn."):
+        return function
+    return cast("Function", copy.deepcopy(module).forward)
 
 
 def normalized(gradient: Tensor) -> tuple[Tensor, Tensor]:
@@ -206,6 +308,10 @@ def measure(
                 loss = losses()
         recurrent.closed = True  # a checkpointed model runs forward again from here on
         attention.note()
-        gradients = recorder.backward(loss.sum(), recurrent.leaves)
-    seen = measurement(recorder.records, loss, gradients, replicated=replicated)
-    return replace(seen, recurrent=tuple(recurrent.calls))
+        own = recorder.backward(loss.sum(), recurrent.leaves)
+    return replace(
+        measurement(recorder.records, loss, own, replicated=replicated),
+        recurrent=tuple(recurrent.calls),
+        beside=recorder.beside,
+        uncovered=recorder.uncovered,
+    )

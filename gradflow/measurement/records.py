@@ -1,22 +1,28 @@
-"""What a pass leaves of every layer call, and how it becomes one tensor."""
+"""What a pass leaves of every layer, and how it becomes one tensor."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
-from gradflow.measurement.modules import biases, matrices
-from gradflow.measurement.quantities import QUANTITIES, Measured, Sample, measured, together
+from gradflow.measurement.quantities import (
+    QUANTITIES,
+    Measured,
+    Sample,
+    measured,
+    merged,
+    together,
+)
 from gradflow.measurement.recurrence import RecurrentCall
 from gradflow.measurement.stats import accumulator
 
 
 @dataclass
 class LayerRecord:
-    """One call of a module with weights.
+    """The calls of a module with weights, or parameters that belong to no layer.
 
     ``values`` are its quantities by name, (replicas,) each, on the model's device. An exponent is
     that of a power of two: true magnitudes are the recorded ones times 2**exponent.
@@ -29,11 +35,40 @@ class LayerRecord:
     kind: str
     module: nn.Module
     dtype: torch.dtype | None = None
+    weights: Sequence[Tensor] = ()
+    biases: Sequence[Tensor] = ()
     values: Measured = field(default_factory=dict)
+    calls: int = 0
+    observed: bool = False  # whether δ at an output is waited for
+    entries: dict[str, int] = field(default_factory=dict)
+
+    def add(self, source: str, sample: Sample) -> None:
+        """Add what is measured from a sample of one call to that of the calls before."""
+        new, size = measured(source, sample), sample.values.numel()
+        before = self.entries.get(source, 0)
+        self.entries[source] = before + size
+        share = size / (before + size) if before + size else 1.0
+        self.values = merged(self.values, new, share) if before else self.values | new
 
 
 #: A layer's gradients: of its matrices, and of its biases.
 LayerGradients = tuple[list[Tensor], list[Tensor]]
+
+
+@dataclass(frozen=True)
+class Uncovered:
+    """Trained entries that no row shows, since no gradient reaches them.
+
+    Attributes
+    ----------
+    names
+        Of the modules, or parameters of the model itself.
+    share
+        Of all trained entries.
+    """
+
+    names: tuple[str, ...] = ()
+    share: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -43,7 +78,8 @@ class Measurement:
     Attributes
     ----------
     names, kinds
-        Of every layer call, in the order of the forward pass.
+        Of every layer, in the order of the forward pass, then of the parameters that belong to
+        none.
     weight_sizes
         Entries of each layer's weights, per replica.
     loss
@@ -58,6 +94,12 @@ class Measurement:
         Whether a weight of the layer requires a gradient.
     recurrent
         Calls of torch's own recurrent layers.
+    calls
+        How often each layer was called.
+    beside
+        How many of the rows, the last ones, are parameters that belong to no layer.
+    uncovered
+        What no row shows.
     """
 
     names: list[str]
@@ -69,6 +111,18 @@ class Measurement:
     dtypes: list[torch.dtype]
     trainable: list[bool]
     recurrent: tuple[RecurrentCall, ...] = ()
+    calls: list[int] = field(default_factory=list)
+    beside: int = 0
+    uncovered: Uncovered = Uncovered()
+
+    @property
+    def layers(self) -> int:
+        """How many of the rows, the first ones, are layers."""
+        return len(self.names) - self.beside
+
+    def repeated(self) -> tuple[tuple[int, int], ...]:
+        """Return the rows (from 1) of layers that were called more than once, with how often."""
+        return tuple((row, n) for row, n in enumerate(self.calls, start=1) if n > 1)
 
     def unreached(self) -> tuple[int, ...]:
         """Return the rows (from 1) whose weights require a gradient and got none."""
@@ -98,13 +152,14 @@ def measurement(
         names=[record.name for record in records],
         kinds=[record.kind for record in records],
         weight_sizes=[
-            sum(w.numel() for w in matrices(record.module)) // (replicas if replicated else 1)
+            sum(w.numel() for w in record.weights) // (replicas if replicated else 1)
             for record in records
         ],
         loss=loss,
         quantities=quantities,
         dtypes=[record.dtype or loss.dtype for record in records],
-        trainable=[any(w.requires_grad for w in matrices(r.module)) for r in records],
+        trainable=[any(w.requires_grad for w in r.weights) for r in records],
+        calls=[record.calls for record in records],
     )
 
 
@@ -117,6 +172,7 @@ def assembled(
     quantities: Sequence[Measured],
     dtypes: list[torch.dtype],
     trainable: list[bool],
+    calls: list[int] | None = None,
 ) -> Measurement:
     """Return the measurement of layers whose quantities, (replicas,) each, are known by name."""
     replicas = _replicas(quantities)
@@ -129,6 +185,7 @@ def assembled(
         measured=[frozenset(q) for q in quantities],
         dtypes=dtypes,
         trainable=trainable,
+        calls=calls or [],
     )
 
 
@@ -149,7 +206,7 @@ def _quantities(
 ) -> Measured:
     values = dict(record.values)
     sources = {
-        "weight": [w.detach() for w in matrices(record.module)],
+        "weight": [w.detach() for w in record.weights],
         "gradient": weights,
         "bias_gradient": of_biases,
     }
@@ -161,7 +218,7 @@ def _quantities(
 
 
 def layer_gradients(
-    records: Sequence[LayerRecord], gradient_of: dict[int, Tensor | None]
+    records: Sequence[LayerRecord], gradient_of: Mapping[int, Tensor | None]
 ) -> list[LayerGradients]:
     """Return every record's gradients, given those of the parameters by ``id``."""
 
@@ -169,7 +226,7 @@ def layer_gradients(
         found = (gradient_of.get(id(p)) for p in parameters)
         return [g for g in found if g is not None]
 
-    return [(known(matrices(r.module)), known(biases(r.module))) for r in records]
+    return [(known(r.weights), known(r.biases)) for r in records]
 
 
 def keep_counts(wide: Measurement, plain: Measurement) -> None:

@@ -153,6 +153,16 @@ class DiagnosisFacts(Facts):
         that no longer is after one step of those weights.
     recurrences
         The time steps of torch's own recurrent layers.
+    half
+        The half-precision dtype of the model's parameters, where they have one.
+    repeated
+        Layers that were called more than once, with how often.
+    uncovered
+        Modules and parameters that could be trained and are in no row: no gradient reaches them.
+    uncovered_share
+        Their share of all trained entries.
+    scripted
+        Whether the model, or a part of it, is a script, whose layers cannot be looked into.
     """
 
     width: int | None = None
@@ -172,6 +182,11 @@ class DiagnosisFacts(Facts):
     zero_weights: tuple[str, ...] = ()
     started: tuple[int, ...] = ()
     recurrences: tuple[Recurrence, ...] = ()
+    half: str | None = None
+    repeated: tuple[tuple[int, int], ...] = ()
+    uncovered: tuple[str, ...] = ()
+    uncovered_share: float = 0.0
+    scripted: bool = False
 
 
 #: What a verdict rests on where δ is known at fewer than two hidden layers.
@@ -201,7 +216,8 @@ class DiagnosisResult(Result):
         With torch's own recurrent layers: the factor by which ∂C/∂x changes per time step going
         backwards, of the layer where it is furthest from 1; and that gradient at every step.
     hidden
-        How many of the rows, from the first, are hidden layers.
+        How many of the rows, from the first, are hidden layers; the one after them is the output.
+        What follows are parameters that belong to no layer.
     """
 
     command: ClassVar[str] = "diagnose"

@@ -186,7 +186,7 @@ def test_a_frozen_layer_has_no_gradient_but_passes_one_on() -> None:
     assert "delta_rms" in measured.measured[1]
 
 
-def test_a_module_called_twice_has_a_record_for_each_call() -> None:
+def test_a_module_called_twice_has_one_record_over_both_calls() -> None:
     shared = nn.Linear(6, 6)
 
     class Twice(nn.Module):
@@ -197,9 +197,20 @@ def test_a_module_called_twice_has_a_record_for_each_call() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return self.head(self.act(self.shared(self.act(self.shared(x)))))
 
-    model = Twice()
-    measured = measure(model, lambda: model(torch.randn(4, 6)).sum())
-    assert measured.names == ["shared", "shared", "head"]
+    model, inputs = Twice(), torch.randn(4, 6)
+    measured = measure(model, lambda: model(inputs).sum())
+    assert (measured.names, measured.calls) == (["shared", "head"], [2, 1])
+    first = shared(inputs)
+    second = shared(torch.tanh(first))
+    outputs = torch.tanh(torch.stack([first, second]))
+    for z in (first, second):
+        z.retain_grad()
+    model.head(torch.tanh(second)).sum().backward()
+    deltas = torch.stack([z.grad for z in (first, second) if z.grad is not None])
+    assert quantity(measured, "delta_rms")[0] == pytest.approx(float(deltas.square().mean().sqrt()))
+    mean, variance = float(outputs.mean()), float(outputs.var(correction=0))
+    assert quantity(measured, "activation_mean")[0] == pytest.approx(mean, rel=1e-5)
+    assert quantity(measured, "activation_variance")[0] == pytest.approx(variance, rel=1e-5)
 
 
 def test_the_pass_waits_for_nothing_on_the_device() -> None:

@@ -1,0 +1,140 @@
+"""Everything that a module holds, kept and put back: whatever its forward pass writes is undone."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from types import FunctionType, MethodType, ModuleType
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+Undo: TypeAlias = "Callable[[], None]"
+
+#: Entries of a module's parameters up to which all of them are copied.
+_ALL_COPIED = 2**24
+#: In a larger module: entries of a parameter up to which it is copied all the same.
+_SMALL = 2**16
+#: How deep containers in attributes are followed.
+_DEPTH = 4
+
+
+class ModuleState:
+    """What the parts of a module hold, as it is now.
+
+    That is parameters, buffers, submodules, hooks, training flags and every other attribute: which
+    objects they are, and what is in them where that is a tensor, a list, a dictionary, a set, a
+    queue, or an object of a user's own class. In a module with more than 16 million parameters the
+    large ones are not copied: what is set anew is put back, what is written into them is not.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        modules = list(model.modules())
+        parameters = [p for m in modules for p in m._parameters.values() if p is not None]
+        total = sum(p.numel() for p in parameters if not is_lazy(p))
+        self._limit = _ALL_COPIED if total <= _ALL_COPIED else _SMALL
+        self._renormed = {id(m.weight) for m in modules if _writes_weight(m)}
+        self._seen: set[int] = set()
+        self._undo: list[Undo] = []
+        for module in modules:
+            self._keep(module.__dict__, _DEPTH + 1)
+
+    def restore(self) -> None:
+        """Put all of it back."""
+        with torch.no_grad():
+            for undo in self._undo:
+                undo()
+
+    def _keep(self, value: Any, depth: int) -> None:
+        """Remember what `value` holds; a module's own attributes are a dictionary like any."""
+        if depth == 0 or id(value) in self._seen:
+            return
+        if isinstance(value, Tensor):
+            self._seen.add(id(value))
+            self._undo.append(self._tensor(value))
+        elif isinstance(value, dict):
+            self._container(value, value.values(), depth, _refilled_dict)
+        elif isinstance(value, list | set | deque):
+            self._container(value, value, depth, _refilled)
+        elif isinstance(value, tuple):
+            for item in value:
+                self._keep(item, depth - 1)
+        elif _is_somebodys(value):
+            self._keep(vars(value), depth - 1)
+
+    def _container(
+        self, value: Any, items: Iterable[Any], depth: int, refilled: Callable[[Any], Undo]
+    ) -> None:
+        self._seen.add(id(value))
+        self._undo.append(refilled(value))
+        for item in list(items):
+            self._keep(item, depth - 1)
+
+    def _tensor(self, tensor: Tensor) -> Undo:
+        if is_lazy(tensor) or tensor.is_meta:
+            return lambda: None
+        data, requires_grad = tensor.data, tensor.requires_grad
+        small = tensor.numel() <= self._limit or id(tensor) in self._renormed
+        copied = (small or not isinstance(tensor, nn.Parameter)) and data.layout == torch.strided
+        values = data.clone() if copied else None
+
+        def undo() -> None:
+            if tensor.data.data_ptr() != data.data_ptr() or tensor.shape != data.shape:
+                tensor.data = data
+            if values is not None and not _equal(data, values):
+                data.copy_(values)  # through .data: a pending graph of the user's stays valid
+            if tensor.is_leaf and tensor.requires_grad != requires_grad:
+                tensor.requires_grad_(requires_grad)
+
+        return undo
+
+
+def _is_somebodys(value: Any) -> bool:
+    """Return whether `value` is an object with attributes, of a user's own class."""
+    if isinstance(value, nn.Module | type | ModuleType | FunctionType | MethodType):
+        return False
+    home = type(value).__module__.partition(".")[0]
+    own = type(getattr(value, "__dict__", None)) is dict
+    return own and home not in ("torch", "gradflow", "builtins")
+
+
+def _writes_weight(module: nn.Module) -> bool:
+    """Return whether a layer of torch's own scales its weight in the forward pass."""
+    return isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.max_norm is not None
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    """Return whether all bits are equal, of what is no number too."""
+    if torch.equal(one, other):
+        return True
+    if not (one.is_floating_point() or one.is_complex()):
+        return False
+    return bool(((one == other) | (one.isnan() & other.isnan())).all())
+
+
+def _refilled_dict(value: dict[Any, Any]) -> Undo:
+    before = dict(value)
+
+    def undo() -> None:
+        if not _same(value.values(), before.values()) or list(value) != list(before):
+            value.clear()
+            value.update(before)
+
+    return undo
+
+
+def _refilled(value: Any) -> Undo:
+    before = list(value)
+
+    def undo() -> None:
+        if len(value) != len(before) or not _same(value, before):
+            value.clear()
+            (value.update if isinstance(value, set) else value.extend)(before)
+
+    return undo
+
+
+def _same(one: Iterable[Any], other: Iterable[Any]) -> bool:
+    return [id(item) for item in one] == [id(item) for item in other]
