@@ -19,6 +19,7 @@ from gradflow.findings.thresholds import (
     SELU_MEAN,
     SIGNAL_DECADES,
     STUCK_OUTPUT,
+    UNCOVERED,
     UNDERFLOW,
     bearable_decades,
 )
@@ -49,7 +50,7 @@ def broken(result: DiagnosisResult) -> Iterator[Finding]:
     if forward:
         where = f"{told(forward[0])} is the first whose activations are not finite"
         where += _overflow(result)
-    elif backward and backward[-1] is result.records[-1] and not lost:
+    elif backward and backward[-1] is result.output and not lost:
         where = (
             f"the loss is finite ({result.loss:.3g}) and its gradient is not, already at the "
             f"output, {told(backward[-1])}: it arises in the loss, or behind that layer"
@@ -168,7 +169,7 @@ def saturated_output(result: DiagnosisResult) -> Iterator[Finding]:
     """
     if not result.records:
         return
-    last, loss = result.records[-1], result.facts.example_loss
+    last, loss = result.output, result.facts.example_loss
     if _saturation(last) < SATURATED_OUTPUT or last.delta_log10_rms is None or not loss:
         return
     if 10**last.delta_log10_rms >= STUCK_OUTPUT * abs(loss):
@@ -189,7 +190,7 @@ def weak_head(result: DiagnosisResult) -> Iterator[Finding]:
     drop = head_drop(result)
     if drop is None or drop < HEAD_DECADES or saturated_layers(result):
         return
-    last, hidden = result.records[-1], hidden_rows(result)[-1]
+    last, hidden = result.output, hidden_rows(result)[-1]
     yield finding(
         "vanishing",
         f"δ shrinks by {drop:.1f} decades from the output, {named_layers([last])}, to "
@@ -205,7 +206,7 @@ def head_drop(result: DiagnosisResult) -> float | None:
     rows = hidden_rows(result)
     if not rows or rows[-1].delta_log10_rms is None:
         return None
-    last = result.records[-1].delta_log10_rms
+    last = result.output.delta_log10_rms
     known = last is not None and math.isfinite(last) and math.isfinite(rows[-1].delta_log10_rms)
     return (last or 0.0) - rows[-1].delta_log10_rms if known else None
 
@@ -312,7 +313,7 @@ def underflow(result: DiagnosisResult) -> Iterator[Finding]:
     yield finding(
         "underflow",
         f"in {named_layers(rows)} up to {worst:.1%} of the gradient's entries are 0 in "
-        f"{result.meta.dtype} though not in float32",
+        f"{result.facts.half or result.meta.dtype} though not in float32",
         _loss_scale(result.suggested_loss_scale),
         layers=indices(rows),
     )
@@ -376,6 +377,49 @@ def shared(result: DiagnosisResult) -> Iterator[Finding]:
         )
 
 
+@check("shared")
+def repeated(result: DiagnosisResult) -> Iterator[Finding]:
+    """Layers that were called several times, as a cell is once per time step."""
+    if result.facts.repeated:
+        rows, calls = zip(*result.facts.repeated, strict=True)
+        times = f"{min(calls)}" if min(calls) == max(calls) else f"{min(calls)} to {max(calls)}"
+        yield finding(
+            "shared",
+            f"{_named(result, rows)} {'are' if len(rows) > 1 else 'is'} called {times} times in one "
+            "pass: a row is over all calls",
+            layers=rows,
+        )
+
+
+@check("uncovered")
+def uncovered(result: DiagnosisResult) -> Iterator[Finding]:
+    """Trained entries that no row shows, and parts that could not be looked into."""
+    names, share = result.facts.uncovered, result.facts.uncovered_share
+    if names:
+        shown = ", ".join(names[:_NAMED]) + (
+            f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        )
+        yield finding(
+            "uncovered",
+            f"{100 * share:.2g} % of the trained entries are in no row, since no gradient reaches "
+            f"them: {shown}",
+            "are they used in this pass? else leave them out, or requires_grad_(False)",
+            severity="warning" if share > UNCOVERED else "info",
+        )
+    if result.facts.scripted:
+        yield finding(
+            "uncovered",
+            "a part of the model is a script (torch.jit): its layers cannot be looked into, and "
+            "their rows show gradients alone",
+            "diagnose the module that it was made from",
+            severity="info",
+        )
+
+
+#: Names that a finding lists.
+_NAMED = 4
+
+
 @check("precision")
 def widened(result: DiagnosisResult) -> Iterator[Finding]:
     """δ left the model's own dtype, and float64 was measured instead."""
@@ -390,13 +434,13 @@ def widened(result: DiagnosisResult) -> Iterator[Finding]:
         )
 
 
-@check("precision")
+@check("no-copy")
 def not_widened(result: DiagnosisResult) -> Iterator[Finding]:
     """δ is 0 or left the model's own dtype, and float64 could not be measured instead."""
     layers = result.facts.not_widened
     if layers:
         yield finding(
-            "precision",
+            "no-copy",
             f"in {_named(result, layers)} δ is 0, too small or too large for the model's own "
             f"dtype, and a float64 copy could not be measured: {result.facts.no_float64}",
             "a model that runs in float64, too: no dtype written into its forward",
@@ -404,12 +448,12 @@ def not_widened(result: DiagnosisResult) -> Iterator[Finding]:
         )
 
 
-@check("underflow")
+@check("no-copy")
 def not_compared(result: DiagnosisResult) -> Iterator[Finding]:
     """What half precision loses is not known, since a float32 copy could not be measured."""
     if result.facts.no_float32 is not None:
         yield finding(
-            "underflow",
+            "no-copy",
             "what half precision loses of the gradient is not known: a float32 copy could not be "
             f"measured: {result.facts.no_float32}",
             "a model that runs in float32, too: no dtype written into its forward",
@@ -457,6 +501,8 @@ CHECKS: tuple[Check[DiagnosisResult], ...] = (
     lazy,
     unreached,
     shared,
+    repeated,
+    uncovered,
     widened,
     not_widened,
     not_compared,

@@ -19,7 +19,7 @@ from torch.nn import functional as F  # noqa: N812
 from gradflow.configs.network import NetworkConfig
 from gradflow.diagnosis.objective import Objective, main_output, mapped, own_loss
 from gradflow.diagnosis.subject import Pass, Subject, seeds_of
-from gradflow.diagnosis.user_module import measured_module
+from gradflow.diagnosis.user_module import measured_module, refuse_meta
 from gradflow.errors import GradflowError, out_of_memory, unknown_name
 from gradflow.measurement.failures import failure
 from gradflow.networks.losses import LOSSES
@@ -63,6 +63,7 @@ def model_in_file(reference: str, config: NetworkConfig, input_shape: str | None
 def _passes(reference: str, config: NetworkConfig, input_shape: str | None) -> Iterator[Pass]:
     for seed in seeds_of(config):
         found = built(reference, seed, several=config.seeds > 1)
+        refuse_meta(found.model)
         model = found.model.to(select(config.device), dtype_of(config.dtype))
         yield measured_module(model, objective_for(found, config, input_shape))
 

@@ -21,7 +21,7 @@ from gradflow.diagnosis.zero_weights import zero_weights
 from gradflow.errors import GradflowError, out_of_memory
 from gradflow.measurement.failures import failure, first_line
 from gradflow.measurement.half_precision import HALF, Underflow
-from gradflow.measurement.modules import normalizes_batch
+from gradflow.measurement.modules import normalizes_batch, own_parameter
 from gradflow.measurement.preserving import (
     is_compiled,
     is_lazy_module,
@@ -60,7 +60,7 @@ def measured_module(model: nn.Module, objective: Objective) -> Pass:
     if lazy:
         model = _materialized(model, objective)
     _refuse_sharded(model)
-    _refuse_meta(model)
+    refuse_meta(model)
     plain = one_pass(model, objective, rescaled=False)
     found, range_facts = _recovered(model, objective, plain)
     zeros = zero_weights(
@@ -79,6 +79,7 @@ def measured_module(model: nn.Module, objective: Objective) -> Pass:
         facts=replace(
             range_facts,
             no_float32=no_float32,
+            half=_half(model),
             compiled=compiled,
             lazy=lazy,
             unreached=plain.unreached(),
@@ -136,13 +137,20 @@ def _materialized(model: nn.Module, objective: Objective) -> nn.Module:
     return model
 
 
-def _refuse_meta(model: nn.Module) -> None:
+def refuse_meta(model: nn.Module) -> None:
+    """Refuse a module without values.
+
+    Raises
+    ------
+    GradflowError
+        If a parameter or buffer is on the meta device.
+    """
     named = (*model.named_parameters(), *model.named_buffers())
     empty = [name for name, tensor in named if tensor.is_meta]
     if empty:
         raise GradflowError(
             f"'{empty[0]}' is on the meta device and has no values to measure with",
-            "model.to_empty(device='cpu') and its weights first",
+            "give it weights first: model.to_empty(device='cpu'), then load_state_dict()",
         )
 
 
@@ -158,8 +166,7 @@ def _shared_rows(model: nn.Module, plain: Measurement) -> list[tuple[int, ...]]:
     """Rows (from 1) of tied weights."""
     owners: dict[int, list[str]] = {}
     for name, module in model.named_modules():
-        own = dict(module.named_parameters(recurse=False))
-        weight = own.get("weight")  # not by name: a parametrised one is computed
+        weight = own_parameter(module, "weight")  # a parametrised one would be computed
         if weight is not None:
             owners.setdefault(id(weight), []).append(plain_name(name))
     key = {name: ident for ident, names in owners.items() for name in names}
@@ -211,7 +218,7 @@ def _lost_in_half(
 
     Neither for a model in another dtype.
     """
-    if not {p.dtype for p in model.parameters()} & set(HALF.values()):
+    if _half(model) is None:
         return None, None
     try:
         single = copy.deepcopy(model).float(), objective.widened(torch.float32).run
@@ -221,6 +228,12 @@ def _lost_in_half(
     if len(lost.weight) != plain.layers:
         return None, "the copy ran other layers"
     return lost, None
+
+
+def _half(model: nn.Module) -> str | None:
+    """The half-precision dtype that parameters have, if any; the loss may have another one."""
+    dtypes = {p.dtype for p in model.parameters()}
+    return next((name for name, dtype in HALF.items() if dtype in dtypes), None)
 
 
 def _reason(error: Exception) -> str:

@@ -107,7 +107,7 @@ def _dead_explains(result: DiagnosisResult) -> bool:
     hidden = result.records[: result.hidden]
     excused = {*result.facts.started, *result.facts.zero_layers}
     dead = [row for row in dead_rows(hidden) if row.index not in excused]
-    return bool(dead) and result.records[-1].delta_log10_rms != _ZERO
+    return bool(dead) and result.output.delta_log10_rms != _ZERO
 
 
 def _reason(result: DiagnosisResult) -> str:
@@ -116,7 +116,7 @@ def _reason(result: DiagnosisResult) -> str:
     if not zeros:
         return "what the layers get is 0"
     first = zeros[-1]
-    if first is not result.records[-1]:
+    if first is not result.output:
         return f"δ is 0 from {named_layers([first])} backwards"
     if (first.dead_fraction or 0) >= DEAD:
         return f"the activation after the output, {named_layers([first])}, has slope 0"
@@ -124,7 +124,7 @@ def _reason(result: DiagnosisResult) -> str:
 
 
 def _advice(result: DiagnosisResult) -> str:
-    last = result.records[-1]
+    last = result.output
     if last.delta_log10_rms != _ZERO:
         return "weights that do not all start at 0, one layer after the other"
     if (last.dead_fraction or 0) >= DEAD:

@@ -190,3 +190,7 @@ def bearable_decades(layers: int, *, batch_norm: bool = False) -> float:
     """
     bound = DECADES + DECADES_PER_LAYER * max(0.0, FEW_LAYERS - layers)
     return max(bound, BATCH_NORM_DECADES) if batch_norm else bound
+
+
+#: Share of the trained entries above which it is a warning that no row shows them.
+UNCOVERED = 0.01

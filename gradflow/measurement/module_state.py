@@ -32,7 +32,7 @@ class ModuleState:
 
     def __init__(self, model: nn.Module) -> None:
         modules = list(model.modules())
-        parameters = [p for m in modules for p in m._parameters.values() if p is not None]
+        parameters = list(model.parameters())
         total = sum(p.numel() for p in parameters if not is_lazy(p))
         self._limit = _ALL_COPIED if total <= _ALL_COPIED else _SMALL
         self._renormed = {id(m.weight) for m in modules if _writes_weight(m)}
@@ -40,6 +40,9 @@ class ModuleState:
         self._undo: list[Undo] = []
         for module in modules:
             self._keep(module.__dict__, _DEPTH + 1)
+            if isinstance(module, torch.jit.ScriptModule):  # which holds its tensors elsewhere
+                for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
+                    self._keep(tensor, 1)
 
     def restore(self) -> None:
         """Put all of it back."""

@@ -72,7 +72,7 @@ def matrices(module: nn.Module) -> list[Tensor]:
 def biases(module: nn.Module) -> list[Tensor]:
     """Return the biases of `module`."""
     if _has_weight(module) or is_parametrized(module, "weight"):
-        bias = module._parameters.get("bias")
+        bias = own_parameter(module, "bias")
         return [] if bias is None else [bias]
     named = module.named_parameters(recurse=False)
     own: list[Tensor] = [p for n, p in named if "bias" in n and p.dim() == 1]
@@ -81,8 +81,14 @@ def biases(module: nn.Module) -> list[Tensor]:
     return own
 
 
+def own_parameter(module: nn.Module, name: str) -> Tensor | None:
+    """Return a parameter that `module` itself holds; nothing is computed for it."""
+    named = module.named_parameters(recurse=False, remove_duplicate=False)
+    return next((p for n, p in named if n == name), None)
+
+
 def _has_weight(module: nn.Module) -> bool:
-    weight = module._parameters.get("weight")
+    weight = own_parameter(module, "weight")
     return weight is not None and weight.dim() >= 2
 
 

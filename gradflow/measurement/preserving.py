@@ -68,7 +68,9 @@ def uncompiled(model: nn.Module) -> Iterator[None]:
 
 def original(model: nn.Module) -> nn.Module:
     """Return the module inside `torch.compile`, `DataParallel` and its distributed kind."""
-    inner = model._modules.get("_orig_mod", model.module if _is_parallel(model) else None)
+    inner: Any = model.module if _is_parallel(model) else None
+    if "_orig_mod" in model._modules:
+        inner = model._modules["_orig_mod"]
     return original(inner) if isinstance(inner, nn.Module) else model
 
 

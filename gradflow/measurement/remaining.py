@@ -30,7 +30,7 @@ def remaining(
     rows: dict[str, LayerRecord] = {}
     left: dict[int, tuple[str, Tensor]] = {}
     for name, module in model.named_modules():
-        own = {n: p for n, p in module._parameters.items() if p is not None}
+        own = dict(module.named_parameters(recurse=False, remove_duplicate=False))
         waiting = {n: p for n, p in own.items() if id(p) in gradient_of and id(p) not in shown}
         there = {n: p for n, p in waiting.items() if gradient_of[id(p)] is not None}
         left |= {id(p): (name or n, p) for n, p in waiting.items() if n not in there}
@@ -79,5 +79,16 @@ def _numbered(records: Sequence[LayerRecord], rows: dict[str, LayerRecord]) -> l
 def _uncovered(model: nn.Module, left: dict[int, tuple[str, Tensor]]) -> Uncovered:
     total = sum(p.numel() for p in model.parameters() if p.requires_grad)
     entries = sum(p.numel() for _, p in left.values())
-    names = tuple(dict.fromkeys(name for name, _ in left.values()))
-    return Uncovered(names, entries / total if total else 0.0)
+    return Uncovered(tuple(_whole(model, left)), entries / total if total else 0.0)
+
+
+def _whole(model: nn.Module, left: Mapping[int, tuple[str, Tensor]]) -> Iterator[str]:
+    """Name the largest modules that are left out as a whole, then the parameters of others."""
+    named: set[int] = set()
+    for name, module in model.named_modules():
+        trained = [p for p in module.parameters() if p.requires_grad]
+        inside = {id(p) for p in trained} - named
+        if name and inside and all(id(p) in left for p in trained):
+            named |= inside
+            yield name
+    yield from dict.fromkeys(name for ident, (name, _) in left.items() if ident not in named)

@@ -240,6 +240,12 @@ class DiagnosisResult(Result):
     remedies: tuple[RemedyRow, ...] = rows_of(RemedyRow)
 
     @property
+    def output(self) -> LayerRow:
+        """The row of the last layer."""
+        row: LayerRow = self.records[min(self.hidden, len(self.records) - 1)]
+        return row
+
+    @property
     def title(self) -> str:
         """Say the verdict and what each layer back does to the gradient."""
         return f"{self.verdict.capitalize()}: {self._flow()}"

@@ -126,9 +126,11 @@ EXAMPLES: dict[str, dict[str, Callable[[], Result]]] = {
     "diagnosis.lazy": {"lazy": lambda: facts(lazy=True)},
     "diagnosis.unreached": {"unreached": lambda: facts(unreached=(1, 2))},
     "diagnosis.shared": {"shared": lambda: facts(shared=((1, 3),))},
+    "diagnosis.repeated": {"shared": lambda: facts(repeated=((1, 3),))},
+    "diagnosis.uncovered": {"uncovered": lambda: facts(uncovered=("layer4",), uncovered_share=0.5)},
     "diagnosis.widened": {"precision": lambda: facts(widened=(2,))},
-    "diagnosis.not_widened": {"precision": lambda: facts(not_widened=(2,), no_float64="why")},
-    "diagnosis.not_compared": {"underflow": lambda: facts(no_float32="why")},
+    "diagnosis.not_widened": {"no-copy": lambda: facts(not_widened=(2,), no_float64="why")},
+    "diagnosis.not_compared": {"no-copy": lambda: facts(no_float32="why")},
     "diagnosis.noisy": {
         "one-seed": lambda: diagnosed(meta=RunMeta(seeds=(0,)), facts=DiagnosisFacts(width=2))
     },
