@@ -385,8 +385,8 @@ def repeated(result: DiagnosisResult) -> Iterator[Finding]:
         times = f"{min(calls)}" if min(calls) == max(calls) else f"{min(calls)} to {max(calls)}"
         yield finding(
             "shared",
-            f"{_named(result, rows)} {'are' if len(rows) > 1 else 'is'} called {times} times in one "
-            "pass: a row is over all calls",
+            f"{_named(result, rows)} {'are' if len(rows) > 1 else 'is'} called {times} times in "
+            "one pass: a row is over all calls",
             layers=rows,
         )
 
