@@ -6,6 +6,7 @@ activations.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import sys
 import threading
@@ -135,6 +136,8 @@ def first_tensor(outputs: Any) -> Tensor | None:
     """Return the first tensor of real numbers in `outputs`: what a layer passes on."""
     if isinstance(outputs, Tensor):
         return outputs if outputs.is_floating_point() else None
+    if dataclasses.is_dataclass(outputs) and not isinstance(outputs, dict):
+        outputs = tuple(vars(outputs).values())
     if isinstance(outputs, dict):
         outputs = tuple(outputs.values())
     if isinstance(outputs, tuple | list):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
-from torch.nn.utils.parametrize import ParametrizationList, is_parametrized
+from torch.nn.utils.parametrize import ParametrizationList
 
 from gradflow.measurement.preserving import random_states_kept
 from gradflow.networks.layers import ReplicatedNorm
@@ -51,7 +51,7 @@ def is_layer(module: nn.Module) -> bool:
     whole = isinstance(module, nn.MultiheadAttention) or next(below, None) is None
     if isinstance(module, _HOLDERS):  # which is never called
         return False
-    if whole or _has_weight(module) or is_parametrized(module, "weight"):
+    if whole or _has_weight(module) or _is_parametrized(module, "weight"):
         return bool(matrices(module))
     return False
 
@@ -61,7 +61,7 @@ def matrices(module: nn.Module) -> list[Tensor]:
     own: list[Tensor] = [
         p for n, p in module.named_parameters(recurse=False) if p.dim() >= 2 and "bias" not in n
     ]
-    if is_parametrized(module):
+    if _is_parametrized(module):
         originals = module.get_submodule("parametrizations").parameters()
         own += [p for p in originals if p.dim() >= 2]
     if isinstance(module, nn.MultiheadAttention):  # which calls no forward of its own child
@@ -71,7 +71,7 @@ def matrices(module: nn.Module) -> list[Tensor]:
 
 def biases(module: nn.Module) -> list[Tensor]:
     """Return the biases of `module`."""
-    if _has_weight(module) or is_parametrized(module, "weight"):
+    if _has_weight(module) or _is_parametrized(module, "weight"):
         bias = own_parameter(module, "bias")
         return [] if bias is None else [bias]
     named = module.named_parameters(recurse=False)
@@ -79,6 +79,13 @@ def biases(module: nn.Module) -> list[Tensor]:
     if isinstance(module, nn.MultiheadAttention) and module.out_proj.bias is not None:
         own = [*own, module.out_proj.bias]
     return own
+
+
+def _is_parametrized(module: nn.Module, name: str | None = None) -> bool:
+    """Return whether a parameter, or that of a name, is computed; asks for no attribute."""
+    if "parametrizations" not in module._modules:
+        return False
+    return name is None or name in cast("nn.ModuleDict", module._modules["parametrizations"])
 
 
 def own_parameter(module: nn.Module, name: str) -> Tensor | None:

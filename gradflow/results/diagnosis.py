@@ -240,6 +240,11 @@ class DiagnosisResult(Result):
     remedies: tuple[RemedyRow, ...] = rows_of(RemedyRow)
 
     @property
+    def layers(self) -> tuple[LayerRow, ...]:
+        """The rows of the hidden layers and of the output."""
+        return tuple(self.records[: self.hidden + 1])
+
+    @property
     def output(self) -> LayerRow:
         """The row of the last layer."""
         row: LayerRow = self.records[min(self.hidden, len(self.records) - 1)]

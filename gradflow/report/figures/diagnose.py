@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ _MOST_ROLES = 6
 
 def figure(result: DiagnosisResult) -> Figure:
     """Return δ's rms per layer, and below it the activations and the units that are lost."""
+    result = replace(result, records=result.layers)  # what belongs to no layer has no place in it
     named = not all_numbered(result.records)
     fig = page.blank(result.title, 7.6 if named and result.records else 6.4)
     panels: Sequence[Axes] = fig.subplots(3, 1, sharex=True, height_ratios=(3, 1.25, 1.25))
