@@ -123,13 +123,16 @@ def _limits(*lines: Floats) -> tuple[float, float]:
 def _formats(axes: Axes, measured: Floats) -> None:
     """Draw the smallest normal numbers faintly, named at the side where the line is far."""
     bottom, top = axes.get_ylim()
-    ends = measured[np.isfinite(measured)][[0, -1]] if np.isfinite(measured).any() else (0, 0)
+    known = measured[np.isfinite(measured)]
+    sides = known[: len(known) // 4 + 1], known[-(len(known) // 4 + 1) :]
     for name, limit in SMALLEST_NORMAL.items():
-        if not (np.isfinite(measured).any() and bottom < limit < top):
+        if not (known.size and bottom < limit < top):
             continue
         axes.axhline(limit, color=GREY, linewidth=0.7, linestyle=(0, (1, 2)), zorder=1)
-        right = abs(ends[0] - limit) < abs(ends[-1] - limit)
-        page.beside_line(axes, limit, f"smallest normal {name}: below it δ is lost", right=right)
+        left, right = (float(np.abs(side - limit).min()) for side in sides)
+        page.beside_line(
+            axes, limit, f"smallest normal {name}: below it δ is lost", right=left < right
+        )
 
 
 def _off_scale(axes: Axes, result: DiagnosisResult, x: Floats, measured: Floats) -> Iterator[str]:
