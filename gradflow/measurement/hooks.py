@@ -102,7 +102,12 @@ class _OwnHook:
         self.module, self.call = module, call
 
     def __call__(self, module: nn.Module, *arguments: Any) -> None:
-        """Call it, but not for a copy that shares its hooks with the module."""
+        """Call it, but not for a copy that shares its hooks with the module.
+
+        Nor while the module is only traced, by `torch.compile`, `torch.export` or `torch.jit`.
+        """
+        if torch.compiler.is_compiling() or torch._C._is_tracing():
+            return
         if module is self.module:
             self.call(module, *arguments)
 

@@ -282,8 +282,8 @@ class Sampler:
     @never_raises
     def _commit(self, batch: Batch, tasks: set[int], table: StepTable) -> None:
         deltas = [[s for t, s in c.deltas.items() if t in tasks and s] for c in batch.calls]
-        # Of several backward passes through one call none has the whole δ.
-        samples = batch.samples + [seen[0] for seen in deltas if len(seen) == 1]
+        whole = [_whole(seen) for seen in deltas]
+        samples = batch.samples + [delta for delta in whole if delta is not None]
         left: dict[int, Tensor] = {}
         alike: dict[Any, list[Sample]] = {}
         for sample in samples:
@@ -297,6 +297,16 @@ class Sampler:
             _read_together(table, same, left)
         for layers, dead in self._window.next_batch(left):
             table.add("dead", layers, 1, dead)
+
+
+def _whole(seen: list[Sample]) -> Sample | None:
+    """Return δ of all backward passes through one call; None where large ones are read alone."""
+    if len(seen) < 2:
+        return seen[0] if seen else None
+    tensors = [delta.tensor for delta in seen if delta.tensor is not None]
+    if len(tensors) < len(seen):
+        return None
+    return seen[0]._replace(tensor=torch.stack(tensors).sum(0))
 
 
 def _commit_read(table: StepTable, sample: Sample, left: dict[int, Tensor]) -> None:

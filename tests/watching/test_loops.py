@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torch.overrides import _get_current_function_mode_stack
+from torch.utils.checkpoint import checkpoint
 
 import gradflow
 from gradflow.errors import GradflowError
@@ -299,6 +300,62 @@ def test_a_gradient_that_the_loss_takes_itself_is_not_delta() -> None:
         sgd(model).step()
     found = w.result().records[-1].delta_log10_rms
     assert 10**found == pytest.approx(float(delta.square().mean().sqrt()), rel=1e-5)
+
+
+def test_delta_is_that_of_all_losses_that_are_backpropagated() -> None:
+    model = network()
+    with gradflow.watch(model) as w:
+        z = model(INPUTS)
+        losses = F.cross_entropy(z, LABELS), 0.1 * z.square().mean()
+        (delta,) = torch.autograd.grad(sum(losses), z, retain_graph=True)
+        for loss in losses:
+            loss.backward(retain_graph=True)
+        sgd(model).step()
+    found = w.result().records[-1].delta_log10_rms
+    assert 10**found == pytest.approx(float(delta.square().mean().sqrt()), rel=1e-5)
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_a_checkpointed_model_has_the_delta_of_a_plain_one(reentrant: bool) -> None:
+    model, found = network(), []
+    for parts in (0, 2):
+        with gradflow.watch(model) as w:
+            x = INPUTS.clone().requires_grad_()
+            hidden = torch.relu(model[0](x)) if not parts else model[:1](x)
+            hidden = (
+                model[1:](hidden)
+                if not parts
+                else checkpoint(lambda h: model[1:](torch.relu(h)), hidden, use_reentrant=reentrant)
+            )
+            F.cross_entropy(hidden, LABELS).backward()
+            sgd(model, 0.0).step()
+            model.zero_grad()
+        found.append([row.delta_log10_rms for row in w.result().records])
+    assert found[0] == pytest.approx(found[1], abs=1e-6)
+
+
+def _traced(model: nn.Module) -> None:
+    torch.jit.trace(model, INPUTS)
+
+
+def _exported(model: nn.Module) -> None:
+    torch.export.export(model, (INPUTS,))
+
+
+def _compiled(model: nn.Module) -> None:
+    torch.compile(model, backend="eager")(INPUTS)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("trace", [_traced, _exported, _compiled])
+def test_a_watched_model_can_be_traced(trace: Callable[[nn.Module], None]) -> None:
+    model = network()
+    with gradflow.watch(model) as w:
+        trace(model)
+        loss_of(model).backward()
+        sgd(model).step()
+    assert w.result().seen == 1
+    assert all(row.gradient_log10_norm is not None for row in w.result().records)
 
 
 class Gated(nn.Module):
