@@ -60,6 +60,7 @@ _ALL = (
     Code("unrecorded", "warning", "No step of an optimizer that trains the model was seen."),
     Code("clipping", "warning", "Clipping engages in most of the steps."),
     Code("skipped", "warning", "A GradScaler left out steps.", also=("error",)),
+    Code("evaluation-mode", "warning", "The model trained in evaluation mode."),
     Code("scaled", "warning", "The gradients are a GradScaler's.", also=("info",)),
     Code("uncovered", "warning", "Something of the model could not be measured.", also=("info",)),
     Code("overclipped", "warning", "A policy clips more than half of the updates."),

@@ -73,6 +73,8 @@ class WatchFacts(Facts):
         Whether a part of it normalises over the batch.
     scripted
         Whether a part of it is a ScriptModule, which takes no hooks.
+    evaluating
+        Whether it only learnt in evaluation mode, though it has dropout or batch norm.
     transformed
         Whether it ran under torch.func, where nothing can be read.
     unread
@@ -86,6 +88,7 @@ class WatchFacts(Facts):
     compiled: bool = False
     batch_norm: bool = False
     scripted: bool = False
+    evaluating: bool = False
     transformed: bool = False
     unread: tuple[str, ...] = ()
     found_scaler: bool = False

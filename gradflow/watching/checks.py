@@ -222,6 +222,19 @@ def compiled(result: WatchResult) -> Iterator[Finding]:
         )
 
 
+@check("evaluation-mode")
+def evaluation_mode(result: WatchResult) -> Iterator[Finding]:
+    """The model trained as if it were evaluated."""
+    if result.facts.evaluating:
+        yield finding(
+            "evaluation-mode",
+            "the model was in evaluation mode in every batch that it learnt from: its dropout does "
+            "nothing, and its batch norms use and keep their running statistics",
+            "model.train() before the loop and after every evaluation; nothing, if this is fine "
+            "tuning with frozen statistics",
+        )
+
+
 @check("uncovered")
 def uncovered(result: WatchResult) -> Iterator[Finding]:
     """What could not be read."""
@@ -256,5 +269,6 @@ CHECKS: tuple[Check[WatchResult], ...] = (
     clipping,
     scaled,
     compiled,
+    evaluation_mode,
     uncovered,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -30,6 +30,7 @@ from gradflow.results.watching import WatchFacts, WatchResult
 from gradflow.watching import grad_scaler
 from gradflow.watching.gradients import Gradients, StepsInBackward
 from gradflow.watching.guard import never_raises
+from gradflow.watching.optimizers import unwrapped, with_closure
 from gradflow.watching.recording import Norms, Recording, Snapshot, WatchedLayer
 from gradflow.watching.rows import summarized
 from gradflow.watching.sampled import SAMPLED
@@ -223,6 +224,7 @@ class Watch:
             compiled=self.compiled,
             batch_norm=normalizes_batch(self.model),
             scripted=scripted,
+            evaluating=sampler is not None and sampler.in_evaluation_mode(),
             found_scaler=self._found_scaler and bool(self.snapshots),
             transformed=sampler is not None and sampler.transformed,
             unread=(*self.failures, *(() if sampler is None else sampler.failures)),
@@ -426,34 +428,3 @@ class Watch:
     def _adopt(self, scaler: Any) -> None:
         if self.scaler is None:
             self.scaler, self._found_scaler = scaler, True
-
-
-def with_closure(
-    arguments: Any, keywords: dict[str, Any], evaluated: Callable[[], None]
-) -> tuple[Any, Any] | None:
-    """Return the arguments of `step` with its closure followed by a call; None without one."""
-
-    def followed(closure: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(closure)
-        def both(*given: Any, **named: Any) -> Any:
-            value = closure(*given, **named)
-            evaluated()
-            return value
-
-        return both
-
-    if callable(keywords.get("closure")):
-        return arguments, {**keywords, "closure": followed(keywords["closure"])}
-    if len(arguments) > 1 and callable(arguments[1]):
-        return (arguments[0], followed(arguments[1]), *arguments[2:]), keywords
-    return None
-
-
-def unwrapped(optimizer: Any) -> Any:
-    """Return the optimizer inside wrappers that take no hooks, as accelerate's does not."""
-    while not hasattr(optimizer, "_optimizer_step_pre_hooks"):
-        inner = getattr(optimizer, "optimizer", None)
-        if inner is None:
-            return optimizer
-        optimizer = inner
-    return optimizer

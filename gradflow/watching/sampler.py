@@ -103,15 +103,14 @@ class Sampler:
         Why something could not be read.
     transformed
         Whether the model ran under `torch.func`, where nothing can be read.
-    evaluating
-        Batches that the model learnt from in evaluation mode.
     """
 
     def __init__(self, model: nn.Module, window: int, deltas: bool = True) -> None:
         self.model, self.deltas = model, deltas
         self.on = False
         self.failures: list[str] = []
-        self.transformed, self.evaluating = False, 0
+        self.transformed = False
+        self._modes: set[bool] = set()  # of training, in which the model learnt
         self.table, self.skipped = StepTable(), StepTable()
         self._window = DeadUnitWindow(window)
         self._calls = CallHooks(model, self, trying=False)
@@ -257,6 +256,11 @@ class Sampler:
         numbers = _read_large(source, values)
         return Sample(layer, source, entries, None, numbers, levels, unit_axis, left)
 
+    def in_evaluation_mode(self) -> bool:
+        """Return whether the model only learnt in evaluation mode, and that makes a difference."""
+        differs = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
+        return self._modes == {False} and any(isinstance(m, differs) for m in self.model.modules())
+
     @never_raises
     def close_step(self, tasks: set[int], scale: Tensor | None) -> None:
         """End a recorded step: commit what the model learnt from, in these backward passes."""
@@ -276,7 +280,7 @@ class Sampler:
             self._leave()
         for batch in batches:
             if batch.learnt(tasks):
-                self.evaluating += not batch.training
+                self._modes.add(batch.training)
                 self._commit(batch, tasks, table)
 
     @never_raises

@@ -163,6 +163,9 @@ EXAMPLES: dict[str, dict[str, Callable[[], Result]]] = {
     "watching.clipping": {"clipping": lambda: watched(norms=(3, 1), clip_rate=0.8)},
     "watching.scaled": {"scaled": lambda: watched(norms=(2.0**16, 1))},
     "watching.skipped": {"skipped": lambda: watched(skipped=2)},
+    "watching.evaluation_mode": {
+        "evaluation-mode": lambda: watched(facts=WatchFacts(evaluating=True))
+    },
     "watching.uncovered": {"uncovered": lambda: watched(facts=WatchFacts(transformed=True))},
     "watching.compiled": {"compiled": lambda: watched(facts=WatchFacts(compiled=True))},
     "clipping.interrupted": {"interrupted": lambda: clipped(facts=Facts(interrupted=True))},

@@ -302,6 +302,16 @@ def test_a_gradient_that_the_loss_takes_itself_is_not_delta() -> None:
     assert 10**found == pytest.approx(float(delta.square().mean().sqrt()), rel=1e-5)
 
 
+@pytest.mark.parametrize("act", [nn.Dropout, nn.Tanh])
+@pytest.mark.parametrize("training", [True, False])
+def test_training_in_evaluation_mode_is_told(act: Callable[[], nn.Module], training: bool) -> None:
+    model = network(act).train(training)
+    with gradflow.watch(model) as w:
+        loss_of(model).backward()
+        sgd(model).step()
+    assert ("evaluation-mode" in codes(w.result())) is (act is nn.Dropout and not training)
+
+
 def test_delta_is_that_of_all_losses_that_are_backpropagated() -> None:
     model = network()
     with gradflow.watch(model) as w:
