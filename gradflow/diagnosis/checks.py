@@ -34,6 +34,11 @@ def hidden_rows(result: DiagnosisResult) -> tuple[LayerRow, ...]:
     return result.records[: result.hidden]
 
 
+def depth(result: DiagnosisResult) -> int:
+    """Return over how many hidden layers the rate reaches."""
+    return result.hidden if result.facts.span is None else result.facts.span
+
+
 def _named(result: DiagnosisResult, layers: Iterable[int]) -> str:
     return named_layers(at(result.records, layers))
 
@@ -114,13 +119,13 @@ def _goes_around(result: DiagnosisResult, dead: list[LayerRow]) -> bool:
 @check("vanishing", "saturated")
 def vanishing(result: DiagnosisResult) -> Iterator[Finding]:
     """δ shrinks on its way back; told apart by its cause: saturation, or small weights."""
-    lost = lost_decades(result.rate, result.hidden)
+    lost = lost_decades(result.rate, depth(result))
     rows = saturated_layers(result)
-    if lost is None or lost < bearable_decades(result.hidden):
+    if lost is None or lost < bearable_decades(depth(result)):
         yield from _saturated_alone(result, rows)
         return
     evidence = (
-        f"δ shrinks by {lost:.1f} decades over {result.hidden} {_units(result)} ({_factor(result)})"
+        f"δ shrinks by {lost:.1f} decades over {depth(result)} {_units(result)} ({_factor(result)})"
     )
     if rows:
         yield finding(
@@ -202,13 +207,14 @@ def weak_head(result: DiagnosisResult) -> Iterator[Finding]:
 
 
 def head_drop(result: DiagnosisResult) -> float | None:
-    """Return by how many decades δ shrinks from the output to the last hidden layer."""
-    rows = hidden_rows(result)
-    if not rows or rows[-1].delta_log10_rms is None:
-        return None
-    last = result.output.delta_log10_rms
-    known = last is not None and math.isfinite(last) and math.isfinite(rows[-1].delta_log10_rms)
-    return (last or 0.0) - rows[-1].delta_log10_rms if known else None
+    """Return by how many decades δ shrinks from the output to the hidden layer that has most of it.
+
+    The last hidden layer may be a branch behind a small gain, beside a path that carries δ.
+    """
+    found = [row.delta_log10_rms for row in hidden_rows(result)]
+    known = [log for log in found if log is not None and math.isfinite(log)]
+    last = result.output.delta_log10_rms if known else None
+    return None if last is None or not math.isfinite(last) else last - max(known)
 
 
 @check("collapse")
@@ -219,6 +225,7 @@ def collapsing(result: DiagnosisResult) -> Iterator[Finding]:
     if lost is None or lost < bound or dead_layers(result):
         return
     rows = [row for row in hidden_rows(result) if _signal(row) >= bound]
+    sudden = _sudden(result, rows[0])
     how = "to 0" if lost == math.inf else f"by {lost:.1f} decades"
     yield finding(
         "collapse",
@@ -226,19 +233,30 @@ def collapsing(result: DiagnosisResult) -> Iterator[Finding]:
         f"in {named_layers(rows)} every example is nearly the same point",
         "smaller biases, weights at the critical variance, or normalisation over the batch",
         layers=indices(rows),
+        severity="warning" if sudden else "error",
     )
+
+
+def _sudden(result: DiagnosisResult, first: LayerRow) -> bool:
+    """Whether the signal is good right before the first layer without one.
+
+    So it is in a branch of its own, on a token of its own, say, behind a gain that starts small.
+    """
+    before = [row for row in hidden_rows(result) if row.index < first.index]
+    known = [_signal(row) for row in before if row.example_spread is not None]
+    return bool(known) and known[-1] < 1 and _signal(first) - known[-1] >= SIGNAL_DECADES
 
 
 @check("exploding")
 def exploding(result: DiagnosisResult) -> Iterator[Finding]:
     """δ grows on its way back, whatever the weight gradients look like."""
-    lost = lost_decades(result.rate, result.hidden)
-    bound = bearable_decades(result.hidden, batch_norm=result.facts.batch_norm)
+    lost = lost_decades(result.rate, depth(result))
+    bound = bearable_decades(depth(result), batch_norm=result.facts.batch_norm)
     if lost is None or lost > -bound:
         return
     yield finding(
         "exploding",
-        f"δ grows by {-lost:.1f} decades over {result.hidden} {_units(result)} "
+        f"δ grows by {-lost:.1f} decades over {depth(result)} {_units(result)} "
         f"({_factor(result)})" + _looks_flat(result, -lost),
         "smaller weights (--gain, he-normal for ReLU), normalisation, residual connections, "
         "or clipping",
@@ -525,7 +543,7 @@ def signal_decades(result: DiagnosisResult) -> float | None:
 
 def decades(result: DiagnosisResult) -> float:
     """Return the worse of the two: what the gradient loses or gains, what the signal loses."""
-    gradient = lost_decades(result.rate, result.hidden)
+    gradient = lost_decades(result.rate, depth(result))
     if result.verdict in ("dead", "no-gradient") or (gradient is None and result.hidden > 1):
         return math.inf
     return max(abs(gradient or 0.0), signal_decades(result) or 0.0)

@@ -22,6 +22,10 @@ from gradflow.findings.words import indices, lost_decades, named_layers
 from gradflow.results.base import Finding
 from gradflow.results.diagnosis import DiagnosisResult, LayerRow, Recurrence
 
+#: Rows from the last hidden one back of which one at least has to tell tokens apart: what attention
+#: alone adds to the stream does so little.
+_LAST_ROWS = 4
+
 
 @check("saturated")
 def attention(result: DiagnosisResult) -> Iterator[Finding]:
@@ -55,16 +59,15 @@ def same_tokens(result: DiagnosisResult) -> Iterator[Finding]:
     A warning: what a whole sequence is classified by may survive.
     """
     known = [row for row in result.records[: result.hidden] if row.token_spread is not None]
-    if not known or known[-1].index in result.facts.started:
-        return
-    if (known[-1].token_spread or 0) > TOKEN_SPREAD:
+    last = max((row.token_spread or 0 for row in known[-_LAST_ROWS:]), default=1.0)
+    if last > TOKEN_SPREAD or known[-1].index in result.facts.started:
         return
     rows = [row for row in known if (row.token_spread or 0) <= TOKEN_SPREAD]
     first = "already " if rows[0] is known[0] else ""
     yield finding(
         "collapse",
         f"the tokens of an example are {first}nearly the same in {named_layers(rows)} "
-        f"({known[-1].token_spread:.1g} of their mean square differs): attention can hardly tell "
+        f"({last:.1g} of their mean square differs): attention can hardly tell "
         "them apart",
         "residual connections around attention, and positions or tokens that differ",
         layers=indices(rows),

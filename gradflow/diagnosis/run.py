@@ -26,7 +26,7 @@ from gradflow.diagnosis.subject import Pass, Subject
 from gradflow.diagnosis.user_module import user_module
 from gradflow.diagnosis.zero_weights import zero_layers
 from gradflow.findings.check import judged
-from gradflow.measurement.rates import fit_rates, interval
+from gradflow.measurement.rates import fit_rates, interval, rate_span
 from gradflow.results.base import RunMeta
 from gradflow.results.diagnosis import DiagnosisResult
 
@@ -128,13 +128,15 @@ def _result(subject: Subject, seen: Pass, fields: list[dict[str, Any]]) -> Diagn
     rows = layer_rows(seen, fields)
     hidden = max(seen.measurement.layers - 1, 0)
     names = seen.measurement.names[:hidden]
-    rates = fit_rates([f["delta_log10_rms"] for f in fields[:hidden]], names)
+    deltas = [f["delta_log10_rms"] for f in fields[:hidden]]
+    rates = fit_rates(deltas, names)
     if rates is None and seen.after_step is not None:  # δ is 0 behind a weight that starts at 0
         after = pass_fields(replace(seen, measurement=seen.after_step), subject.lr)
         behind = min(zero_layers(seen.measurement), default=hidden + 1) - 1
         deltas = [f["delta_log10_rms"] for f in after[: min(behind, hidden)]]
         rates = fit_rates(deltas, names[: len(deltas)])
     rate, low, high = interval(rates)
+    span = rate_span(deltas, names[: len(deltas)])
     recurrent = recurrences(seen.measurement)
     return DiagnosisResult(
         records=rows,
@@ -148,6 +150,7 @@ def _result(subject: Subject, seen: Pass, fields: list[dict[str, Any]]) -> Diagn
         suggested_loss_scale=None if seen.underflow is None else seen.underflow.loss_scale,
         facts=replace(
             seen.facts,
+            span=span,
             examples=seen.examples,
             zero_layers=zero_layers(seen.measurement),
             recurrences=recurrent,

@@ -92,11 +92,12 @@ def no_gradient(result: DiagnosisResult) -> Iterator[Finding]:
 
 def _started(result: DiagnosisResult, rows: list[LayerRow]) -> Finding:
     names = result.facts.zero_weights
-    listed = ", ".join(names[:3]) + (" and others" if len(names) > 3 else "")
+    listed = ", ".join(names[:3] or ("biases",)) + (" and others" if len(names) > 3 else "")
+    starts = "starts" if len(names) == 1 else "start"
     return finding(
         "no-gradient",
         f"the gradient of {named_layers(rows)} is 0 because {listed} "
-        f"{'starts' if len(names) == 1 else 'start'} at 0; after one step it no longer is",
+        f"{starts} at 0; after one step it no longer is",
         layers=indices(rows),
         severity="info",
     )

@@ -1,11 +1,12 @@
 """What is 0 only because a weight starts at 0, as in LoRA, ControlNet and ResNet's last gains.
 
-Such a weight has a gradient itself. So one step of it alone shows which zeros are gone after it.
+Such a weight has a gradient itself. So a step of it alone shows which zeros are gone after it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -17,8 +18,8 @@ from gradflow.measurement.preserving import plain_name, preserved, uncompiled
 from gradflow.measurement.quantities import QUANTITIES
 from gradflow.measurement.records import Measurement
 
-#: The largest entry of the step.
-_STEP = 0.01
+#: The largest entry of a step, and how many there are at most.
+_STEP, _STEPS = 0.01, 3
 
 
 @dataclass(frozen=True)
@@ -59,24 +60,42 @@ def zero_weights(
     """
     suspects = _zeros(plain)
     found = _zero_parameters(model) if suspects else {}
-    if not found:
+    names: list[str] = []
+    after = plain
+    with _restored(found):
+        for _ in range(_STEPS):  # one 0 may lie behind another
+            stepped = _step(model, losses, found)
+            if not stepped:
+                break
+            names += stepped
+            found = {name: p for name, p in found.items() if name not in stepped}
+            after = measure()
+            if after.names != plain.names or not _zeros(after):
+                break
+    if after is plain or after.names != plain.names:
         return ZeroWeights()
-    with preserved(model), uncompiled(model), torch.inference_mode(False), torch.enable_grad():
-        grads = torch.autograd.grad(losses(model).sum(), list(found.values()), allow_unused=True)
-    steps = {
-        name: gradient
-        for name, gradient in zip(found, grads, strict=True)
-        if gradient is not None and bool(gradient.any()) and bool(gradient.isfinite().all())
-    }
-    if not steps:
-        return ZeroWeights()
-    with _stepped({name: found[name] for name in steps}, steps):
-        after = measure()
-    if after.names != plain.names:
-        return ZeroWeights()
-    names = tuple(plain_name(name) for name in steps if not name.endswith("bias"))
     still = _zeros(after)
-    return ZeroWeights(names, tuple(row for row in suspects if row not in still), after)
+    started = tuple(row for row in suspects if row not in still)
+    own = tuple(plain_name(name) for name in names if not name.endswith("bias"))
+    return ZeroWeights(own, started, after)
+
+
+def _step(
+    model: nn.Module, losses: Callable[[nn.Module], Tensor], zeros: dict[str, nn.Parameter]
+) -> list[str]:
+    """Step against the gradients of weights that are 0; return the names of those that have one."""
+    if not zeros:
+        return []
+    with preserved(model), uncompiled(model), torch.inference_mode(False), torch.enable_grad():
+        loss = losses(model).sum()
+        grads = torch.autograd.grad(loss, list(zeros.values()), allow_unused=True)
+    stepped = []
+    for (name, p), gradient in zip(zeros.items(), grads, strict=True):
+        largest = 0.0 if gradient is None else float(gradient.abs().max())
+        if gradient is not None and 0 < largest < math.inf:
+            p.data.copy_(gradient * (-_STEP / largest))
+            stepped.append(name)
+    return stepped
 
 
 def zero_layers(measured: Measurement) -> tuple[int, ...]:
@@ -94,16 +113,14 @@ def _zero_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
 
 
 @contextlib.contextmanager
-def _stepped(parameters: dict[str, nn.Parameter], grads: dict[str, Tensor]) -> Iterator[None]:
-    """Take a step against the gradients for the block's duration."""
+def _restored(parameters: dict[str, nn.Parameter]) -> Iterator[None]:
+    """Put the values back after the block."""
     before = {name: p.detach().clone() for name, p in parameters.items()}
     try:
-        for name, p in parameters.items():
-            p.data.copy_(grads[name] * (-_STEP / grads[name].abs().max()))
         yield
     finally:
-        for name, p in parameters.items():
-            p.data.copy_(before[name])
+        for name, values in before.items():
+            parameters[name].data.copy_(values)
 
 
 def _zeros(measured: Measurement) -> tuple[int, ...]:

@@ -34,10 +34,10 @@ _ALL_PAIRS = 64
 def fit_rates(deltas: list[Floats | None], names: Sequence[str] = ()) -> Floats | None:
     """Return each replica's factor per layer going backwards: 10**−slope of log₁₀ δ over depth.
 
-    The slope is Theil and Sen's: the median over all pairs of layers, each pair with its distance
-    as its weight. A few layers whose δ is far off, as where it cancels to rounding errors, do not
-    tilt it. Like is compared with like: a pair is two layers whose names differ in numbers alone
-    (queries and values, encoder and decoder differ in their level of δ).
+    The slope is Theil and Sen's: the median over all pairs of layers. Up to a quarter of the
+    layers may be far off, as where δ cancels to rounding errors, and do not tilt it. Like is
+    compared with like: a pair is two layers whose names differ in numbers alone (queries and
+    values, encoder and decoder differ in their level of δ).
 
     A layer whose δ is 0 or not finite is left out: no slope leads through it. None where that
     leaves fewer than two layers.
@@ -51,9 +51,29 @@ def fit_rates(deltas: list[Floats | None], names: Sequence[str] = ()) -> Floats 
     x = np.array(known, dtype=np.float64)
     with np.errstate(invalid="ignore"):
         rises = table[second] - table[first]
-    slopes = _weighted_median(rises, x[second] - x[first])
+    slopes = _medians(rises, x[second] - x[first])
     slopes = slopes[np.isfinite(slopes)]
     return np.asarray(10.0**-slopes) if slopes.size else None
+
+
+def rate_span(deltas: list[Floats | None], names: Sequence[str] = ()) -> int:
+    """Return over how many layers a rate reaches: from the first to the last of one role.
+
+    Roles that follow each other, as convolutions and then dense layers, reach as far together.
+    Where most roles have two layers alone, the rate rests on single pairs, and reaches no further
+    than the longest of them.
+    """
+    known = [i for i, d in enumerate(deltas) if d is not None and np.isfinite(d).any()]
+    alike = roles([names[index] for index in known] if names else [""] * len(known))
+    places = [[i for i, r in zip(known, alike, strict=True) if r == role] for role in set(alike)]
+    places = [p for p in places if len(p) > 1]
+    if len(places) > 1 and np.median([len(p) for p in places]) <= 2:
+        return max(p[-1] - p[0] + 1 for p in places)
+    reach, end = 0, -1
+    for first, last in sorted((p[0], p[-1]) for p in places):
+        reach += max(0, last - max(end, first - 1))
+        end = max(end, last)
+    return reach
 
 
 def _pairs(alike: Sequence[str]) -> tuple[Integers, Integers]:
@@ -69,25 +89,17 @@ def _pairs(alike: Sequence[str]) -> tuple[Integers, Integers]:
     return np.concatenate([f for f, _ in found]), np.concatenate([s for _, s in found])
 
 
-def _weighted_median(rises: Floats, distances: Floats) -> Floats:
+def _medians(rises: Floats, distances: Floats) -> Floats:
     """Return the median of rise over distance per replica, (pairs, replicas); NaN for no pair."""
-    if not len(rises):
+    slopes = np.sort(np.where(np.isfinite(rises), rises / distances[:, None], np.inf), axis=0)
+    count = np.isfinite(slopes).sum(axis=0)
+    if not len(slopes):
         return np.full(rises.shape[1], np.nan)
-    slopes = np.where(np.isfinite(rises), rises / distances[:, None], np.inf)
-    order = np.argsort(slopes, axis=0, kind="stable")
-    slopes = np.take_along_axis(slopes, order, 0)
-    share = np.cumsum(np.where(np.isfinite(slopes), distances[order], 0.0), axis=0)
     low, high = (
-        np.take_along_axis(slopes, _first(share, share[-1] / 2, strictly), 0)[0]
-        for strictly in (False, True)
+        np.take_along_axis(slopes, place[None], 0)[0]
+        for place in (np.maximum(count - 1, 0) // 2, np.minimum(count // 2, len(slopes) - 1))
     )
-    return np.where(share[-1] > 0, (low + high) / 2, np.nan)
-
-
-def _first(rising: Floats, bound: Floats, strictly: bool) -> Integers:
-    """Return per column the first row at which `rising` reaches, or exceeds, the bound."""
-    reached = rising > bound * (1 + 1e-12) if strictly else rising >= bound * (1 - 1e-12)
-    return np.asarray(reached.argmax(axis=0))[None]
+    return np.where(count > 0, (low + high) / 2, np.nan)
 
 
 def interval(rates: Floats | None) -> tuple[float | None, float | None, float | None]:

@@ -136,6 +136,8 @@ class DiagnosisFacts(Facts):
         Why not.
     no_float32
         Why a half-precision model could not be compared with its float32 copy.
+    span
+        Over how many layers the rate reaches: from the first to the last of one role.
     examples
         In the batch.
     same_inputs
@@ -174,6 +176,7 @@ class DiagnosisFacts(Facts):
     not_widened: tuple[int, ...] = ()
     no_float64: str | None = None
     no_float32: str | None = None
+    span: int | None = None
     examples: int | None = None
     same_inputs: bool = False
     example_loss: float | None = None

@@ -71,6 +71,8 @@ class WatchFacts(Facts):
         Whether it goes through torch.compile, so that its activations were not read.
     batch_norm
         Whether a part of it normalises over the batch.
+    span
+        Over how many layers the rate reaches: from the first to the last of one role.
     scripted
         Whether a part of it is a ScriptModule, which takes no hooks.
     evaluating
@@ -87,6 +89,7 @@ class WatchFacts(Facts):
 
     compiled: bool = False
     batch_norm: bool = False
+    span: int | None = None
     scripted: bool = False
     evaluating: bool = False
     transformed: bool = False

@@ -101,7 +101,8 @@ def _largest_gradients(result: WatchResult) -> dict[int, float]:
 @check("vanishing", "exploding")
 def flow(result: WatchResult) -> Iterator[Finding]:
     """δ shrinks or grows on its way back: at the first step, as `diagnose` says, or the median."""
-    hidden = len(result.records) - 1
+    span = result.facts.span
+    hidden = len(result.records) - 1 if span is None else span
     for rate, when in ((result.first_rate, "first"), (result.rate, "median")):
         lost = lost_decades(rate, hidden)
         gains = lost is not None and lost < 0

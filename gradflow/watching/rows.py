@@ -13,7 +13,7 @@ import torch
 from gradflow.arrays import Floats
 from gradflow.findings.check import judged
 from gradflow.measurement.norms import as_tensor
-from gradflow.measurement.rates import fit_rates
+from gradflow.measurement.rates import fit_rates, rate_span
 from gradflow.results.watching import (
     WatchHistoryRow,
     WatchResult,
@@ -59,7 +59,11 @@ def summarized(recording: Recording) -> WatchResult:
         skipped=recording.skipped,
         history=tuple(_history(recorded, len(layers), history)),
         steps=steps,
-        facts=dataclasses.replace(recording.facts, overflowed=overflowed),
+        facts=dataclasses.replace(
+            recording.facts,
+            overflowed=overflowed,
+            span=_span(layers, history["delta_log10_rms"]),
+        ),
     )
     return judged(result, checks.CHECKS)
 
@@ -72,6 +76,10 @@ def _rates(layers: Sequence[WatchedLayer], deltas: Floats) -> tuple[float | None
         None if every is None else float(np.median(every)),
         None if first is None else float(first[0]),
     )
+
+
+def _span(layers: Sequence[WatchedLayer], deltas: Floats) -> int:
+    return rate_span(list(deltas[:, :-1].T), [layer.name for layer in layers[:-1]])
 
 
 def _overflowed(layers: Sequence[WatchedLayer], skipped: Floats) -> int | None:
