@@ -29,6 +29,19 @@ InputShape = Annotated[
         rich_help_panel=_MODEL,
     ),
 ]
+InputIds = Annotated[
+    int | None,
+    typer.Option(
+        metavar="LENGTH",
+        min=1,
+        help="Length of one input of --model of random token numbers, below --vocab.",
+        rich_help_panel=_MODEL,
+    ),
+]
+Vocab = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=1, help="How many tokens there are.", rich_help_panel=_MODEL),
+]
 
 
 def diagnose(
@@ -36,6 +49,8 @@ def diagnose(
     output: Output,
     model: Model = None,
     input_shape: InputShape = None,
+    input_ids: InputIds = None,
+    vocab: Vocab = None,
     fail_on: FailOn = "",
     remedies: Annotated[
         bool,
@@ -52,11 +67,15 @@ def diagnose(
     codes = parse_fail_on(fail_on)
     if model is None and input_shape is not None:
         raise GradflowError("--input-shape goes with --model", "--width sets the built-in inputs")
+    if model is None and (input_ids is not None or vocab is not None):
+        raise GradflowError("--input-ids and --vocab go with --model")
     with working("measuring"):
         from gradflow import diagnosis
 
         if model is None:
             result = diagnosis.diagnose(network, remedies=remedies)
         else:
-            result = diagnosis.diagnose_file(model, network, input_shape)
+            result = diagnosis.diagnose_file(
+                model, network, input_shape, input_ids=input_ids, vocab=vocab
+            )
     output.emit(result, codes)

@@ -41,7 +41,41 @@ class Found:
     loss: Callable[..., Tensor] | None = None
 
 
-def model_in_file(reference: str, config: NetworkConfig, input_shape: str | None = None) -> Subject:
+@dataclass(frozen=True)
+class Given:
+    """What a command says of the inputs: a shape, or a length and a number of tokens."""
+
+    shape: str | None = None
+    ids: int | None = None
+    vocab: int | None = None
+
+    def inputs(self, examples: int, generator: torch.Generator) -> Tensor | None:
+        """Return a batch of random inputs; None where nothing was said.
+
+        Raises
+        ------
+        GradflowError
+            If too little was said, or two different things.
+        """
+        if self.shape is not None and self.ids is not None:
+            raise GradflowError("--input-shape and --input-ids describe different inputs")
+        if (self.ids is None) != (self.vocab is None):
+            raise GradflowError(
+                "--input-ids and --vocab go together", "--input-ids 128 --vocab 50000"
+            )
+        if self.ids is not None and self.vocab is not None:
+            return torch.randint(self.vocab, (examples, self.ids), generator=generator)
+        if self.shape is None:
+            return None
+        return torch.randn((examples, *shape_of(self.shape)), generator=generator)
+
+    def options(self) -> dict[str, Any]:
+        """Return what the result keeps of it."""
+        of_tokens = {"input_ids": self.ids, "vocab": self.vocab}
+        return {"input_shape": self.shape, **(of_tokens if self.ids is not None else {})}
+
+
+def model_in_file(reference: str, config: NetworkConfig, given: Given) -> Subject:
     """Return the module that ``file.py:name`` names as a subject: built once per seed of `config`.
 
     Raises
@@ -52,20 +86,20 @@ def model_in_file(reference: str, config: NetworkConfig, input_shape: str | None
     _refuse_network_options(config)
     applying = {name: getattr(config, name) for name in _APPLYING}
     return Subject(
-        passes=lambda: _passes(reference, config, input_shape),
+        passes=lambda: _passes(reference, config, given),
         lr=config.lr,
         dtype=config.dtype,
         seeds=seeds_of(config),
-        options={"model": reference, "input_shape": input_shape, **applying},
+        options={"model": reference, **given.options(), **applying},
     )
 
 
-def _passes(reference: str, config: NetworkConfig, input_shape: str | None) -> Iterator[Pass]:
+def _passes(reference: str, config: NetworkConfig, given: Given) -> Iterator[Pass]:
     for seed in seeds_of(config):
         found = built(reference, seed, several=config.seeds > 1)
         refuse_meta(found.model)
         model = found.model.to(select(config.device), dtype_of(config.dtype))
-        yield measured_module(model, objective_for(found, config, input_shape))
+        yield measured_module(model, objective_for(found, config, given))
 
 
 def _refuse_network_options(config: NetworkConfig) -> None:
@@ -196,8 +230,8 @@ def shape_of(text: str) -> tuple[int, ...]:
     return tuple(map(int, items))
 
 
-def objective_for(found: Found, config: NetworkConfig, input_shape: str | None) -> Objective:
-    """Return what the model is to be run on: its file's inputs, or Gaussian ones of a shape.
+def objective_for(found: Found, config: NetworkConfig, given: Given) -> Objective:
+    """Return what the model is to be run on: its file's inputs, or random ones.
 
     Raises
     ------
@@ -208,13 +242,12 @@ def objective_for(found: Found, config: NetworkConfig, input_shape: str | None) 
         raise unknown_name("loss", config.loss, LOSSES)
     device, dtype = select(config.device), dtype_of(config.dtype)
     generator = torch.Generator().manual_seed(config.seed)
-    inputs = found.inputs
-    if input_shape is not None:
-        size = (config.batch_size, *shape_of(input_shape))
-        inputs = torch.randn(size, generator=generator)
+    random = given.inputs(config.batch_size, generator)
+    inputs = found.inputs if random is None else random
     if inputs is None:
         raise GradflowError(
-            "--model needs inputs", "--input-shape 3,32,32, or return (model, inputs) from it"
+            "--model needs inputs",
+            "--input-shape 3,32,32; --input-ids 128 --vocab 50000; or return (model, inputs)",
         )
 
     def placed(value: Any) -> Any:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from gradflow.configs.network import NetworkConfig
 from gradflow.diagnosis import checks
 from gradflow.diagnosis.builtin import built_in
-from gradflow.diagnosis.model_files import model_in_file
+from gradflow.diagnosis.model_files import Given, model_in_file
 from gradflow.diagnosis.objective import Objective
 from gradflow.diagnosis.rows import (
     layer_rows,
@@ -93,7 +93,12 @@ def diagnose(
 
 
 def diagnose_file(
-    reference: str, config: NetworkConfig, input_shape: str | None = None
+    reference: str,
+    config: NetworkConfig,
+    input_shape: str | None = None,
+    *,
+    input_ids: int | None = None,
+    vocab: int | None = None,
 ) -> DiagnosisResult:
     """Measure the module that ``file.py:name`` names, once per seed of `config`.
 
@@ -103,13 +108,15 @@ def diagnose_file(
         Of which batch size, loss, learning rate, seeds, dtype and device apply.
     input_shape
         Of one example, ``"3,32,32"``; where the file gives inputs of its own, it may be left out.
+    input_ids, vocab
+        Instead: the length of one example of random token numbers, and how many tokens there are.
 
     Raises
     ------
     GradflowError
         If the file, its model or the options are unusable.
     """
-    return measured(model_in_file(reference, config, input_shape))
+    return measured(model_in_file(reference, config, Given(input_shape, input_ids, vocab)))
 
 
 def measured(subject: Subject) -> DiagnosisResult:

@@ -181,7 +181,7 @@ def _recovered(
 ) -> tuple[Measurement, DiagnosisFacts]:
     """The measurement with what its dtype lost, and for which layers that made a difference."""
     suspects = lost_layers(plain)
-    if not suspects or plain.loss.dtype == torch.float64 or truly_zero(plain, suspects):
+    if not suspects or plain.loss.dtype == torch.float64 or truly_zero(model, plain, suspects):
         return plain, DiagnosisFacts()
     if isinstance(model, nn.Sequential):
         plain = one_pass(model, objective)
@@ -280,7 +280,7 @@ def lost_layers(measured: Measurement) -> tuple[int, ...]:
 _SAFE = 1e-20
 
 
-def truly_zero(measured: Measurement, suspects: tuple[int, ...]) -> bool:
+def truly_zero(model: nn.Module, measured: Measurement, suspects: tuple[int, ...]) -> bool:
     """Return whether δ is 0 at these rows by the network itself, not by the range of its dtype.
 
     So it is where a weight or a gain is 0, or every unit of a layer is dead, while δ is far from
@@ -291,7 +291,10 @@ def truly_zero(measured: Measurement, suspects: tuple[int, ...]) -> bool:
     zero = rms[torch.tensor(suspects, device=rms.device) - 1] == 0
     rest = rms[rms != 0].nan_to_num(1.0)  # NaN: not measured
     far = (rest < _SAFE) | (rest > 1 / _SAFE)
-    cause = (values["weight_norm"] == 0) | (
-        (values["dead_fraction"] == 1) & (values["zero_fraction"] == 1)
-    )
-    return bool(zero.all() and rest.numel() and not far.any() and cause.any())
+    dead = (values["dead_fraction"] == 1) & (values["zero_fraction"] == 1)
+    cause = bool(dead.any()) or any(_is_zero(name, p) for name, p in model.named_parameters())
+    return bool(zero.all() and rest.numel() and not far.any() and cause)
+
+
+def _is_zero(name: str, parameter: Tensor) -> bool:
+    return "bias" not in name and parameter.numel() > 0 and not parameter.detach().any()

@@ -22,6 +22,7 @@ from gradflow.measurement.stats import (
     accumulator,
     example_spread,
     l2_norm,
+    nonfinite_count,
     tensor_stats,
     token_spread,
 )
@@ -301,7 +302,7 @@ QUANTITIES = QuantityTable(
     forward_nonfinite=Quantity(
         # of the activation, where one follows the layer
         ("output", "activation"),
-        lambda s: (~s.values.detach().isfinite()).flatten(1).sum(1),
+        lambda s: nonfinite_count(s.values),
         _as_it_is("forward_nonfinite"),
         merge=_sum,
     ),

@@ -2,46 +2,91 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 
-@dataclass(frozen=True)
 class TensorStats:
     """Statistics of a (replicas, …) tensor over all but its first axis; each (replicas,).
 
-    Sums run in float64: the square of 0.25⁵⁰ is 0 in float32.
+    Sums run in float64: the square of 0.25⁵⁰ is 0 in float32. Each is taken when it is asked for.
     """
 
-    mean: Tensor
-    variance: Tensor
-    rms: Tensor
-    norm: Tensor
-    mean_abs: Tensor
-    abs_max: Tensor
-    zero_fraction: Tensor
-    nonfinite_count: Tensor
+    def __init__(self, values: Tensor) -> None:
+        self._flat = values.detach().flatten(1)
+        self._wide = accumulator(values.device)
+
+    @cached_property
+    def mean(self) -> Tensor:
+        """The mean."""
+        mean: Tensor = self._flat.sum(1, dtype=self._wide) / self._flat.shape[1]
+        return mean
+
+    @cached_property
+    def norm(self) -> Tensor:
+        """The L2 norm."""
+        return l2_norm(self._flat)
+
+    @cached_property
+    def _mean_square(self) -> Tensor:
+        mean: Tensor = self.norm.square() / self._flat.shape[1]
+        return mean
+
+    @property
+    def variance(self) -> Tensor:
+        """The variance."""
+        return (self._mean_square - self.mean.square()).clamp_min(0)
+
+    @property
+    def rms(self) -> Tensor:
+        """The root mean square."""
+        return self._mean_square.sqrt()
+
+    @property
+    def mean_abs(self) -> Tensor:
+        """The mean magnitude."""
+        total: Tensor = torch.linalg.vector_norm(self._flat, 1, 1, dtype=self._wide)
+        return total / self._flat.shape[1]
+
+    @property
+    def abs_max(self) -> Tensor:
+        """The largest magnitude."""
+        largest: Tensor = torch.linalg.vector_norm(self._flat, torch.inf, 1)
+        return largest.to(self._wide)
+
+    @property
+    def zero_fraction(self) -> Tensor:
+        """The share of entries that are 0."""
+        return 1 - self._flat.count_nonzero(1).to(self._wide) / self._flat.shape[1]
+
+    @property
+    def nonfinite_count(self) -> Tensor:
+        """The number of entries that are not finite."""
+        return nonfinite_count(self._flat, self.norm)
 
 
 def tensor_stats(values: Tensor) -> TensorStats:
     """Return the statistics of `values`, shape (replicas, …)."""
+    return TensorStats(values)
+
+
+def nonfinite_count(values: Tensor, total: Tensor | None = None) -> Tensor:
+    """Return the number of entries that are not finite, per replica.
+
+    Parameters
+    ----------
+    total
+        A sum over all entries, (replicas,), that is finite only if they are: on a CPU, where it is
+        read for free, it spares looking at each.
+    """
     flat = values.detach().flatten(1)
-    count, wide = flat.shape[1], accumulator(values.device)
-    mean = flat.sum(1, dtype=wide) / count
-    norm = l2_norm(flat)
-    mean_square = norm.square() / count
-    return TensorStats(
-        mean=mean,
-        variance=(mean_square - mean.square()).clamp_min(0),
-        rms=mean_square.sqrt(),
-        norm=norm,
-        mean_abs=torch.linalg.vector_norm(flat, 1, 1, dtype=wide) / count,
-        abs_max=torch.linalg.vector_norm(flat, torch.inf, 1).to(wide),
-        zero_fraction=1 - flat.count_nonzero(1).to(wide) / count,
-        nonfinite_count=(~flat.isfinite()).sum(1),
-    )
+    if flat.device.type == "cpu":
+        total = flat.sum(1) if total is None else total
+        if bool(total.isfinite().all()):
+            return torch.zeros(len(flat), dtype=torch.int64)
+    return (~flat.isfinite()).sum(1)
 
 
 def l2_norm(values: Tensor) -> Tensor:

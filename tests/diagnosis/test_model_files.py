@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from gradflow import NetworkConfig, diagnose
-from gradflow.diagnosis.model_files import built, objective_for
+from gradflow.diagnosis.model_files import Given, built, objective_for
 
 Run = Callable[..., Any]
 
@@ -93,6 +93,13 @@ def test_a_factory_with_inputs_of_its_own(name: str, model_file: str, run_json: 
     assert all(row["gradient_norm"] > 0 for row in document["rows"])
 
 
+def test_random_tokens(model_file: str, run_json: Run) -> None:
+    arguments = ("diagnose", "--model", "mine.py:Language", "--input-ids", "6", "--vocab", "11")
+    document = run_json(*arguments, "--batch-size", "3")
+    assert [row["name"] for row in document["rows"]] == ["hidden", "head", "embed"]
+    assert all(row["gradient_norm"] > 0 for row in document["rows"])
+
+
 def test_an_instance_and_a_dotted_module(model_file: str, run_json: Run, monkeypatch: Any) -> None:
     package = Path("pack")
     package.mkdir()
@@ -122,7 +129,7 @@ def test_several_seeds_build_several_models(model_file: str, run_json: Run) -> N
     assert document["rate_low"] < document["rate"] < document["rate_high"]
     config = NetworkConfig(device="cpu")
     models = [built("mine.py:sigmoids", seed) for seed in range(4)]
-    objective = objective_for(models[0], config, "16")  # the same inputs for all
+    objective = objective_for(models[0], config, Given("16"))  # the same inputs for all
     inputs, loss = objective.inputs, objective.loss
     alone = [diagnose(found.model, inputs, loss=loss).records[0] for found in models]
     logs = sorted(row.delta_log10_rms for row in alone)
@@ -164,6 +171,15 @@ BAD = {
         ["--model", "mine.py:Fails", "--input-shape", "3"],
         "KeyError: 'no such head' (mine.py, l",
     ),
+    "a length without a vocabulary": (
+        ["--model", "mine.py:Language", "--input-ids", "6"],
+        "--input-ids and --vocab go together",
+    ),
+    "a shape and a length": (
+        ["--model", "mine.py:Language", "--input-ids", "6", "--vocab", "11", "--input-shape", "3"],
+        "--input-shape and --input-ids describe different inputs",
+    ),
+    "a length without a model": (["--input-ids", "3"], "--input-ids and --vocab go with --model"),
     "a shape without a model": (["--input-shape", "3"], "--input-shape goes with --model"),
     "options of another network": (
         ["--model", "mine.py:build", "--depth", "5"],
