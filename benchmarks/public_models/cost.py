@@ -12,8 +12,8 @@ from torch.profiler import ProfilerActivity, profile
 import gradflow
 from public_models.case import Case, plain_loss
 
-SECONDS = 4.0  # for all rounds of one model
-ROUNDS = (3, 9)  # at least, at most
+SECONDS = 2.0  # for all rounds of one model
+ROUNDS = (3, 7)  # at least, at most
 STEPS = 8  # of a watched block: as many as `watch` may read at once
 
 

@@ -80,6 +80,8 @@ _COLUMNS: dict[str, Callable[[Row], str]] = {
 _BROKEN: dict[str, Callable[[Row], str]] = {
     "model": lambda row: row["name"].partition("+")[0],
     "broken": lambda row: row["fault"],
+    "intact learns to": lambda row: _best(row.get("intact")),
+    "broken to": lambda row: _best(row.get("trained")),
     "named": lambda row: "yes" if row["named"] else "no",
     "findings": lambda row: " ".join(row.get("loud", [row["ran"].splitlines()[0]])),
 }
@@ -95,6 +97,12 @@ def _count(entries: int) -> str:
 
 def _share(share: float) -> str:
     return f"{100 * share:.4g} %"
+
+
+def _best(losses: Any) -> str:
+    """The lower of the losses that two optimizers reach."""
+    ends = [pair[1] for pair in (losses or {}).values() if isinstance(pair, list)]
+    return f"{min(ends):.2f}" if ends else ""
 
 
 def _number(value: Any) -> str:
