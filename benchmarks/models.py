@@ -164,17 +164,28 @@ def options_of(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--no-costs", action="store_true", help="time and memory left out")
     parser.add_argument("-o", "--output", type=Path, help="JSON lines, one a model")
-    parser.add_argument("--from", dest="stored", type=Path, help="print what -o wrote")
+    parser.add_argument(
+        "--from", dest="stored", type=Path, nargs="+", help="print what -o wrote, put together"
+    )
     parser.add_argument("--markdown", action="store_true", help="the table as Markdown")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("--skip", nargs="*", default=[], help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
 
 
+def stored(files: list[Path]) -> list[Row]:
+    """Return what was written; what a later file says of a model is added to it."""
+    found: dict[str, Row] = {}
+    for line in (line for file in files for line in file.read_text().splitlines()):
+        row = json.loads(line)
+        found.setdefault(row.get("name", row.get("left_out")), {}).update(row)
+    return list(found.values())
+
+
 def rows_of(options: argparse.Namespace) -> list[Row]:
     """Measure, with a line of progress each; or read what was stored."""
     if options.stored:
-        return [json.loads(line) for line in options.stored.read_text().splitlines()]
+        return stored(options.stored)
     rows = []
     if options.output:
         options.output.write_text("")
