@@ -48,6 +48,7 @@ class Norms:
         self.case = case
         self.parameters = dict(case.model.named_parameters(remove_duplicate=False))
         self.modules = dict(case.model.named_modules(remove_duplicate=False))
+        self.named = {*self.modules, *self.parameters}
         self.trained = {n: p for n, p in case.model.named_parameters() if p.requires_grad}
         self.squares = [_squares(case)]
 
@@ -63,12 +64,9 @@ class Norms:
     def of(self, names: tuple[str, ...], which: int = 0) -> float | None:
         """Return the gradient norm of parameters together; None where none has a gradient."""
         squares = self.squares[which]
-        known = [squares[n] for n in names if squares.get(n) is not None]
+        once = {id(self.parameters[n]): n for n in names}.values()
+        known = [squares[n] for n in once if squares.get(n) is not None]
         return math.sqrt(sum(known)) if known else None
-
-    def entries(self, names: tuple[str, ...]) -> int:
-        """Return how many entries the parameters have together."""
-        return sum(self.parameters[n].numel() for n in names)
 
 
 def _squares(case: Case) -> dict[str, float | None]:
@@ -107,12 +105,13 @@ def agreement(rows: list[Any], norms: Norms) -> Agreement:
     """Compare every row's norms with those of the parameters that it is made of."""
     covered: set[int] = set()
     wrong, worst = [], 0.0
-    for row in rows:
+    for row in sorted(rows, key=lambda row: row.name not in norms.named):  # sums at the end
         for field, size in (("gradient_norm", _size(row)), ("bias_gradient_norm", None)):
             value = getattr(row, field)
-            if field == "bias_gradient_norm" and value is None:
+            if field == "bias_gradient_norm" and value is None and row.gradient_norm is not None:
                 continue
-            names, error = _fitting(list(_candidates(norms, row, field)), value, size, norms)
+            sets = list(_narrowed(_candidates(norms, row, field), norms, covered))
+            names, error = _fitting(sets, value, size, norms)
             covered |= {id(norms.parameters[n]) for n in names}
             if error > TOLERANCE:
                 wrong.append(f"{row.name} {field} {value}: {error:.1e}")
@@ -143,6 +142,18 @@ def _candidates(norms: Norms, row: Any, field: str) -> Iterator[tuple[str, ...]]
         return
     yield from _distinct(_weights(own, below))
     yield from _distinct(_of_kind(norms.case.model, row.kind, named))
+
+
+def _narrowed(
+    sets: Iterator[tuple[str, ...]], norms: Norms, covered: set[int]
+) -> Iterator[tuple[str, ...]]:
+    """The sets, then what of them has a gradient, then what of that has no other row yet."""
+    whole = list(sets)
+    yield from whole
+    reached = [tuple(n for n in names if norms.of((n,)) is not None) for names in whole]
+    yield from _distinct(iter(reached))
+    left = [tuple(n for n in s if id(norms.parameters[n]) not in covered) for s in reached]
+    yield from _distinct(iter(left))
 
 
 def _attribute(norms: Norms, name: str, field: str) -> tuple[str, ...]:
