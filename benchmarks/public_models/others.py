@@ -132,7 +132,14 @@ def gaussian_diffusion() -> Case:
 
 def x_unet() -> Case:
     """Return a U-Net with nested ones."""
-    model = load("x_unet", "XUnet")(dim=16, channels=3, dim_mults=(1, 2), nested_unet_depths=(2, 1))
+    model = load("x_unet", "XUnet")(
+        dim=16,
+        channels=3,
+        dim_mults=(1, 2),
+        nested_unet_depths=(2, 1),
+        num_blocks_per_stage=(1, 1),
+        num_self_attn_per_stage=(0, 1),
+    )
     return regression(model, images(2, size=32))
 
 
