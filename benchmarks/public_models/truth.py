@@ -141,7 +141,8 @@ def _candidates(norms: Norms, row: Any, field: str) -> Iterator[tuple[str, ...]]
         yield from _distinct(_biases(own, below))
         return
     yield from _distinct(_weights(own, below))
-    yield from _distinct(_of_kind(norms.case.model, row.kind, named))
+    if _size(row) is not None:
+        yield from _distinct(_of_kind(norms.case.model, row.kind, named))
 
 
 def _narrowed(
@@ -207,17 +208,16 @@ def _fitting(
         names = next((names for names in sets if norms.of(names) is None), ())
         return names, 0.0
     best: tuple[tuple[str, ...], float] = ((), math.inf)
+    sized = [s for s in sets if size is None or _unique_entries(norms, s) == size]
     for which in (0, 1):
-        if which == 1 and not (sets and norms.widen()):
+        if which == 1 and not (sized and norms.widen()):
             break
-        for names in sets:
-            if size is not None and _unique_entries(norms, names) != size:
-                continue
-            error = _error(value, norms.of(names, which))
-            if error < best[1]:
-                best = names, error
-            if error <= TOLERANCE:
-                return best
+        errors = {names: _error(value, norms.of(names, which)) for names in sized}
+        fits = [names for names, error in errors.items() if error <= TOLERANCE]
+        if fits:  # the widest: entries without any gradient leave no trace in a norm
+            names = max(fits, key=lambda s: _unique_entries(norms, s))
+            return names, errors[names]
+        best = min([best, *errors.items()], key=lambda pair: pair[1])
     return best
 
 
