@@ -5,6 +5,7 @@ Standard library only.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from gradflow.findings.check import check, finding
@@ -58,7 +59,8 @@ def same_tokens(result: DiagnosisResult) -> Iterator[Finding]:
 
     A warning: what a whole sequence is classified by may survive.
     """
-    known = [row for row in result.records[: result.hidden] if row.token_spread is not None]
+    hidden = result.records[: result.hidden]
+    known = [r for r in hidden if r.token_spread is not None and not math.isnan(r.token_spread)]
     last = max((row.token_spread or 0 for row in known[-_LAST_ROWS:]), default=1.0)
     if last > TOKEN_SPREAD or known[-1].index in result.facts.started:
         return

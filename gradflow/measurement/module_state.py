@@ -80,7 +80,8 @@ class ModuleState:
             return lambda: None
         data, requires_grad = tensor.data, tensor.requires_grad
         small = tensor.numel() <= self._limit or id(tensor) in self._renormed
-        copied = (small or not isinstance(tensor, nn.Parameter)) and data.layout == torch.strided
+        whole = data.layout == torch.strided and 0 not in data.stride()  # an expanded one is a view
+        copied = (small or not isinstance(tensor, nn.Parameter)) and whole
         values = data.clone() if copied else None
 
         def undo() -> None:

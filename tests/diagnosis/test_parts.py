@@ -245,3 +245,19 @@ def test_tokens_that_are_the_same_from_the_start_are_said() -> None:
     assert "the tokens of an example are already nearly the same" in next(
         f.message for f in result.findings if f.code == "collapse"
     )
+
+
+def test_tokens_that_are_no_number_are_broken_and_nothing_else() -> None:
+    model = nn.Sequential(
+        nn.Embedding(20, 16),
+        nn.TransformerEncoderLayer(16, 2, 32, 0.0, batch_first=True),
+        nn.Linear(16, 20),
+    )
+    with torch.no_grad():
+        model[0].weight.fill_(math.nan)
+    tokens, target = torch.randint(20, (8, 6)), torch.randint(20, (8, 6))
+    result = diagnose(
+        model, tokens, target, loss=lambda y, t: F.cross_entropy(y.flatten(0, 1), t.flatten())
+    )
+    assert result.verdict == "broken"
+    assert [f.code for f in result.findings if f.severity != "info"] == ["broken"]

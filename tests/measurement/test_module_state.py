@@ -113,3 +113,12 @@ def test_no_number_is_left_as_no_number() -> None:
     with preserved(model):
         model(torch.randn(4, 2))
     assert model.running_mean.isnan().all()
+
+
+def test_a_state_that_is_expanded_is_left_to_itself() -> None:
+    module = nn.Linear(2, 2)
+    module.state = torch.zeros(1, 3).expand(4, 3)  # one number stands for four: not to be written
+    with preserved(module):
+        module.state = module.state + 1
+    assert module.state.stride() == (0, 1)
+    assert not module.state.any()
