@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from gradflow.results.base import Facts, Result, Row, column, raise_for, rows_of
+from gradflow.results.facts import BatchFacts
 from gradflow.results.names import told
 
 
@@ -165,6 +166,8 @@ class DiagnosisFacts(Facts):
         Their share of all trained entries.
     scripted
         Whether the model, or a part of it, is a script, whose layers cannot be looked into.
+    batch
+        What was seen of a user's batch and loss.
     """
 
     width: int | None = None
@@ -190,6 +193,7 @@ class DiagnosisFacts(Facts):
     uncovered: tuple[str, ...] = ()
     uncovered_share: float = 0.0
     scripted: bool = False
+    batch: BatchFacts | None = None
 
 
 #: What a verdict rests on where δ is known at fewer than two hidden layers.

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from gradflow.results.base import Facts, Result, Row, column, raise_for, rows_of
+from gradflow.results.facts import BatchFacts
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,8 @@ class WatchFacts(Facts):
         Whether gradients were unscaled by a GradScaler that watch was not told of.
     overflowed
         The row of the first layer that overflowed in a step that a GradScaler left out.
+    batch, last_batch
+        What was seen of the first recorded batch and its loss, and of a later one.
     """
 
     compiled: bool = False
@@ -96,6 +99,8 @@ class WatchFacts(Facts):
     unread: tuple[str, ...] = ()
     found_scaler: bool = False
     overflowed: int | None = None
+    batch: BatchFacts | None = None
+    last_batch: BatchFacts | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

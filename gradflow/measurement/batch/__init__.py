@@ -1,0 +1,7 @@
+"""Facts of one batch: inputs, targets, output, criterion, loss and graph."""
+
+from gradflow.measurement.batch.criteria import CriterionCall, criteria_heard
+from gradflow.measurement.batch.facts import batch_facts
+from gradflow.measurement.batch.seen import SeenBatch
+
+__all__ = ["CriterionCall", "SeenBatch", "batch_facts", "criteria_heard"]

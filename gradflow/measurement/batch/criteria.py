@@ -1,0 +1,146 @@
+"""Hearing the calls of torch's own losses: which one, of what, against what."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+
+@dataclass(frozen=True)
+class CriterionCall:
+    """One call of a loss of `torch.nn.functional`.
+
+    Attributes
+    ----------
+    name
+        Of the function: ``"cross_entropy"``, ``"mse_loss"``, …
+    input, target
+        Its first two arguments; no target where there was none that is a tensor.
+    reduction
+        ``"mean"``, ``"sum"`` or ``"none"``.
+    options
+        Its further keyword arguments that are no tensors.
+    """
+
+    name: str
+    input: Tensor
+    target: Tensor | None
+    reduction: str
+    options: dict[str, Any]
+
+
+#: The losses that are heard; the modules of `torch.nn` call these functions.
+CRITERIA = (
+    "cross_entropy",
+    "nll_loss",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "mse_loss",
+    "l1_loss",
+    "smooth_l1_loss",
+    "huber_loss",
+    "kl_div",
+    "poisson_nll_loss",
+    "gaussian_nll_loss",
+    "ctc_loss",
+    "cosine_embedding_loss",
+    "hinge_embedding_loss",
+    "margin_ranking_loss",
+    "multi_margin_loss",
+    "multilabel_margin_loss",
+    "multilabel_soft_margin_loss",
+    "soft_margin_loss",
+    "triplet_margin_loss",
+)
+
+
+class _Ear:
+    """Stands for one function while somebody listens, and passes on every call."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.listeners: list[list[CriterionCall]] = []
+        self.originals: dict[str, Callable[..., Any]] = {}
+
+    def begin(self, calls: list[CriterionCall]) -> None:
+        """Have calls appended to a list."""
+        with self.lock:
+            if not self.listeners:
+                self._patch()
+            self.listeners.append(calls)
+
+    def end(self, calls: list[CriterionCall]) -> None:
+        """No longer do so."""
+        with self.lock:
+            self.listeners = [known for known in self.listeners if known is not calls]
+            if not self.listeners:
+                self._restore()
+
+    def _patch(self) -> None:
+        for name in CRITERIA:
+            original = getattr(F, name, None)
+            if original is not None and not hasattr(original, "_gradflow_ear"):
+                self.originals[name] = original
+                setattr(F, name, self._heard(name, original))
+
+    def _restore(self) -> None:
+        """Put the functions back, but not over what somebody else has put there since."""
+        for name, original in self.originals.items():
+            if hasattr(getattr(F, name), "_gradflow_ear"):
+                setattr(F, name, original)
+        self.originals = {}
+
+    def _heard(self, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def heard(*arguments: Any, **keywords: Any) -> Any:
+            if not torch.compiler.is_compiling() and self.listeners:
+                self._tell(name, arguments, keywords)
+            return original(*arguments, **keywords)
+
+        heard._gradflow_ear = True  # type: ignore[attr-defined]
+        return heard
+
+    def _tell(self, name: str, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+        call = _call(name, arguments, keywords)
+        if call is None:
+            return
+        for calls in self.listeners:
+            last = calls[-1] if calls else None
+            if last is None or last.input is not call.input or last.target is not call.target:
+                calls.append(call)
+
+
+def _call(name: str, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> CriterionCall | None:
+    given = dict(zip(("input", "target"), arguments, strict=False)) | keywords
+    of, target = given.get("input"), given.get("target")
+    if not isinstance(of, Tensor) or not torch.is_grad_enabled() or not of.requires_grad:
+        return None
+    options = {k: v for k, v in keywords.items() if not isinstance(v, Tensor)}
+    reduction = str(options.get("reduction") or "mean")
+    return CriterionCall(
+        name, of, target if isinstance(target, Tensor) else None, reduction, options
+    )
+
+
+_EAR = _Ear()
+
+
+@contextlib.contextmanager
+def criteria_heard(calls: list[CriterionCall]) -> Iterator[list[CriterionCall]]:
+    """Append every call of one of torch's own losses to `calls` while the block lasts.
+
+    Only calls whose input takes a gradient. Blocks may lie within each other.
+    """
+    _EAR.begin(calls)
+    try:
+        yield calls
+    finally:
+        _EAR.end(calls)
