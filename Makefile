@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := gradflow-demo
 
-.PHONY: demo test test-fast lint types imports tests coverage docs docs-check figures golden \
+.PHONY: demo test test-fast lint types imports tests coverage docs docs-check figures golden gpu \
 	install clean
 .DEFAULT_GOAL := demo
 
@@ -63,6 +63,10 @@ docs: $(VENV)/installed-dev
 # Says what differs between the pages and today's output, and writes nothing.
 docs-check: $(VENV)/installed-dev
 	$(BIN)/python scripts/make_docs.py --check
+
+# What needs a GPU, in minutes: the tests for it, the same numbers as on the CPU, and timings.
+gpu: $(VENV)/installed-dev
+	$(BIN)/python benchmarks/gpu.py
 
 figures: $(VENV)/installed-dev
 	$(BIN)/python scripts/make_docs.py --figures

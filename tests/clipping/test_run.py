@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from support.gpu import NEEDS_CUDA
 from torch import nn
 
 from gradflow.clipping import tasks
@@ -331,7 +332,7 @@ def test_gradients_of_replicas_stay_on_their_device() -> None:
 
 
 @pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@NEEDS_CUDA
 @pytest.mark.parametrize("arch", ["rnn", "lstm", "gru"])
 def test_a_gpu_has_the_losses_of_the_cpu(arch: str) -> None:
     """float64, so that 1e-6 is far above the rounding of other kernels."""

@@ -6,6 +6,7 @@ import copy
 
 import pytest
 import torch
+from support.gpu import NEEDS_CUDA
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
@@ -224,7 +225,7 @@ def test_the_pass_waits_for_nothing_on_the_device() -> None:
 
 
 @pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@NEEDS_CUDA
 def test_cuda_gives_the_cpus_magnitudes() -> None:
     inputs, labels = batch()
     model = network()

@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.gpu import NEEDS_CUDA, waiting_is_an_error
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
@@ -32,7 +33,6 @@ from gradflow.training.trainer import (
 )
 
 CPU = torch.device("cpu")
-cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 clip = functools.partial(nn.utils.clip_grad_value_, clip_value=0.5)
 
 
@@ -456,7 +456,7 @@ def test_the_norm_of_no_gradient_is_zero() -> None:
 
 
 @pytest.mark.cuda
-@cuda
+@NEEDS_CUDA
 def test_a_gpu_has_the_losses_of_the_cpu() -> None:
     """Dropout 0, so that masks do not matter; 1e-3: other kernels, ten updates."""
     losses = []
@@ -472,7 +472,7 @@ def test_a_gpu_has_the_losses_of_the_cpu() -> None:
 
 
 @pytest.mark.cuda
-@cuda
+@NEEDS_CUDA
 def test_a_gpu_epoch_does_not_wait_before_its_end() -> None:
     device = torch.device("cuda")
     data = random_examples(64)
@@ -480,15 +480,12 @@ def test_a_gpu_epoch_does_not_wait_before_its_end() -> None:
     model = article_network(activation("relu"), (8, 8)).to(device)
     trainer = Trainer(model, optimizer("adam", model.parameters(), 1e-3), clip)
     trainer.epoch(data, 16)
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with waiting_is_an_error():
         trainer.step(*data.take(torch.arange(16, device=device)))
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
 
 
 @pytest.mark.cuda
-@cuda
+@NEEDS_CUDA
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
 def test_a_gpu_repeats_its_numbers(precision: str) -> None:
     device = torch.device("cuda")
