@@ -45,13 +45,13 @@ def command(*words: str) -> str:
     )
     if done.returncode:
         said = (done.stderr or done.stdout).strip().splitlines()
-        raise RuntimeError("\n".join(said[-15:]))
+        raise RuntimeError("\n".join(said[-40:]))
     return done.stdout
 
 
 def tests() -> Iterator[Line]:
     """The tests that need a GPU."""
-    said = command("pytest", "-q", "-m", "cuda", "-p", "no:cacheprovider", "tests")
+    said = command("pytest", "-q", "-m", "cuda", "-p", "no:cacheprovider", "--tb=short", "tests")
     yield "pytest -m cuda", said.strip().splitlines()[-1].strip("= ")
 
 

@@ -6,6 +6,8 @@ after the other. The parameters come in torch's order: input and recurrent weigh
 
 from __future__ import annotations
 
+import contextlib
+import warnings
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -104,6 +106,17 @@ class Cell(nn.Module):
         return self.activation(z), z
 
 
+@contextlib.contextmanager
+def _quiet_about_slices(device: torch.device) -> Iterator[None]:
+    """Drop cuDNN's warning that a replica's weights, slices of all, are copied at every call."""
+    if device.type != "cuda":
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous")
+        yield
+
+
 class LSTMCell(Cell):
     """Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000; torch's order."""
 
@@ -115,7 +128,8 @@ class LSTMCell(Cell):
         for x, *weights in zip(inputs, *self.parameters(), strict=True):
             start = x.new_zeros(1, len(x), self.units)
             options: tuple[Any, ...] = (True, 1, 0.0, True, False, True)  # biases, one layer, …
-            outputs.append(torch.lstm(x, (start, start), weights, *options)[0])
+            with _quiet_about_slices(x.device):
+                outputs.append(torch.lstm(x, (start, start), weights, *options)[0])
         return torch.stack(outputs)
 
     def combined(
