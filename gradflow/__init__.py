@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gradflow.configs import BenchmarkConfig, ClipConfig, NetworkConfig, TheoryConfig
     from gradflow.diagnosis import diagnose
     from gradflow.errors import GradflowError
+    from gradflow.script import watch_script
     from gradflow.watching import watch
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "activation",
     "diagnose",
     "watch",
+    "watch_script",
 ]
 
 _HOME = {
@@ -43,6 +45,7 @@ _HOME = {
     "activation": "gradflow.activations",
     "diagnose": "gradflow.diagnosis",
     "watch": "gradflow.watching",
+    "watch_script": "gradflow.script",
 }
 
 

@@ -18,6 +18,7 @@ from gradflow.cli.group import Group
 from gradflow.cli.options import expand_configs
 from gradflow.cli.plot import plot
 from gradflow.cli.theory import theory
+from gradflow.cli.watch import watch
 
 app = typer.Typer(
     name="gradflow",
@@ -56,12 +57,16 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "chain": chain,
     "theory": theory,
     "diagnose": diagnose,
+    "watch": watch,
     "clip": clip,
     "benchmark": benchmark,
 }
 
+#: What comes after a program's name is the program's.
+_SETTINGS = {"watch": {"allow_interspersed_args": False}}
+
 for name, command in COMMANDS.items():
-    app.command(name)(expand_configs(command))
+    app.command(name, context_settings=_SETTINGS.get(name))(expand_configs(command))
 
 
 def main() -> None:

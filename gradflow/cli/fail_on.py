@@ -14,6 +14,7 @@ from gradflow.errors import unknown_name
 from gradflow.findings.check import Check, declared
 from gradflow.findings.codes import Code
 from gradflow.functions import checks as functions
+from gradflow.script import checks as script
 from gradflow.watching import checks as watching
 
 
@@ -22,6 +23,7 @@ def all_checks() -> Iterator[Check[Any]]:
     for checks in (
         diagnosis.CHECKS,
         watching.CHECKS,
+        script.CHECKS,
         clipping.CHECKS,
         benchmark.CHECKS,
         benchmark.PLAN_CHECKS,

@@ -55,6 +55,12 @@ class Output:
 
         What Ctrl-C cut short is shown and written as well, and exits with 130.
         """
+        self.show(result)
+        if code := exit_code(result, fail_on):
+            raise typer.Exit(code)
+
+    def show(self, result: Result) -> None:
+        """Show `result`, and write its files."""
         from gradflow import report
 
         if self.json:
@@ -64,7 +70,10 @@ class Output:
         for path in self.output:
             report.save(result, path)
             report.say(f"wrote {path}")
-        if any(finding.code == "interrupted" for finding in result.findings):
-            raise typer.Exit(130)
-        if any(finding.code in fail_on for finding in result.findings):
-            raise typer.Exit(1)
+
+
+def exit_code(result: Result, fail_on: frozenset[str]) -> int:
+    """Return what a command exits with: 130 after Ctrl-C, 1 where a finding is in `fail_on`."""
+    if any(finding.code == "interrupted" for finding in result.findings):
+        return 130
+    return int(any(finding.code in fail_on for finding in result.findings))

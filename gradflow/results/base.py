@@ -234,8 +234,8 @@ class Result:
         }
         meta = {**document["meta"], "seeds": tuple(document["meta"]["seeds"])}
         return cls(
-            records=tuple(cls.row_type(**_frozen(row)) for row in document["rows"]),
-            findings=tuple(Finding(**_frozen(f)) for f in document["findings"]),
+            records=tuple(cls.row_type(**as_tuples(row)) for row in document["rows"]),
+            findings=tuple(Finding(**as_tuples(f)) for f in document["findings"]),
             meta=RunMeta(**meta),
             **extras,
         )
@@ -305,9 +305,10 @@ def plain(value: Any) -> Any:
 def _revive(f: dataclasses.Field[Any], value: Any) -> Any:
     row_type = f.metadata.get("rows_of")
     if row_type is not None:
-        return tuple(row_type(**_frozen(row)) for row in value)
+        return tuple(row_type(**as_tuples(row)) for row in value)
     return tuple(value) if isinstance(value, list) else value
 
 
-def _frozen(row: dict[str, Any]) -> dict[str, Any]:
+def as_tuples(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row of a document with tuples, as rows have them, instead of lists."""
     return {k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}

@@ -6,7 +6,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from gradflow.results.base import Facts, Result, Row, column, raise_for, rows_of
+from gradflow.results.base import (
+    Facts,
+    Finding,
+    Result,
+    Row,
+    as_tuples,
+    column,
+    raise_for,
+    rows_of,
+)
 from gradflow.results.facts import BatchFacts
 
 
@@ -104,6 +113,36 @@ class WatchFacts(Facts):
 
 
 @dataclass(frozen=True, kw_only=True)
+class WatchedModel(Row):
+    """One of the models that a watched program trains: a section of its result.
+
+    Attributes
+    ----------
+    optimizer
+        Names of the classes of the optimizers that trained it.
+    seen
+        Steps that they took.
+    """
+
+    name: str
+    verdict: str
+    optimizer: str
+    title: str
+    seen: int
+    rows: tuple[WatchRow, ...] = ()
+    steps: tuple[WatchStepRow, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+    def __post_init__(self) -> None:
+        # A document that is read again has dictionaries.
+        for name, kind in (("rows", WatchRow), ("steps", WatchStepRow), ("findings", Finding)):
+            made = tuple(
+                kind(**as_tuples(v)) if isinstance(v, dict) else v for v in getattr(self, name)
+            )
+            object.__setattr__(self, name, made)
+
+
+@dataclass(frozen=True, kw_only=True)
 class WatchResult(Result):
     """Gradient flow through a model while it trained.
 
@@ -123,6 +162,12 @@ class WatchResult(Result):
         By what the norm was multiplied in those, at the median.
     skipped
         Steps that a GradScaler left out.
+    models
+        Of a program (`watch_script`): one section for each model that an optimizer trains. Rows and
+        findings above are then those of all models; steps, history, rates and counts are those of
+        the model with most trained entries.
+    script_exit_code
+        Of a program: what it exited with; None where it was ended by ``--steps`` or Ctrl-C.
     """
 
     command: ClassVar[str] = "watch"
@@ -139,10 +184,14 @@ class WatchResult(Result):
     skipped: int = 0
     history: tuple[WatchHistoryRow, ...] = rows_of(WatchHistoryRow)
     steps: tuple[WatchStepRow, ...] = rows_of(WatchStepRow)
+    models: tuple[WatchedModel, ...] = rows_of(WatchedModel)
+    script_exit_code: int | None = None
 
     @property
     def title(self) -> str:
         """Say the verdict, and how often clipping engaged and by how much."""
+        if len(self.models) > 1:
+            return "; ".join(f"{m.name}: {m.verdict}, {m.seen} steps" for m in self.models)
         steps = f"{self.seen} step{'' if self.seen == 1 else 's'}"
         if not self.steps:
             return f"Nothing was recorded in {steps}"

@@ -168,6 +168,7 @@ EXAMPLES: dict[str, dict[str, Callable[[], Result]]] = {
     },
     "watching.uncovered": {"uncovered": lambda: watched(facts=WatchFacts(transformed=True))},
     "watching.compiled": {"compiled": lambda: watched(facts=WatchFacts(compiled=True))},
+    "script.interrupted": {"interrupted": lambda: watched(facts=WatchFacts(interrupted=True))},
     "clipping.interrupted": {"interrupted": lambda: clipped(facts=Facts(interrupted=True))},
     "clipping.diverged": {"diverged": lambda: clipped(policy(diverged=True))},
     "clipping.overclipped": {"overclipped": lambda: clipped(policy(engaged_fraction=0.9))},

@@ -1,0 +1,86 @@
+"""`gradflow watch`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+from typing import Annotated, Any
+
+import typer
+
+from gradflow.cli.fail_on import FailOn, parse_fail_on
+from gradflow.cli.output import Output, exit_code
+from gradflow.cli.streams import silence_what_follows, stdout_on_stderr
+from gradflow.configs.watching import WatchConfig
+from gradflow.results.watching import WatchResult
+
+Script = Annotated[
+    str,
+    typer.Argument(
+        metavar="SCRIPT",
+        help="The program: a file, as of `python SCRIPT`; with -m the name of a module.",
+    ),
+]
+Arguments = Annotated[
+    list[str] | None, typer.Argument(metavar="[ARGS]…", help="Its own arguments and options.")
+]
+IsModule = Annotated[
+    bool, typer.Option("-m", help="SCRIPT is the name of a module, as of `python -m`.")
+]
+
+
+def watch(
+    script: Script,
+    config: WatchConfig,
+    output: Output,
+    arguments: Arguments = None,
+    module: IsModule = False,
+    fail_on: FailOn = "",
+) -> None:
+    """Run a program that trains, unchanged, and say how gradients flow in its models.
+
+    Options of gradflow come before SCRIPT; all that comes after it is the program's. It runs as
+    `python SCRIPT ARGS…` would; its own exit code is kept where that is not 0.
+    """
+    codes = parse_fail_on(fail_on)
+    from gradflow.script.program import Program, argv_of
+
+    program = Program(script, argv_of(arguments or ()), module)
+    program.refuse_missing()
+    from gradflow.script.run import ScriptRun
+
+    quiet = stdout_on_stderr() if output.json else contextlib.ExitStack()
+
+    def give_up(result: WatchResult) -> None:
+        quiet.__exit__(None, None, None)
+        _exit_at_once(_report(result, output, codes))
+
+    with quiet:
+        result = ScriptRun(program, config, last_resort=give_up).run()
+    code = _report(result, output, codes)
+    if result.script_exit_code is None and _others_run():
+        _exit_at_once(code)
+    if code:
+        raise typer.Exit(code)
+
+
+def _report(result: WatchResult, output: Output, codes: frozenset[str]) -> int:
+    """Show a result; return what the process exits with."""
+    output.show(result)
+    if output.json:
+        silence_what_follows()
+    return result.script_exit_code or exit_code(result, codes)
+
+
+def _others_run() -> bool:
+    """Return whether a thread of the program would keep the process from exiting."""
+    others: list[Any] = [t for t in threading.enumerate() if t is not threading.main_thread()]
+    return any(not thread.daemon for thread in others)
+
+
+def _exit_at_once(code: int) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -1,0 +1,215 @@
+"""Every model of a running program that an optimizer trains, each with a watch of its own."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import FrameType, TracebackType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+from torch.optim.optimizer import (
+    Optimizer,
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
+
+from gradflow.configs.watching import WatchConfig
+from gradflow.measurement.hooks import Hooks
+from gradflow.results.watching import WatchResult
+from gradflow.script.discovery import ModuleTree, is_callable, is_wrapper
+from gradflow.script.names import name_of
+from gradflow.watching.guard import never_raises
+from gradflow.watching.run import Watch, watch
+
+
+@dataclass(eq=False)
+class Model:
+    """A model of the program.
+
+    Attributes
+    ----------
+    optimizers
+        Names of the classes of those that train it.
+    watch
+        From its first forward pass on.
+    """
+
+    module: nn.Module
+    name: str
+    optimizers: dict[str, None] = field(default_factory=dict)
+    watch: Watch | None = None
+    waiting: Hooks = field(default_factory=Hooks)
+    result: WatchResult | None = None
+
+    def recorded(self) -> int:
+        """Return how many steps were recorded."""
+        return 0 if self.watch is None else len(self.watch.snapshots)
+
+
+class Models:
+    """Finds and watches the models of the program that runs inside the block.
+
+    Parameters
+    ----------
+    stepped
+        Called with a model after each of its steps; it may raise.
+    """
+
+    def __init__(self, config: WatchConfig, stepped: Callable[[Model], None]) -> None:
+        self.config, self.stepped = config, stepped
+        self.found: list[Model] = []
+        self.failures: list[str] = []
+        self._known: weakref.WeakSet[Optimizer] = weakref.WeakSet()
+        self._hooks = Hooks()
+        self._last = Hooks()
+        self._process = os.getpid()
+
+    def __enter__(self) -> Models:
+        self._hooks.add(_OnceMade(self._optimizer_made))
+        self._hooks.add(register_optimizer_step_pre_hook(self._before_step))
+        self._come_last()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._hooks.remove()
+        self._last.remove()
+        for model in self.found:
+            model.waiting.remove()
+            if model.watch is not None:
+                model.watch.__exit__(None, None, None)
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether this is a forked child of the program that is watched."""
+        return os.getpid() != self._process
+
+    def _come_last(self) -> None:
+        """Be told of a step when every watch has taken it."""
+        self._last.remove()
+        self._last.add(register_optimizer_step_post_hook(self._after_step))
+
+    # -- finding them
+
+    @never_raises
+    def _optimizer_made(self, optimizer: Optimizer, frame: FrameType | None) -> None:
+        if self.elsewhere or optimizer in self._known:
+            return
+        self._known.add(optimizer)
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        held = {id(p) for model in self.found for p in model.module.parameters()}
+        new = [p for p in parameters if id(p) not in held]
+        if new:
+            tree = ModuleTree()
+            for module in tree.models_of(new):
+                self._expect(module, tree, frame)
+
+    def _expect(self, module: nn.Module, tree: ModuleTree, frame: FrameType | None) -> None:
+        """Wait for the first call of a model, of what holds it, or of a part of it."""
+        above = tree.above(module)
+        model = Model(module, name_of([module, *above], frame))
+        self.found.append(model)
+        outer = [m for m in above if is_callable(m) and not is_wrapper(m)]
+        for part in (*outer, *module.modules()):
+            if not isinstance(part, torch.jit.ScriptModule):
+                model.waiting.before_forward(part, functools.partial(self._called, model))
+
+    # -- watching them
+
+    @never_raises
+    def _called(self, model: Model, called: nn.Module, _: Any) -> None:
+        if model.watch is not None or self.elsewhere:
+            return
+        if called is not model.module and self._is_whole(model, called):
+            model.module = called
+            model.name = name_of([called, *ModuleTree().above(called)], sys._getframe(2))
+            self._merge(model)
+        self._begin(model)
+
+    def _is_whole(self, model: Model, called: nn.Module) -> bool:
+        """Return whether what was called is the model rather than what was found first."""
+        parts = set(called.modules())
+        if model.module not in parts:  # it is a part: the model's methods are called
+            return False
+        watched = (m.module for m in self.found if m.watch is not None)
+        return not any(module in parts for module in watched)
+
+    def _merge(self, model: Model) -> None:
+        """Take models that turn out to be parts of this one as this one."""
+        parts = set(model.module.modules())
+        for other in [m for m in self.found if m is not model and m.module in parts]:
+            other.waiting.remove()
+            self.found.remove(other)
+            model.optimizers |= other.optimizers
+
+    def _begin(self, model: Model) -> None:
+        if any(is_lazy(p) for p in model.module.parameters()):
+            return  # its first call gives it its shapes
+        model.waiting.remove()
+        config = self.config
+        model.watch = watch(self._as_called(model.module), every=config.every, window=config.window)
+        model.watch.__enter__()
+        self._come_last()
+
+    def _as_called(self, module: nn.Module) -> nn.Module:
+        """Return the module that `torch.compile` made of it, if it did."""
+        above = ModuleTree().above(module)
+        return next((m for m in above if m._modules.get("_orig_mod") is module), module)
+
+    # -- their steps
+
+    @never_raises
+    def _before_step(self, optimizer: Optimizer, *_: Any) -> None:
+        if self.elsewhere:
+            return
+        if optimizer not in self._known:  # a copy, or loaded
+            self._optimizer_made(optimizer, sys._getframe(2))
+        for model in self._of(optimizer):
+            model.optimizers.setdefault(type(optimizer).__name__)
+            if model.watch is None:
+                self._begin(model)
+
+    def _after_step(self, optimizer: Optimizer, *_: Any) -> None:
+        if not self.elsewhere:
+            for model in self._of(optimizer):
+                self.stepped(model)
+
+    def _of(self, optimizer: Optimizer) -> list[Model]:
+        """Return the models that an optimizer trains."""
+        first = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        return [m for m in self.found if any(id(p) in first for p in m.module.parameters())]
+
+
+class _OnceMade:
+    """Tells of every optimizer that is made, until `remove()`."""
+
+    def __init__(self, told: Callable[[Optimizer, FrameType | None], None]) -> None:
+        self._original = original = Optimizer.__init__
+
+        @functools.wraps(original)
+        def init(optimizer: Optimizer, *arguments: Any, **keywords: Any) -> None:
+            original(optimizer, *arguments, **keywords)
+            told(optimizer, sys._getframe(1))
+
+        Optimizer.__init__ = init  # type: ignore[method-assign, assignment]
+
+    def remove(self) -> None:
+        """Make optimizers as before."""
+        Optimizer.__init__ = self._original  # type: ignore[method-assign]
+
+
+def trained_entries(module: nn.Module) -> int:
+    """Return how many numbers of a module are trained."""
+    parameters: list[Tensor] = [p for p in module.parameters() if p.requires_grad]
+    return sum(p.numel() for p in parameters)

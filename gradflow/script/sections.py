@@ -1,0 +1,91 @@
+"""From the watches of a program's models to one result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from gradflow.findings.check import UNJUDGED, judged
+from gradflow.results.base import Finding, RunMeta
+from gradflow.results.watching import WatchedModel, WatchResult, WatchRow
+from gradflow.script.checks import CHECKS as PROGRAM_CHECKS
+from gradflow.script.endings import Ending
+from gradflow.script.models import Model, trained_entries
+from gradflow.watching.checks import CHECKS
+
+
+def program_result(models: Sequence[Model], ending: Ending, meta: RunMeta) -> WatchResult:
+    """Return the result of a program that is over."""
+    shown = _shown(models)
+    sections = [_section(model) for model in shown]
+    if not sections:
+        whole = judged(WatchResult(meta=meta), CHECKS)
+    elif len(sections) == 1:
+        whole = _result(shown[0])
+    else:
+        main = max(shown, key=lambda m: trained_entries(m.module))
+        whole = together(_result(main), sections)
+    whole = replace(
+        whole,
+        meta=replace(whole.meta, command=meta.command, config=whole.meta.config | meta.config),
+        models=tuple(sections),
+        script_exit_code=ending.code,
+        facts=replace(whole.facts, interrupted=ending.interrupted),
+    )
+    own = [found for check in PROGRAM_CHECKS for found in check(whole)]
+    return replace(whole, findings=(*whole.findings, *own))
+
+
+def _shown(models: Sequence[Model]) -> list[Model]:
+    """Return the models that were stepped; all that ran where none was."""
+    ran = [m for m in models if m.watch is not None]
+    stepped = [m for m in ran if m.watch is not None and (m.watch.seen or m.watch.skipped)]
+    return stepped or ran
+
+
+def _result(model: Model) -> WatchResult:
+    assert model.watch is not None
+    if model.result is None:
+        model.result = model.watch.result()
+    return model.result
+
+
+def _section(model: Model) -> WatchedModel:
+    result = _result(model)
+    return WatchedModel(
+        name=model.name,
+        verdict=result.verdict,
+        optimizer=", ".join(model.optimizers),
+        title=result.title,
+        seen=result.seen,
+        steps=result.steps,
+        rows=result.records,
+        findings=result.findings,
+    )
+
+
+def together(main: WatchResult, sections: Sequence[WatchedModel]) -> WatchResult:
+    """Return one result of several models: the rows of all, each after its model's name.
+
+    Steps, rates and what else is of one model are those of `main`.
+    """
+    records: list[WatchRow] = []
+    findings: list[Finding] = []
+    for section in sections:
+        before = len(records)
+        for row in section.rows:
+            name = f"{section.name}.{row.name}" if row.name else section.name
+            records.append(replace(row, index=before + row.index, name=name))
+        findings += [_named(found, section.name, before) for found in section.findings]
+    findings.sort(key=lambda f: ("error", "warning", "info").index(f.severity))
+    verdicts = [section.verdict for section in sections]
+    bad = [v for v in verdicts if v not in ("healthy", UNJUDGED)]
+    verdict = next(iter(bad), UNJUDGED if UNJUDGED in verdicts else "healthy")
+    return replace(
+        main, records=tuple(records), findings=tuple(findings), verdict=verdict, history=()
+    )
+
+
+def _named(found: Finding, name: str, before: int) -> Finding:
+    layers = tuple(before + index for index in found.layers)
+    return replace(found, message=f"{name}: {found.message}", layers=layers)
