@@ -58,10 +58,12 @@ coverage: $(VENV)/installed-dev
 docs: $(VENV)/installed-dev
 	$(BIN)/python scripts/make_reference.py > docs/reference.new
 	mv docs/reference.new docs/reference.md
+	$(BIN)/python scripts/make_pages.py
 	$(BIN)/python scripts/make_docs.py
 
 # Says what differs between the pages and today's output, and writes nothing.
 docs-check: $(VENV)/installed-dev
+	$(BIN)/python scripts/make_pages.py --check
 	$(BIN)/python scripts/make_docs.py --check
 
 # What needs a GPU, in minutes: the tests for it, the same numbers as on the CPU, and timings.

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gradflow.configs import BenchmarkConfig, ClipConfig, NetworkConfig, TheoryConfig
     from gradflow.diagnosis import diagnose
     from gradflow.errors import GradflowError
+    from gradflow.findings.explain import explain
     from gradflow.script import watch_script
     from gradflow.watching import watch
 
@@ -32,6 +33,7 @@ __all__ = [
     "__version__",
     "activation",
     "diagnose",
+    "explain",
     "watch",
     "watch_script",
 ]
@@ -44,6 +46,7 @@ _HOME = {
     "NetworkConfig": "gradflow.configs",
     "activation": "gradflow.activations",
     "diagnose": "gradflow.diagnosis",
+    "explain": "gradflow.findings.explain",
     "watch": "gradflow.watching",
     "watch_script": "gradflow.script",
 }

@@ -14,6 +14,7 @@ from gradflow.cli.chain import chain
 from gradflow.cli.clip import clip
 from gradflow.cli.diagnose import diagnose
 from gradflow.cli.eval import evaluate
+from gradflow.cli.explain import explain
 from gradflow.cli.group import Group
 from gradflow.cli.options import expand_configs
 from gradflow.cli.plot import plot
@@ -60,6 +61,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "watch": watch,
     "clip": clip,
     "benchmark": benchmark,
+    "explain": explain,
 }
 
 #: What comes after a program's name is the program's.

@@ -29,7 +29,7 @@ class Code:
 
     @property
     def page(self) -> str:
-        """The file that explains it, as seen from the project's root."""
+        """The file of the docs that explains it, as seen from the project's root."""
         return f"docs/findings/{self.name}.md"
 
 

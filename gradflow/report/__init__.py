@@ -10,6 +10,7 @@ from gradflow.report.console import ResultView, say, show
 from gradflow.report.files import check_writable, replacing
 from gradflow.report.writers import WRITERS
 from gradflow.results.base import Result
+from gradflow.results.explain import Explanation
 from gradflow.results.watching import WatchResult
 
 if TYPE_CHECKING:
@@ -67,7 +68,9 @@ def html(result: Result) -> str:
 
 
 def text(result: Result) -> str:
-    """Return the table of `result` as plain text of 80 columns."""
+    """Return the table of `result` as plain text of 80 columns; of a finding, its page."""
+    if isinstance(result, Explanation):
+        return result.page
     import io
 
     from rich.console import Console

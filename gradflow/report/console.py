@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.markdown import Markdown
 from rich.segment import Segment
 from rich.text import Text
 
@@ -15,6 +16,7 @@ from gradflow.report import grid
 from gradflow.report.excerpt import Gap, excerpt
 from gradflow.report.formatting import bars, cell
 from gradflow.results.base import Column, Finding, Result, Row
+from gradflow.results.explain import Explanation
 from gradflow.results.names import all_numbered, up_to_number
 
 _SEVERITY = {"error": ("✗", "bold red"), "warning": ("!", "yellow"), "info": ("·", "cyan")}
@@ -28,6 +30,9 @@ class ResultView:
         self.every_row = every_row
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if isinstance(self.result, Explanation):
+            yield Markdown(self.result.page, code_theme="ansi_dark")
+            return
         yield Text(self.result.title, style="bold")
         records = shown_records(self.result)
         if records:
@@ -35,14 +40,23 @@ class ResultView:
                 self.result.row_type, records, console, options.max_width, every_row=self.every_row
             )
         yield from _findings(self.result.findings)
+        if options.is_terminal:
+            yield from _way_on(self.result.findings)
         for title, rows in further_tables(self.result):
             yield Text(f"\n{title}", style="bold")
             yield from table(type(rows[0]), rows, console, options.max_width)
 
 
 def show(result: Result, *, every_row: bool = True) -> None:
-    """Print `result` to standard output; without `every_row` a long table is cut."""
-    stdout_console().print(ResultView(result, every_row=every_row))
+    """Print `result` to standard output; without `every_row` a long table is cut.
+
+    A finding's page is Markdown: set for a terminal, and as it is for a pipe or a file.
+    """
+    console = stdout_console()
+    if isinstance(result, Explanation) and not console.is_terminal:
+        console.out(result.page, end="")
+        return
+    console.print(ResultView(result, every_row=every_row))
 
 
 def stdout_console() -> Console:
@@ -133,3 +147,11 @@ def _findings(findings: Iterable[Finding]) -> Iterator[RenderableType]:
         yield Text.assemble((f"{mark} {finding.code}: ", style), finding.message)
         if finding.advice:
             yield Text(f"  → {finding.advice}")
+
+
+def _way_on(findings: Sequence[Finding]) -> Iterator[RenderableType]:
+    """Name the command that says more of the worst finding."""
+    rank = list(_SEVERITY)
+    if findings:
+        worst = min(findings, key=lambda finding: rank.index(finding.severity))
+        yield Text(f"gradflow explain {worst.code} says more", style="dim")

@@ -8,6 +8,7 @@ from typing import Any
 
 from gradflow.report.formatting import cell
 from gradflow.results.base import Result, plain
+from gradflow.results.explain import Explanation
 
 
 def write_csv(result: Result, path: Path) -> None:
@@ -19,8 +20,9 @@ def write_csv(result: Result, path: Path) -> None:
 
 
 def write_markdown(result: Result, path: Path) -> None:
-    """Write title, table and findings as Markdown."""
-    path.write_text(markdown(result), encoding="utf-8")
+    """Write title, table and findings as Markdown; a finding's page as it is."""
+    text = result.page if isinstance(result, Explanation) else markdown(result)
+    path.write_text(text, encoding="utf-8")
 
 
 def markdown(result: Result) -> str:

@@ -56,6 +56,11 @@ def test_plot_and_eval_do_not_import_torch(tmp_path: Path) -> None:
     assert "torch" not in imported_by("chain", "--slopes", "1", cwd=tmp_path)
 
 
+def test_explain_imports_nothing_heavy(tmp_path: Path) -> None:
+    assert imported_by("explain", "vanishing", cwd=tmp_path) == set()
+    assert imported_by("explain", "--list", cwd=tmp_path) == set()
+
+
 def test_both_ways_to_start_it() -> None:
     script = shutil.which("gradflow", path=str(Path(sys.executable).parent))
     assert script is not None
@@ -138,6 +143,7 @@ CONTRACT = {
         "images_per_second",
         "aggregate_images_per_second history",
     ),
+    "explain": (["explain", "dead"], "code severity", "code severity title text see_also"),
     "clip": (
         ["clip", "--depth", "2", "--width", "8", "--steps", "2"],
         "policy threshold norm_before norm_after cosine clipped_fraction final_loss diverged",
