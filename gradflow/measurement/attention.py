@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
-from torch.overrides import TorchFunctionMode
 
+from gradflow.measurement.hooks import AfterCall
 from gradflow.measurement.slopes import SATURATION
 
 #: Examples, and queries of each, that are looked at.
@@ -48,8 +48,8 @@ class AttentionCall:
     saturated: Tensor
 
 
-class AttentionCalls(TorchFunctionMode):
-    """Sees a model's calls of attention, and of softmax over keys.
+class AttentionCalls:
+    """Takes a model's calls of attention, and of softmax over keys.
 
     Parameters
     ----------
@@ -58,25 +58,26 @@ class AttentionCalls(TorchFunctionMode):
     """
 
     def __init__(self, records: list[Any]) -> None:
-        super().__init__()
         self.records = records
         self.calls: list[AttentionCall] = []
 
-    def __torch_function__(
-        self, function: Any, _: Any, arguments: Any = (), keywords: dict[str, Any] | None = None
-    ) -> Any:
-        keywords = keywords or {}
-        output = function(*arguments, **keywords)
-        logits, whole = None, function is F.multi_head_attention_forward
-        if function is F.scaled_dot_product_attention:
-            logits = _scaled_dot_product(*arguments, **keywords)
-        elif whole:
-            logits = _multi_head(*arguments, **keywords)
-        elif function in _SOFTMAX and isinstance(output, Tensor):
-            logits = _softmax_logits(arguments, keywords)
-        if logits is not None:
-            self._take(logits, whole)
-        return output
+    def functions(self) -> dict[Any, AfterCall]:
+        """Return what is to be told of calls of which functions."""
+        return {
+            F.scaled_dot_product_attention: self._scaled_dot_product,
+            F.multi_head_attention_forward: self._multi_head,
+            **dict.fromkeys(_SOFTMAX, self._softmax),
+        }
+
+    def _scaled_dot_product(self, _: Any, arguments: Any, keywords: Any, __: Any) -> None:
+        self._take(_scaled_dot_product(*arguments, **keywords), whole=False)
+
+    def _multi_head(self, _: Any, arguments: Any, keywords: Any, __: Any) -> None:
+        self._take(_multi_head(*arguments, **keywords), whole=True)
+
+    def _softmax(self, _: Any, arguments: Any, keywords: Any, output: Any) -> None:
+        if isinstance(output, Tensor):
+            self._take(_softmax_logits(arguments, keywords), whole=False)
 
     def note(self) -> None:
         """Write what was seen into the records of the layers that it belongs to."""
@@ -92,7 +93,9 @@ class AttentionCalls(TorchFunctionMode):
                 values.setdefault(name, found.double().view(1))
 
     @torch.no_grad()
-    def _take(self, logits: Tensor, whole: bool) -> None:
+    def _take(self, logits: Tensor | None, *, whole: bool) -> None:
+        if logits is None:
+            return
         weights = torch.softmax(logits, -1)
         keys = (logits > _MASKED).sum(-1)
         some = keys > 1

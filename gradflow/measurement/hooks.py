@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from types import FrameType, TracebackType
 from typing import Any, Protocol, TypeAlias
@@ -27,6 +27,7 @@ from gradflow.measurement.modules import (
     is_own_function,
     takes_hooks,
 )
+from gradflow.measurement.preserving import random_states_kept
 from gradflow.measurement.slopes import Function
 
 GradientHook: TypeAlias = "Callable[[Tensor], Tensor | None]"
@@ -106,9 +107,9 @@ class _OwnHook:
 
         Nor while the module is only traced, by `torch.compile`, `torch.export` or `torch.jit`.
         """
-        if torch.compiler.is_compiling() or torch._C._is_tracing():
+        if module is not self.module or torch._C._is_tracing() or torch.compiler.is_compiling():
             return
-        if module is self.module:
+        with torch._C.DisableTorchFunction():  # what is read here is no call of the model's
             self.call(module, *arguments)
 
     def __reduce__(self) -> Any:
@@ -239,17 +240,30 @@ class CallHooks:
             return
         self._named = named
         self._layers = [(n, m) for n, m in named if is_layer(m)]
-        self._activations = []
-        for _, module in named:
-            own = not self.trying and is_own_function(module)
-            if own:
-                self._own.setdefault(id(module), OwnActivation())
-            if not is_layer(module) and (own or is_activation(module)):
-                self._activations.append(module)
+        layers = {id(module) for _, module in self._layers}
+        others = [m for _, m in named if id(m) not in layers]
+        with random_states_kept():
+            self._activations = list(self._chosen(others))
 
-    def functions(self) -> FunctionCalls:
-        """Return the context in which activation functions called without a module are seen."""
-        return FunctionCalls(self)
+    def _chosen(self, modules: Iterable[nn.Module]) -> Iterator[nn.Module]:
+        """Yield those that are activations, or may be."""
+        tried: dict[Any, bool] = {}
+        for module in modules:
+            if not self.trying and is_own_function(module):
+                self._own.setdefault(id(module), OwnActivation())
+                yield module
+            elif is_activation(module, tried):
+                yield module
+
+    def functions(self, also: Mapping[Any, AfterCall] | None = None) -> FunctionCalls:
+        """Return the context in which activation functions called without a module are seen.
+
+        Parameters
+        ----------
+        also
+            What is to be told of calls of other functions.
+        """
+        return FunctionCalls(self, also)
 
     @property
     def inside(self) -> bool:
@@ -322,38 +336,56 @@ class CallHooks:
         now.inside = False
 
 
+#: What is told of a call of a function: the function, its arguments, keywords and output.
+AfterCall: TypeAlias = "Callable[[Any, tuple[Any, ...], dict[str, Any], Any], None]"
+
+
 class FunctionCalls(TorchFunctionMode):
     """Sees a model's own calls of activation functions.
+
+    Parameters
+    ----------
+    also
+        What is told of calls of other functions.
 
     Attributes
     ----------
     seen
-        Whether there was one.
+        Whether there was a call of an activation function.
     """
 
-    def __init__(self, calls: CallHooks) -> None:
+    def __init__(self, calls: CallHooks, also: Mapping[Any, AfterCall] | None = None) -> None:
         super().__init__()
         self.calls, self.seen = calls, False
+        self.also = also or {}
+        self._wanted = FUNCTIONS | frozenset(self.also)
 
     def __torch_function__(
         self, function: Any, _: Any, arguments: Any = (), keywords: dict[str, Any] | None = None
     ) -> Any:
         keywords = keywords or {}
-        call = None
-        if (
-            function in FUNCTIONS
-            and not self.calls.inside
-            and arguments
-            and isinstance(arguments[0], Tensor)
-        ):
+        if function not in self._wanted:  # nearly all calls
+            return function(*arguments, **keywords)
+        if (after := self.also.get(function)) is not None:
+            output = function(*arguments, **keywords)
+            with torch._C.DisableTorchFunction():
+                after(function, arguments, keywords, output)
+            return output
+        return self._activation(function, arguments, keywords)
+
+    def _activation(self, function: Any, arguments: Any, keywords: dict[str, Any]) -> Any:
+        call, calls = None, self.calls
+        if not calls.inside and arguments and isinstance(arguments[0], Tensor):
             self.seen = True
-            call = self.calls.take(arguments[0])
+            call = calls.take(arguments[0])
         if call is None:
             return function(*arguments, **keywords)
         alone = functools.partial(_of_first, function, arguments[1:], keywords)
-        self.calls.observer.activation_called(call, alone, arguments[0])
+        with torch._C.DisableTorchFunction():
+            calls.observer.activation_called(call, alone, arguments[0])
         output = function(*arguments, **keywords)
-        self.calls.observer.activation_returned(call, alone, output)
+        with torch._C.DisableTorchFunction():
+            calls.observer.activation_returned(call, alone, output)
         return output
 
 

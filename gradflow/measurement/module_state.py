@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable
+import operator
+from collections import OrderedDict, deque
+from collections.abc import Callable, Collection, Iterable
 from types import FunctionType, MethodType, ModuleType
 from typing import Any, TypeAlias
 
@@ -19,6 +20,11 @@ _ALL_COPIED = 2**24
 _SMALL = 2**16
 #: How deep containers in attributes are followed.
 _DEPTH = 4
+
+
+#: What nothing can be written into.
+_UNCHANGING = frozenset((bool, int, float, complex, str, bytes, type(None), torch.dtype))
+_CONTAINERS = frozenset((dict, OrderedDict, list, set))
 
 
 class ModuleState:
@@ -37,6 +43,7 @@ class ModuleState:
         self._limit = _ALL_COPIED if total <= _ALL_COPIED else _SMALL
         self._renormed = {id(m.weight) for m in modules if _writes_weight(m)}
         self._seen: set[int] = set()
+        self._empty: list[Any] = []
         self._undo: list[Undo] = []
         for module in modules:
             self._keep(module.__dict__, _DEPTH + 1)
@@ -49,10 +56,19 @@ class ModuleState:
         with torch.no_grad():
             for undo in self._undo:
                 undo()
+        for container in self._empty:
+            if container:
+                container.clear()
 
     def _keep(self, value: Any, depth: int) -> None:
         """Remember what `value` holds; a module's own attributes are a dictionary like any."""
-        if depth == 0 or id(value) in self._seen:
+        kind = type(value)
+        if depth == 0 or kind in _UNCHANGING:
+            return
+        if kind in _CONTAINERS and not value:  # as most of a module's own are
+            self._empty.append(value)
+            return
+        if id(value) in self._seen or isinstance(value, nn.Module):
             return
         if isinstance(value, Tensor):
             self._seen.add(id(value))
@@ -97,7 +113,7 @@ class ModuleState:
 
 def _is_somebodys(value: Any) -> bool:
     """Return whether `value` is an object with attributes, of a user's own class."""
-    if isinstance(value, nn.Module | type | ModuleType | FunctionType | MethodType):
+    if isinstance(value, type | ModuleType | FunctionType | MethodType):
         return False
     home = type(value).__module__.partition(".")[0]
     own = type(getattr(value, "__dict__", None)) is dict
@@ -133,12 +149,12 @@ def _refilled(value: Any) -> Undo:
     before = list(value)
 
     def undo() -> None:
-        if len(value) != len(before) or not _same(value, before):
+        if not _same(value, before):
             value.clear()
             (value.update if isinstance(value, set) else value.extend)(before)
 
     return undo
 
 
-def _same(one: Iterable[Any], other: Iterable[Any]) -> bool:
-    return [id(item) for item in one] == [id(item) for item in other]
+def _same(one: Collection[Any], other: Collection[Any]) -> bool:
+    return len(one) == len(other) and all(map(operator.is_, one, other))

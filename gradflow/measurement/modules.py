@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
+from collections import OrderedDict
 from typing import Any, cast
 
 import torch
@@ -11,7 +13,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torch.nn.utils.parametrize import ParametrizationList
 
-from gradflow.measurement.preserving import random_states_kept
 from gradflow.networks.layers import ReplicatedNorm
 
 _NOT_ELEMENTWISE = (
@@ -24,6 +25,8 @@ _NOT_ELEMENTWISE = (
 )
 _NOT_LAYERS = (nn.Embedding, nn.EmbeddingBag, ParametrizationList, ReplicatedNorm)
 _HOLDERS = (nn.ParameterList, nn.ParameterDict)
+#: Where a module keeps its hooks.
+_HOOKS = frozenset(name for name in vars(nn.Module()) if "hooks" in name)
 
 #: Functions that activate where a model calls them itself instead of through a module.
 FUNCTIONS: frozenset[Any] = frozenset(
@@ -47,19 +50,31 @@ def is_layer(module: nn.Module) -> bool:
     """Return whether `module` maps its input by a weight (dense, convolutional, recurrent, …)."""
     if isinstance(module, _NOT_LAYERS) or "_orig_mod" in module._modules:  # compiled: its inside
         return False
-    below = (p for child in module.children() for p in child.parameters())
-    whole = isinstance(module, nn.MultiheadAttention) or next(below, None) is None
-    if isinstance(module, _HOLDERS):  # which is never called
+    if isinstance(module, _HOLDERS) or not matrices(module):  # a holder is never called
         return False
-    if whole or _has_weight(module) or _is_parametrized(module, "weight"):
-        return bool(matrices(module))
-    return False
+    if isinstance(module, nn.MultiheadAttention) or _has_weight(module):
+        return True
+    return _is_parametrized(module, "weight") or not _has_parameters_below(module)
+
+
+def _has_parameters_below(module: nn.Module) -> bool:
+    below = (part for child in module.children() for part in child.modules())
+    return any(own_parameters(part) for part in below)
+
+
+def own_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
+    """Return what `module` itself holds, by name, each once; walks through nothing."""
+    named: dict[int, tuple[str, nn.Parameter]] = {}
+    for name, parameter in module._parameters.items():
+        if parameter is not None:
+            named.setdefault(id(parameter), (name, parameter))
+    return dict(named.values())
 
 
 def matrices(module: nn.Module) -> list[Tensor]:
     """Return what `module` multiplies by: all its own matrices, those that train if any does."""
     own: list[Tensor] = [
-        p for n, p in module.named_parameters(recurse=False) if p.dim() >= 2 and "bias" not in n
+        p for n, p in own_parameters(module).items() if p.dim() >= 2 and "bias" not in n
     ]
     if _is_parametrized(module):
         originals = module.get_submodule("parametrizations").parameters()
@@ -74,7 +89,7 @@ def biases(module: nn.Module) -> list[Tensor]:
     if _has_weight(module) or _is_parametrized(module, "weight"):
         bias = own_parameter(module, "bias")
         return [] if bias is None else [bias]
-    named = module.named_parameters(recurse=False)
+    named = own_parameters(module).items()
     own: list[Tensor] = [p for n, p in named if "bias" in n and p.dim() == 1]
     if isinstance(module, nn.MultiheadAttention) and module.out_proj.bias is not None:
         own = [*own, module.out_proj.bias]
@@ -90,8 +105,7 @@ def _is_parametrized(module: nn.Module, name: str | None = None) -> bool:
 
 def own_parameter(module: nn.Module, name: str) -> Tensor | None:
     """Return a parameter that `module` itself holds; nothing is computed for it."""
-    named = module.named_parameters(recurse=False, remove_duplicate=False)
-    return next((p for n, p in named if n == name), None)
+    return next((p for n, p in module._parameters.items() if n == name), None)
 
 
 def _has_weight(module: nn.Module) -> bool:
@@ -99,24 +113,101 @@ def _has_weight(module: nn.Module) -> bool:
     return weight is not None and weight.dim() >= 2
 
 
-def is_activation(module: nn.Module) -> bool:
-    """Return whether `module` is an elementwise activation function, whoever wrote it."""
+def is_activation(module: nn.Module, tried: dict[Any, bool] | None = None) -> bool:
+    """Return whether `module` is an elementwise activation function, whoever wrote it.
+
+    Somebody's own is tried out, which may draw random numbers.
+
+    Parameters
+    ----------
+    tried
+        What trying out other modules gave, which is not done twice for the same.
+    """
     home = type(module).__module__
     if home == "torch.nn.modules.activation":
         return not isinstance(module, _NOT_ELEMENTWISE)
     if home.startswith("gradflow.activations"):
         return True
-    return not home.startswith("torch.nn") and _is_elementwise(module)
+    if home.startswith("torch.nn") or not _holds_nothing(module):
+        return False
+    key, tried = signature(module), {} if tried is None else tried
+    if key is None:
+        return _is_elementwise(module)
+    if key not in tried:
+        tried[key] = _is_elementwise(module)
+    return tried[key]
+
+
+def _holds_nothing(module: nn.Module) -> bool:
+    """Return whether `module` has neither parts nor parameters nor buffers."""
+    held = (module._modules, module._parameters, module._buffers)
+    return all(value is None for own in held for _, value in own.items())
+
+
+#: Attributes of these kinds are all that a module does is told by.
+_SIMPLE = (bool, int, float, str, type(None))
+
+
+def signature(module: nn.Module) -> Any:
+    """Return what two modules that hold nothing do the same by; None where that is not known."""
+    if not _holds_nothing(module):
+        return None
+    own = {n: v for n, v in vars(module).items() if n not in _HOOKS and not _is_empty(v)}
+    if any(type(value) not in _SIMPLE for value in own.values()):
+        return None
+    return type(module), tuple((n, type(v), repr(v)) for n, v in own.items())
+
+
+def known_by(function: Any) -> Any:
+    """Return what two activation functions do the same by; None where that is not known.
+
+    Parameters
+    ----------
+    function
+        The ``forward`` of a module, or a function of torch's with its further arguments.
+    """
+    module = getattr(function, "__self__", None)
+    if isinstance(module, nn.Module):
+        return signature(module)
+    if not isinstance(function, functools.partial):
+        return None
+    name, arguments, keywords = function.args
+    values = (*arguments, *keywords.values())
+    simple = all(type(value) in _SIMPLE for value in values)
+    return (name, repr(arguments), repr(keywords)) if simple else None
+
+
+def is_torchs_own(key: Any) -> bool:
+    """Return whether what is `known_by` this is torch's and draws no random numbers."""
+    if key is None or key[0] in (F.rrelu, nn.RReLU):
+        return False
+    return key[0] in FUNCTIONS or key[0].__module__ == "torch.nn.modules.activation"
+
+
+def trial_copy(module: nn.Module) -> nn.Module:
+    """Return a copy of `module`, whose `forward` may be called; hooks are left out if possible."""
+    kind = type(module)
+    own_way = hasattr(kind, "__deepcopy__") or kind.__setstate__ is not nn.Module.__setstate__
+    if own_way or kind.__new__ is not nn.Module.__new__:
+        return copy.deepcopy(module)
+    trial: nn.Module = kind.__new__(kind)
+    known = {id(module): trial}
+    for name, value in vars(module).items():
+        fresh = name in _HOOKS or _is_empty(value)
+        trial.__dict__[name] = type(value)() if fresh else copy.deepcopy(value, known)
+    return trial
+
+
+def _is_empty(value: Any) -> bool:
+    return type(value) in (dict, OrderedDict, set, list, tuple) and not value
 
 
 def _is_elementwise(module: nn.Module) -> bool:
     """Try a copy: one input changed changes that output alone, and the map is not linear."""
-    if any(True for _ in (*module.children(), *module.parameters(), *module.buffers())):
-        return False
     x = torch.linspace(-3, 3, 13)
     try:
-        with torch.no_grad(), random_states_kept():
-            trial = copy.deepcopy(module)
+        with torch.no_grad():
+            trial = trial_copy(module)
             y, moved = trial.forward(x.clone()), x.clone()
             moved[4] += 1
             other = trial.forward(moved)
@@ -146,9 +237,7 @@ def takes_hooks(module: nn.Module) -> bool:
 def is_own_function(module: nn.Module) -> bool:
     """Return whether `module` is of somebody's own class and holds nothing, as activations do."""
     home = type(module).__module__
-    if home.startswith(("torch.", "gradflow.")):
-        return False
-    return not any(True for _ in (*module.children(), *module.parameters(), *module.buffers()))
+    return not home.startswith(("torch.", "gradflow.")) and _holds_nothing(module)
 
 
 class OwnActivation:

@@ -20,8 +20,8 @@ from gradflow.measurement.slopes import dead_units, saturated
 from gradflow.measurement.stats import (
     TensorStats,
     accumulator,
+    count_nonzero,
     example_spread,
-    l2_norm,
     nonfinite_count,
     tensor_stats,
     token_spread,
@@ -151,6 +151,10 @@ class QuantityTable(dict[str, Quantity]):
         """Return a quantity's place in the stack."""
         return list(self).index(name)
 
+    def of(self, source: str) -> list[tuple[str, Quantity]]:
+        """Return those that are measured from a source."""
+        return [(name, quantity) for name, quantity in self.items() if source in quantity.sources]
+
 
 def _power(exponent: Floats | None) -> Floats | None:
     with np.errstate(over="ignore", under="ignore"):
@@ -204,7 +208,9 @@ def _activation_log10_rms(layer: LayerValues) -> Floats | None:
 
 
 def _spread(sample: Sample) -> Tensor | None:
-    return example_spread(sample.values) if sample.values.dim() > 2 else None
+    if sample.values.dim() <= 2:
+        return None
+    return example_spread(sample.values, sample.stats.norm)
 
 
 def _token_spread(sample: Sample) -> Tensor | None:
@@ -216,15 +222,18 @@ def _token_spread(sample: Sample) -> Tensor | None:
 
 
 def _dead(sample: Sample) -> Tensor | None:
-    units = dead_units(sample.values, sample.layer, sample.largest_slope)
-    return units.to(accumulator(units.device)).mean(1)
+    return _share(dead_units(sample.values, sample.layer, sample.largest_slope))
 
 
 def _saturated(sample: Sample) -> Tensor | None:
     if sample.largest_slope is None:
         return None
-    entries = saturated(sample.values, sample.largest_slope).flatten(1)
-    return entries.to(accumulator(entries.device)).mean(1)
+    return _share(saturated(sample.values, sample.largest_slope).flatten(1))
+
+
+def _share(there: Tensor) -> Tensor:
+    """The share of the true entries of (replicas, …)."""
+    return count_nonzero(there).to(accumulator(there.device)) / there.shape[1]
 
 
 def _as_it_is(name: str) -> dict[str, RowField]:
@@ -233,7 +242,7 @@ def _as_it_is(name: str) -> dict[str, RowField]:
 
 #: The one table.
 QUANTITIES = QuantityTable(
-    weight_norm=Quantity(("weight",), lambda s: l2_norm(s.values)),
+    weight_norm=Quantity(("weight",), lambda s: s.stats.norm),
     gradient_norm=Quantity(
         ("gradient",),
         lambda s: s.stats.norm,
@@ -258,7 +267,7 @@ QUANTITIES = QuantityTable(
     ),
     bias_gradient_norm=Quantity(
         ("bias_gradient",),
-        lambda s: l2_norm(s.values),
+        lambda s: s.stats.norm,
         {
             "bias_gradient_norm": lambda layer: layer.gradient(
                 "bias_gradient_norm", ("weight_exponent",)
@@ -320,11 +329,7 @@ QUANTITIES = QuantityTable(
 
 def measured(source: str, sample: Sample) -> Measured:
     """Return every quantity that is measured from a source, by name."""
-    found = {
-        name: quantity.measure(sample)
-        for name, quantity in QUANTITIES.items()
-        if source in quantity.sources
-    }
+    found = {name: quantity.measure(sample) for name, quantity in QUANTITIES.of(source)}
     return {name: value for name, value in found.items() if value is not None}
 
 

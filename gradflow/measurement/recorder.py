@@ -9,7 +9,6 @@ Nothing here waits for the device.
 from __future__ import annotations
 
 import contextlib
-import copy
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,22 +20,27 @@ from torch.overrides import TorchFunctionMode
 
 from gradflow.errors import GradflowError
 from gradflow.measurement.attention import AttentionCalls
-from gradflow.measurement.hooks import CallHooks, Hooks, on_gradient
-from gradflow.measurement.modules import biases, matrices
+from gradflow.measurement.hooks import AfterCall, CallHooks, Hooks, on_gradient
+from gradflow.measurement.modules import (
+    biases,
+    is_torchs_own,
+    known_by,
+    matrices,
+    trial_copy,
+)
 from gradflow.measurement.preserving import random_states_kept
-from gradflow.measurement.quantities import QUANTITIES, Sample
+from gradflow.measurement.quantities import QUANTITIES, Sample, together
 from gradflow.measurement.records import (
-    LayerGradients,
     LayerRecord,
     Measurement,
     Uncovered,
-    layer_gradients,
     measurement,
 )
 from gradflow.measurement.recurrence import RecurrentCalls
 from gradflow.measurement.remaining import remaining
 from gradflow.measurement.slopes import Function, max_slope, slope
-from gradflow.measurement.stats import accumulator
+from gradflow.measurement.stats import accumulator, largest
+from gradflow.measurement.together import Prepared, Together
 
 __all__ = ["QUANTITIES", "LayerRecord", "Measurement", "Recorder", "measure", "normalized"]
 
@@ -69,6 +73,8 @@ class Recorder:
     _exponents: dict[int, Tensor] = field(default_factory=dict)
     _by_module: dict[int, LayerRecord] = field(default_factory=dict)
     _by_node: dict[Any, LayerRecord] = field(default_factory=dict)  # that made their output
+    _max_slopes: dict[Any, Tensor] = field(default_factory=dict)
+    _together: Together = field(default_factory=Together)
 
     def __post_init__(self) -> None:
         self._calls = CallHooks(self.model, self)
@@ -82,12 +88,18 @@ class Recorder:
                 hooks.after_forward(module, self._boundary)
             yield self
 
-    def functions(self) -> TorchFunctionMode:
-        """Return the context in which activation functions called without a module are seen."""
-        return self._calls.functions()
+    def functions(self, also: Mapping[Any, AfterCall]) -> TorchFunctionMode:
+        """Return the context in which functions called without a module are seen.
 
-    def backward(self, loss: Tensor, also: Sequence[Tensor] = ()) -> list[LayerGradients]:
-        """Backpropagate `loss`; return the gradients of every record's matrices and biases.
+        Parameters
+        ----------
+        also
+            What is to be told of others than activations.
+        """
+        return self._calls.functions(also)
+
+    def backward(self, loss: Tensor, also: Sequence[Tensor] = ()) -> None:
+        """Backpropagate `loss`, and measure every record's matrices, biases and their gradients.
 
         Trained parameters that belong to no layer become records, too.
 
@@ -102,7 +114,17 @@ class Recorder:
             self._take_remaining(gradient_of)
         if not any(w.dim() >= 2 for record in self.records for w in record.weights):
             raise GradflowError("the model has no layer with weights that it calls")
-        return layer_gradients(self.records, gradient_of)
+        for record in self.records:
+            for source, tensors in record.parameters(gradient_of).items():
+                self._add_parameters(record, source, tensors)
+        self._together.flush()
+
+    def _add_parameters(self, record: LayerRecord, source: str, tensors: list[Tensor]) -> None:
+        entries = together(tensors, self.replicated)
+        if entries is not None and self.replicated:
+            record.add(source, Sample(entries))
+        elif entries is not None:
+            self._together.add(record, source, entries, lasting=True)
 
     def _take_remaining(self, gradient_of: Mapping[int, Tensor | None]) -> None:
         more, self.uncovered = remaining(self.model, self.records, gradient_of)
@@ -115,6 +137,7 @@ class Recorder:
 
     def begin_backward(self) -> None:
         """Say that the pass that is measured begins: a checkpointed model runs forward in it."""
+        self._together.flush()
         self._backward = True
 
     def lift(self, tensor: Tensor) -> Tensor:
@@ -138,7 +161,7 @@ class Recorder:
             return None
         record = self._record(name, layer, output.dtype)
         if not self.replicated:  # a user's layer need not have an activation after it
-            record.add("output", Sample(self.lift(output), layer))
+            self._add(record, "output", output, lambda v: Sample(v, layer), type(layer))
         self._observe(record, output)
         return record
 
@@ -154,6 +177,19 @@ class Recorder:
         record.calls += 1
         return record
 
+    def _add(
+        self,
+        record: LayerRecord,
+        source: str,
+        values: Tensor,
+        prepared: Prepared = Sample,
+        key: Any = (),
+    ) -> None:
+        if self.replicated:
+            record.add(source, prepared(values))
+        else:
+            self._together.add(record, source, values.unsqueeze(0), prepared, key)
+
     def _called_again(self, layer: nn.Module, output: Tensor) -> None:
         """A reversible or checkpointed part runs again: its first pass may have had no graph."""
         record = self._by_module.get(id(layer))
@@ -166,7 +202,7 @@ class Recorder:
         def delta(gradient: Tensor) -> None:
             if not self._backward:  # a gradient that the loss takes itself
                 return
-            record.add("delta", Sample(self.lift(gradient)))
+            self._add(record, "delta", gradient)
             exponent = self.current(gradient)
             record.values |= {"delta_exponent": exponent, "weight_exponent": exponent}
 
@@ -179,16 +215,32 @@ class Recorder:
         """Measure the slopes of the first activation after a layer."""
         if self._backward or in_transform():
             return
-        with random_states_kept():
-            alone = on_a_copy(function)
-            slopes = self.lift(slope(alone, inputs)).abs()
-            largest = max_slope(alone, slopes)
-        record.add("slopes", Sample(slopes, record.module, largest))
+        key = known_by(function)
+
+        def prepared(values: Tensor) -> Sample:
+            with contextlib.nullcontext() if is_torchs_own(key) else random_states_kept():
+                alone = on_a_copy(function)
+                slopes = slope(alone, values).abs_()
+                return Sample(slopes, record.module, self._max_slope(key, alone, slopes))
+
+        if key is None:  # it may tell channels apart, by their place
+            sample = prepared(inputs)
+            record.add("slopes", replace(sample, values=self.lift(sample.values)))
+        else:
+            self._add(record, "slopes", inputs, prepared, (key, type(record.module)))
+
+    def _max_slope(self, key: Any, alone: Function, like: Tensor) -> Tensor:
+        if key is None:
+            return max_slope(alone, like)
+        key = key, like.dtype, like.device
+        if key not in self._max_slopes:
+            self._max_slopes[key] = max_slope(alone, like)
+        return self._max_slopes[key]
 
     def activation_returned(self, record: LayerRecord, _: Function | None, output: Tensor) -> None:
         """Measure the output of that activation."""
         if not self._backward and not in_transform():
-            record.add("activation", Sample(self.lift(output)))
+            self._add(record, "activation", output)
 
     def _boundary(self, module: nn.Module, _: Any, output: Any) -> None:
         if not isinstance(output, Tensor) or self._backward:
@@ -270,7 +322,7 @@ def on_a_copy(function: Function) -> Function:
     module = getattr(function, "__self__", None)
     if not isinstance(module, nn.Module) or type(module).__module__.startswith("torch.nn."):
         return function
-    return cast("Function", copy.deepcopy(module).forward)
+    return cast("Function", trial_copy(module).forward)
 
 
 def normalized(gradient: Tensor) -> tuple[Tensor, Tensor]:
@@ -278,10 +330,10 @@ def normalized(gradient: Tensor) -> tuple[Tensor, Tensor]:
 
     The scaling is exact. A replica that is all zero, or holds a non-finite value, keeps its scale.
     """
-    largest = torch.linalg.vector_norm(gradient.flatten(1), torch.inf, 1)
-    exponent = torch.frexp(largest).exponent
+    size = largest(gradient)
+    exponent = torch.frexp(size).exponent
     limit = -int(math.log2(torch.finfo(gradient.dtype).tiny))  # 2**-e must be a normal number
-    exponent = exponent.where(largest.isfinite() & (largest > 0), 0).clamp(-limit, limit)
+    exponent = exponent.where(size.isfinite() & (size > 0), 0).clamp(-limit, limit)
     shape = (-1,) + (1,) * (gradient.dim() - 1)
     return torch.ldexp(gradient, -exponent.view(shape)), exponent.to(accumulator(gradient.device))
 
@@ -304,13 +356,13 @@ def measure(
             loss = losses()
         else:
             recurrent.attach(model, hooks)
-            with recorder.functions(), attention:
+            with recorder.functions(attention.functions()):
                 loss = losses()
         recurrent.closed = True  # a checkpointed model runs forward again from here on
         attention.note()
-        own = recorder.backward(loss.sum(), recurrent.leaves)
+        recorder.backward(loss.sum(), recurrent.leaves)
     return replace(
-        measurement(recorder.records, loss, own, replicated=replicated),
+        measurement(recorder.records, loss, replicated=replicated),
         recurrent=tuple(recurrent.calls),
         beside=recorder.beside,
         uncovered=recorder.uncovered,

@@ -14,7 +14,6 @@ from gradflow.measurement.quantities import (
     Sample,
     measured,
     merged,
-    together,
 )
 from gradflow.measurement.recurrence import RecurrentCall
 from gradflow.measurement.stats import accumulator
@@ -44,15 +43,33 @@ class LayerRecord:
 
     def add(self, source: str, sample: Sample) -> None:
         """Add what is measured from a sample of one call to that of the calls before."""
-        new, size = measured(source, sample), sample.values.numel()
+        self.merge(source, measured(source, sample), sample.values.numel())
+
+    def merge(self, source: str, new: Measured, size: int) -> None:
+        """Add what was measured of a sample of so many entries."""
         before = self.entries.get(source, 0)
         self.entries[source] = before + size
         share = size / (before + size) if before + size else 1.0
         self.values = merged(self.values, new, share) if before else self.values | new
 
+    def parameters(self, gradient_of: Mapping[int, Tensor | None]) -> dict[str, list[Tensor]]:
+        """Return what is measured of the parameters, by source.
 
-#: A layer's gradients: of its matrices, and of its biases.
-LayerGradients = tuple[list[Tensor], list[Tensor]]
+        Parameters
+        ----------
+        gradient_of
+            Of every trained parameter, by ``id``.
+        """
+
+        def known(parameters: Sequence[Tensor]) -> list[Tensor]:
+            found = (gradient_of.get(id(p)) for p in parameters)
+            return [g for g in found if g is not None]
+
+        return {
+            "weight": [w.detach() for w in self.weights],
+            "gradient": known(self.weights),
+            "bias_gradient": known(self.biases),
+        }
 
 
 @dataclass(frozen=True)
@@ -135,18 +152,9 @@ class Measurement:
         )
 
 
-def measurement(
-    records: Sequence[LayerRecord],
-    loss: Tensor,
-    gradients: Sequence[LayerGradients],
-    *,
-    replicated: bool,
-) -> Measurement:
-    """Return what the records and the gradients of their weights and biases say."""
-    quantities = [
-        _quantities(record, *pair, replicated)
-        for record, pair in zip(records, gradients, strict=True)
-    ]
+def measurement(records: Sequence[LayerRecord], loss: Tensor, *, replicated: bool) -> Measurement:
+    """Return what the records say."""
+    quantities = [record.values for record in records]
     replicas = _replicas(quantities)
     return assembled(
         names=[record.name for record in records],
@@ -181,7 +189,7 @@ def assembled(
         kinds,
         weight_sizes,
         loss.detach(),
-        values=torch.stack([_stacked(q, replicas, loss.device) for q in quantities]),
+        values=_stacked(quantities, replicas, loss.device),
         measured=[frozenset(q) for q in quantities],
         dtypes=dtypes,
         trainable=trainable,
@@ -193,40 +201,16 @@ def _replicas(quantities: Sequence[Measured]) -> int:
     return next((v.numel() for q in quantities for v in q.values()), 1)
 
 
-def _stacked(values: Measured, replicas: int, device: torch.device) -> Tensor:
+def _stacked(layers: Sequence[Measured], replicas: int, device: torch.device) -> Tensor:
+    """(layers, quantities, replicas), NaN where a layer lacks one."""
     dtype = accumulator(device)
-    missing = torch.full((replicas,), torch.nan, device=device)
-    return torch.stack(
-        [values.get(name, missing).to(device=device, dtype=dtype) for name in QUANTITIES]
-    )
-
-
-def _quantities(
-    record: LayerRecord, weights: list[Tensor], of_biases: list[Tensor], replicated: bool
-) -> Measured:
-    values = dict(record.values)
-    sources = {
-        "weight": [w.detach() for w in record.weights],
-        "gradient": weights,
-        "bias_gradient": of_biases,
-    }
-    for source, tensors in sources.items():
-        entries = together(tensors, replicated)
-        if entries is not None:
-            values |= measured(source, Sample(entries, record.module))
-    return values
-
-
-def layer_gradients(
-    records: Sequence[LayerRecord], gradient_of: Mapping[int, Tensor | None]
-) -> list[LayerGradients]:
-    """Return every record's gradients, given those of the parameters by ``id``."""
-
-    def known(parameters: Sequence[Tensor]) -> list[Tensor]:
-        found = (gradient_of.get(id(p)) for p in parameters)
-        return [g for g in found if g is not None]
-
-    return [(known(r.weights), known(r.biases)) for r in records]
+    missing = torch.full((replicas,), torch.nan, device=device, dtype=dtype)
+    values = [
+        missing if (value := layer.get(name)) is None else value.to(device=device, dtype=dtype)
+        for layer in layers
+        for name in QUANTITIES
+    ]
+    return torch.stack(values).view(len(layers), len(QUANTITIES), replicas)
 
 
 def keep_counts(wide: Measurement, plain: Measurement) -> None:

@@ -69,7 +69,8 @@ class RecurrentCalls:
             values = inputs[0].data if isinstance(inputs[0], PackedSequence) else inputs[0]
             if not isinstance(values, Tensor) or not values.is_floating_point():
                 return None
-            call = RecurrentCall(name, saturated=_gates(module, inputs[0]))
+            with torch._C.DisableTorchFunction():
+                call = RecurrentCall(name, saturated=_gates(module, inputs[0]))
             self.calls.append(call)
             own = values.view_as(values)
             if not own.requires_grad:

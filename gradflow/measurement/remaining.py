@@ -30,8 +30,10 @@ def remaining(
     rows: dict[str, LayerRecord] = {}
     left: dict[int, tuple[str, Tensor]] = {}
     for name, module in model.named_modules():
-        own = dict(module.named_parameters(recurse=False, remove_duplicate=False))
+        own = {n: p for n, p in module._parameters.items() if p is not None}
         waiting = {n: p for n, p in own.items() if id(p) in gradient_of and id(p) not in shown}
+        if not waiting:
+            continue
         there = {n: p for n, p in waiting.items() if gradient_of[id(p)] is not None}
         left |= {id(p): (name or n, p) for n, p in waiting.items() if n not in there}
         shown |= {id(p) for p in there.values()}
@@ -77,6 +79,8 @@ def _numbered(records: Sequence[LayerRecord], rows: dict[str, LayerRecord]) -> l
 
 
 def _uncovered(model: nn.Module, left: dict[int, tuple[str, Tensor]]) -> Uncovered:
+    if not left:
+        return Uncovered()
     total = sum(p.numel() for p in model.parameters() if p.requires_grad)
     entries = sum(p.numel() for _, p in left.values())
     return Uncovered(tuple(_whole(model, left)), entries / total if total else 0.0)

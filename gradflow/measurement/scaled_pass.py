@@ -86,12 +86,12 @@ def measure_scaled(
     with recorder.attached(), torch.enable_grad():
         each, recorder.exponent = scaled_losses(loss, *scaled.logits(model, inputs, phi), labels)
         total = each.sum() * scale
-        gradients = recorder.backward(total)
+        recorder.backward(total)
     for record, exponent in zip(recorder.records, scaled.input_exponents, strict=True):
         record.values["input_exponent"] = exponent.flatten()
     for record, activation in zip(recorder.records, scaled.activations, strict=False):
         record.values |= activation  # the output layer has none
-    return measurement(recorder.records, total, gradients, replicated=True)
+    return measurement(recorder.records, total, replicated=True)
 
 
 @dataclass

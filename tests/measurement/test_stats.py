@@ -28,6 +28,31 @@ def test_they_are_numpys() -> None:
         np.testing.assert_allclose(getattr(stats, name), expected, rtol=1e-13, err_msg=name)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_those_of_a_large_tensor_are_numpys_too(dtype: torch.dtype) -> None:
+    values = (torch.randn(1, 3, 70_000, generator=torch.Generator().manual_seed(0)) + 1).to(dtype)
+    values[0, 1, :999] = 0
+    values[0, 2, 7] = -1e4
+    stats, row = tensor_stats(values), values.double().numpy().reshape(-1)
+    truth = {
+        "mean": row.mean(),
+        "norm": np.linalg.norm(row),
+        "mean_abs": np.abs(row).mean(),
+        "abs_max": np.abs(row).max(),
+        "zero_fraction": (row == 0).mean(),
+    }
+    for name, expected in truth.items():
+        np.testing.assert_allclose(getattr(stats, name), [expected], rtol=1e-12, err_msg=name)
+
+
+def test_a_large_tensor_that_is_not_finite_has_no_finite_statistics() -> None:
+    values = torch.zeros(1, 100_000)
+    values[0, 5] = torch.nan
+    stats = tensor_stats(values)
+    assert all(torch.isnan(s) for s in (stats.mean, stats.norm, stats.mean_abs, stats.abs_max))
+    assert stats.nonfinite_count.tolist() == [1]
+
+
 def test_squares_do_not_underflow() -> None:
     tiny = torch.full((1, 100), 1e-30)
     assert float(l2_norm(tiny)) == pytest.approx(1e-29, rel=1e-6)  # 1e-30 itself is rounded
