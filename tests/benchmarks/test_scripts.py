@@ -1,0 +1,189 @@
+"""Every script in benchmarks/ runs: briefly, with sizes that say nothing but that it does."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+FOLDER = Path(__file__).parents[2] / "benchmarks"
+#: Run below; the others need packages or minutes, and are asked for their help alone.
+RUN = {
+    "calibration_families",
+    "calibration_fit",
+    "calibration_train",
+    "diagnose_cost",
+    "gpu",
+    "memory",
+    "printing",
+    "step_cost",
+    "suggest_grid",
+    "watch_overhead",
+}
+
+
+@pytest.fixture(autouse=True)
+def _in_their_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
+    monkeypatch.setattr(torch, "set_flush_denormal", lambda _: None)
+
+
+def script(name: str) -> ModuleType:
+    return importlib.import_module(name)
+
+
+def run(monkeypatch: pytest.MonkeyPatch, module: ModuleType, *arguments: object) -> None:
+    monkeypatch.setattr(sys, "argv", [module.__name__, *map(str, arguments)])
+    module.main()
+
+
+@pytest.mark.parametrize("name", sorted(p.stem for p in FOLDER.glob("*.py") if p.stem not in RUN))
+def test_it_says_how_it_is_called(name: str) -> None:
+    text = (FOLDER / f"{name}.py").read_text(encoding="utf-8")
+    if "argparse" not in text:
+        assert f"python benchmarks/{name}.py" in text
+        return
+    done = subprocess.run(
+        [sys.executable, str(FOLDER / f"{name}.py"), "--help"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "usage:" in done.stdout
+
+
+def test_printing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    module = script("printing")
+    monkeypatch.setattr(module, "ROWS", (3,))
+    run(monkeypatch, module)
+    assert len(capsys.readouterr().out.splitlines()) == 1 + 2 * 2
+
+
+def test_watch_overhead(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = script("watch_overhead")
+    for name, value in {"SIZES": {8: 2}, "STEPS": 1, "WARM": 1}.items():
+        monkeypatch.setattr(module, name, value)
+    run(monkeypatch, module, "SGD")
+    assert "and updates, as by default" in capsys.readouterr().out
+
+
+def test_diagnose_cost(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    module = script("diagnose_cost")
+    monkeypatch.setattr(module, "ROUNDS", 1)
+    module.peak(1)
+    assert float(capsys.readouterr().out) > 1
+
+
+def test_step_cost(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    module = script("step_cost")
+    monkeypatch.setattr(module, "BATCH", 4)
+    monkeypatch.setattr(module.processes, "keep_freed_memory", lambda: None)
+    run(monkeypatch, module, "--ops", "relu")
+    assert "convolution" in capsys.readouterr().out
+
+
+def test_memory(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    module = script("memory")
+    wanted: list[list[str]] = []
+
+    def peaks(command: list[str], every: float) -> Any:
+        wanted.append(command)
+        return real([sys.executable, "-c", "pass"], every)
+
+    real = module.peaks
+    monkeypatch.setattr(module, "peaks", peaks)
+    run(monkeypatch, module, "--every", "0.01", "--", "--epochs", "1")
+    assert wanted[0][-2:] == ["--epochs", "1"]
+    assert "peak PSS, each page once" in capsys.readouterr().out
+
+
+def test_suggest_grid(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    module = script("suggest_grid")
+    monkeypatch.setattr(module, "SEEDS", 1)
+    monkeypatch.setattr(module, "GRID", module.GRID[4:6])
+    options = {"depth": 2, "width": 8, "batch_size": 8}
+    monkeypatch.setattr(module, "CASES", (module.Case("deep-mlp", options),))
+    run(monkeypatch, module)
+    assert "of 1 tasks" in capsys.readouterr().out
+
+
+def test_gpu_says_that_there_is_none(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = script("gpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert module.main([]) == 2
+    assert capsys.readouterr().err == "error: no CUDA device here\n"
+
+
+def test_calibration_train_and_fit(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train, fit = script("calibration_train"), script("calibration_fit")
+    monkeypatch.setattr(train, "STEPS", 1)
+    monkeypatch.setattr(train, "BATCH", 8)
+    data = train.load()
+    few = dataclasses.replace(
+        data, train_images=data.train_images[:64], train_labels=data.train_labels[:64]
+    )
+    monkeypatch.setattr(train, "load", lambda: few)
+    run(monkeypatch, train, "--seed", 1, "--count", 1, "--out", tmp_path / "one.jsonl")
+    (drawn,) = (tmp_path / "one.jsonl").read_text(encoding="utf-8").splitlines()
+    assert len(json.loads(drawn)["accuracies"]) == len(train.LEARNING_RATES)
+    for half in (1, 2):
+        name = f"calibration-{half}.jsonl"
+        lines = (FOLDER / "results" / name).read_text(encoding="utf-8").splitlines()
+        (tmp_path / name).write_text("\n".join(_few(lines)), encoding="utf-8")
+    run(monkeypatch, fit, "--folder", tmp_path, "--figure", tmp_path / "roc.png")
+    assert "verdict 'healthy' as it stands, half 2" in capsys.readouterr().out
+    assert (tmp_path / "roc.png").stat().st_size > 1000
+
+
+def _few(lines: list[str]) -> list[str]:
+    """Shallow networks, two that learn and two that do not."""
+    records = [json.loads(line) for line in lines]
+    small = [(r, line) for r, line in zip(records, lines, strict=True) if r["config"]["depth"] < 12]
+    learns = [line for r, line in small if max(r["accuracies"]) > 0.5]
+    fails = [line for r, line in small if max(r["accuracies"]) <= 0.5]
+    return [*learns[:2], *fails[:2]]
+
+
+def families() -> list[str]:
+    """Those that the script's own table names, without importing it before the path is set."""
+    text = (FOLDER / "families" / "networks.py").read_text(encoding="utf-8")
+    listed = text.split("for f in (")[1].split("    )\n}")[0]
+    return [word.strip(" *()\n") for word in listed.split(",") if word.strip(" *()\n")]
+
+
+@pytest.mark.parametrize("family", families())
+def test_a_drawn_network_is_the_same_again_and_trains(
+    family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = script("calibration_families")
+    monkeypatch.setattr(module, "RATES", {"sgd": (1e-3,)})
+    monkeypatch.setattr(module, "CHECK", 8)
+    one, two = (module.record((family, 3, 10)) for _ in range(2))
+    assert {**one, "seconds": 0} == {**two, "seconds": 0}
+    assert len(one["runs"]["sgd"]["0.001"]) in (4, 2, 3)  # fewer where the loss is no number
+
+
+def test_calibration_families_writes_a_line_a_network(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    module, out = script("calibration_families"), tmp_path / "f.jsonl"
+    options: list[Any] = ["--families", "regressor", "--count", 2, "--steps", 10, "--jobs", 1]
+    run(monkeypatch, module, *options, "--seed", 5, "--out", out)
+    rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    assert sorted(row["seed"] for row in rows) == [50_000, 50_001]
