@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 
 from gradflow.diagnosis.part_checks import attention, gates, same_tokens, time_steps
 from gradflow.diagnosis.zero_checks import no_gradient, one_example, unjudged
+from gradflow.findings.batch_checks import BATCH_CHECKS
+from gradflow.findings.batches import lost_at, of_batch
 from gradflow.findings.check import Check, check, finding
 from gradflow.findings.thresholds import (
     DECADES,
@@ -52,7 +54,10 @@ def broken(result: DiagnosisResult) -> Iterator[Finding]:
     if not (forward or backward or lost):
         return
     advice = "smaller weights (--gain, --init), or a wider dtype"
-    if forward:
+    cause = lost_at(of_batch(result))
+    if cause is not None:
+        where, advice = cause
+    elif forward:
         where = f"{told(forward[0])} is the first whose activations are not finite"
         where += _overflow(result)
     elif backward and backward[-1] is result.output and not lost:
@@ -499,6 +504,7 @@ def noisy(result: DiagnosisResult) -> Iterator[Finding]:
 #: In the order in which they decide the verdict; a new check is one entry.
 CHECKS: tuple[Check[DiagnosisResult], ...] = (
     broken,
+    *BATCH_CHECKS,
     no_gradient,
     dead,
     vanishing,

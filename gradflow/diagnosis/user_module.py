@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from dataclasses import replace
 from typing import Any
@@ -19,6 +20,7 @@ from gradflow.diagnosis.objective import (
 from gradflow.diagnosis.subject import Pass, Subject, lost_in_half
 from gradflow.diagnosis.zero_weights import zero_weights
 from gradflow.errors import GradflowError, out_of_memory
+from gradflow.measurement.batch import BatchLook
 from gradflow.measurement.failures import failure, first_line
 from gradflow.measurement.half_precision import HALF, Underflow
 from gradflow.measurement.modules import normalizes_batch, own_parameter
@@ -42,10 +44,10 @@ from gradflow.results.diagnosis import DiagnosisFacts
 
 def user_module(model: nn.Module, objective: Objective, lr: float) -> Subject:
     """Return a module that was not built here as a subject: one pass, with the weights it has."""
-    return Subject(passes=lambda: [measured_module(model, objective)], lr=lr)
+    return Subject(passes=lambda: [measured_module(model, objective, lr)], lr=lr)
 
 
-def measured_module(model: nn.Module, objective: Objective) -> Pass:
+def measured_module(model: nn.Module, objective: Objective, lr: float | None = None) -> Pass:
     """Run one pass; where a layer's δ under- or overflows, run a float64 copy as well.
 
     Raises
@@ -61,7 +63,8 @@ def measured_module(model: nn.Module, objective: Objective) -> Pass:
         model = _materialized(model, objective)
     _refuse_sharded(model)
     refuse_meta(model)
-    plain = one_pass(model, objective, rescaled=False)
+    look = BatchLook(model, lr)
+    plain = one_pass(model, objective, rescaled=False, look=look)
     found, range_facts = _recovered(model, objective, plain)
     zeros = zero_weights(
         model, objective.run, found, lambda: one_pass(model, objective, rescaled=False)
@@ -93,17 +96,26 @@ def measured_module(model: nn.Module, objective: Objective) -> Pass:
             uncovered=tuple(plain_name(name) for name in plain.uncovered.names),
             uncovered_share=plain.uncovered.share,
             scripted=is_scripted(model),
+            batch=look.facts,
         ),
     )
 
 
-def one_pass(model: nn.Module, objective: Objective, *, rescaled: bool = True) -> Measurement:
+def one_pass(
+    model: nn.Module,
+    objective: Objective,
+    *,
+    rescaled: bool = True,
+    look: BatchLook | None = None,
+) -> Measurement:
     """Run one pass over a module that was not built here, and leave it as it was.
 
     Parameters
     ----------
     rescaled
         Whether gradients are kept in range at the children of an `nn.Sequential`.
+    look
+        Takes the facts of the batch.
 
     Raises
     ------
@@ -115,8 +127,13 @@ def one_pass(model: nn.Module, objective: Objective, *, rescaled: bool = True) -
             "no parameter of the model requires a gradient", "requires_grad_(True) on some of them"
         )
     try:
-        with preserved(model), uncompiled(model), torch.inference_mode(False):
-            seen = measure(model, lambda: objective.run(model), rescaled=rescaled)
+        with (
+            preserved(model),
+            uncompiled(model),
+            torch.inference_mode(False),
+            look.attached() if look is not None else contextlib.nullcontext(),
+        ):
+            seen = measure(model, lambda: objective.run(model), rescaled=rescaled, look=look)
     except GradflowError:
         raise
     except Exception as error:

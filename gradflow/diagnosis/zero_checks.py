@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from gradflow.findings.batches import no_choice, of_batch
 from gradflow.findings.check import check, finding
 from gradflow.findings.thresholds import DEAD, NO_GRADIENT
 from gradflow.findings.words import dead_rows, indices, named_layers
@@ -73,7 +74,7 @@ def no_gradient(result: DiagnosisResult) -> Iterator[Finding]:
     if started:
         yield _started(result, started)
     stuck = [row for row in rows if row not in started]
-    if not stuck or _dead_explains(result):
+    if not stuck or _dead_explains(result) or no_choice(of_batch(result)):
         return
     hidden = [row for row in result.records[: result.hidden] if row.gradient_log10_norm is not None]
     share = len([row for row in hidden if row in stuck]) / len(hidden) if hidden else 1.0

@@ -179,6 +179,30 @@ ONE_SEED = _threshold(
     "a factor of e (Hanin & Nica 2020).",
 )
 
+FIRST_LOSS = _threshold(
+    "first loss",
+    3.0,
+    "The first loss over a constant prediction's from which scores are confident and wrong: fresh "
+    "networks start within a few tenths of it, He's weights in the last layer at about 1 more.",
+)
+FIRST_LOSS_MORE = _threshold(
+    "first loss, more",
+    3.0,
+    "By how much more than a constant prediction's it has to be as well, where that is small.",
+)
+OUT_OF_REACH = _threshold(
+    "out of reach",
+    0.05,
+    "Share of a regression's targets that the output's activation cannot give from which it is "
+    "not a matter of single outliers.",
+)
+UNREACHABLE = _threshold(
+    "unreachable",
+    0.5,
+    "Share of the targets' variance that the nearest outputs leave from which the network cannot "
+    "learn its task.",
+)
+
 
 def bearable_decades(layers: int, *, batch_norm: bool = False) -> float:
     """Return how many decades δ may lose over so many hidden layers; what it may gain as well.

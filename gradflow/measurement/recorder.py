@@ -20,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 
 from gradflow.errors import GradflowError
 from gradflow.measurement.attention import AttentionCalls
+from gradflow.measurement.batch.look import BatchLook
 from gradflow.measurement.hooks import AfterCall, CallHooks, Hooks, on_gradient
 from gradflow.measurement.modules import (
     biases,
@@ -98,7 +99,9 @@ class Recorder:
         """
         return self._calls.functions(also)
 
-    def backward(self, loss: Tensor, also: Sequence[Tensor] = ()) -> None:
+    def backward(
+        self, loss: Tensor, also: Sequence[Tensor] = (), look: BatchLook | None = None
+    ) -> None:
         """Backpropagate `loss`, and measure every record's matrices, biases and their gradients.
 
         Trained parameters that belong to no layer become records, too.
@@ -107,9 +110,13 @@ class Recorder:
         ----------
         also
             Further leaves that the gradient is to reach, for their hooks.
+        look
+            Is shown the gradients.
         """
         self.begin_backward()
         gradient_of = gradients(loss, list(self.model.parameters()), also)
+        if look is not None:
+            look.after_backward(gradient_of)
         if not self.replicated:
             self._take_remaining(gradient_of)
         if not any(w.dim() >= 2 for record in self.records for w in record.weights):
@@ -344,10 +351,16 @@ def measure(
     *,
     replicated: bool = False,
     rescaled: bool = True,
+    look: BatchLook | None = None,
 ) -> Measurement:
     """Run `losses` (a closure around the forward pass) and backpropagate the sum of what it gives.
 
     Nothing is synchronised with the host; parameters and their ``.grad`` are left alone.
+
+    Parameters
+    ----------
+    look
+        Is shown the loss before its graph is freed, and the gradients.
     """
     recorder = Recorder(model, replicated, rescaled)
     attention, recurrent = AttentionCalls(recorder.records), RecurrentCalls()
@@ -360,7 +373,9 @@ def measure(
                 loss = losses()
         recurrent.closed = True  # a checkpointed model runs forward again from here on
         attention.note()
-        recorder.backward(loss.sum(), recurrent.leaves)
+        if look is not None:
+            look.before_backward(loss)
+        recorder.backward(loss.sum(), recurrent.leaves, look)
     return replace(
         measurement(recorder.records, loss, replicated=replicated),
         recurrent=tuple(recurrent.calls),

@@ -6,6 +6,212 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class TensorFacts:
+    """The numbers of a tensor: an input, an output, a target.
+
+    Attributes
+    ----------
+    shape
+        Its own; the first number is that of the examples.
+    integer
+        Whether it holds integers or truth values.
+    nonfinite
+        How many of its entries are not finite; -∞, as in masks, does not count.
+    low, high, mean, std, rms
+        Over the finite ones that were looked at.
+    offset, spread
+        Root mean square, over the features, of their mean and of their standard deviation over the
+        examples.
+    constant_share
+        Share of the features that are the same for every example.
+    values
+        How many different values there are, where few.
+    """
+
+    shape: tuple[int, ...] = ()
+    integer: bool = False
+    nonfinite: int = 0
+    low: float | None = None
+    high: float | None = None
+    mean: float | None = None
+    std: float | None = None
+    rms: float | None = None
+    offset: float | None = None
+    spread: float | None = None
+    constant_share: float | None = None
+    values: int | None = None
+
+    @property
+    def examples(self) -> int:
+        """The first number of its shape."""
+        return self.shape[0] if self.shape else 1
+
+
+@dataclass(frozen=True)
+class ActivationFacts:
+    """An activation between the last layer and a criterion.
+
+    Attributes
+    ----------
+    kind
+        ``"softmax"``, ``"sigmoid"``, ``"ReLU"``, ….
+    dim, size
+        Of a softmax: the dimension and the number of units that it normalises over.
+    shape
+        Of its output.
+    low, high
+        Of a clamp: its ends.
+    stuck_share
+        Share of its outputs where its slope is exactly 0.
+    stuck_units
+        Share of its units where that is so for every example.
+    """
+
+    kind: str
+    dim: int | None = None
+    size: int | None = None
+    shape: tuple[int, ...] = ()
+    low: float | None = None
+    high: float | None = None
+    stuck_share: float | None = None
+    stuck_units: float | None = None
+
+
+@dataclass(frozen=True)
+class CriterionFacts:
+    """One criterion in the loss.
+
+    Attributes
+    ----------
+    kind
+        ``"cross-entropy"``, ``"nll"``, ``"bce"``, ``"bce-with-logits"``, ``"mse"``, ….
+    sign
+        1 or -1: how it enters the loss; 0 where that is not known.
+    summed
+        Whether it is a sum over the examples.
+    heard
+        Whether the program called torch's own function.
+    activations
+        Between the last layer and the criterion, the one nearest to the criterion first.
+    layer_units
+        Units of the layer whose numbers are judged; None where that is not clear.
+    chosen, scaled, logs
+        Whether a part of the numbers is taken behind that layer; whether they are multiplied or
+        shifted behind the last activation; how often a logarithm is taken of them.
+    output, target
+        Their numbers.
+    expanded
+        The output's shape, and what the loss broadcasts it to; None: it does not.
+    classes
+        Over how many classes.
+    labels
+        How many different ones there are in the batch.
+    label_entropy
+        Of the labels in the batch, in nats.
+    normalisation
+        Of log-probabilities: root mean square of the logarithm of the probabilities' sum, 0 if
+        they are probabilities.
+    first_loss
+        The mean loss of an example.
+    constant_loss
+        What the best constant prediction has on this batch.
+    out_of_reach
+        Share of the targets that the last activation cannot give.
+    unreachable
+        What the nearest values that it can give leave of the targets' mean square about their mean.
+    row_sum
+        Of targets of a softmax: their mean sum over its units.
+    """
+
+    kind: str
+    sign: int = 1
+    summed: bool | None = None
+    heard: bool = False
+    activations: tuple[ActivationFacts, ...] = ()
+    layer_units: int | None = None
+    chosen: bool = False
+    scaled: bool = False
+    logs: int = 0
+    output: TensorFacts | None = None
+    target: TensorFacts | None = None
+    expanded: tuple[tuple[int, ...], tuple[int, ...]] | None = None
+    classes: int | None = None
+    labels: int | None = None
+    label_entropy: float | None = None
+    normalisation: float | None = None
+    first_loss: float | None = None
+    constant_loss: float | None = None
+    out_of_reach: float | None = None
+    unreachable: float | None = None
+    row_sum: float | None = None
+
+    @property
+    def last(self) -> ActivationFacts | None:
+        """The activation nearest to the criterion, clamps left out."""
+        return next((a for a in self.activations if a.kind != "clamp"), None)
+
+
+@dataclass(frozen=True)
+class LeafFacts:
+    """A tensor that acts on the loss and takes a gradient, and is no parameter of the model."""
+
+    shape: tuple[int, ...]
+    entries: int
+
+
+@dataclass(frozen=True)
+class FirstLayerFacts:
+    """The first layer with weights that the input goes through.
+
+    Attributes
+    ----------
+    name
+        Of its module.
+    spread, offset
+        Root mean square, over its units, of its output's standard deviation over the examples, and
+        of its mean.
+    weight_gain
+        Root mean square of its weights times the root of their fan-in.
+    normalised
+        Whether a normalisation follows it.
+    """
+
+    name: str
+    spread: float | None = None
+    offset: float | None = None
+    weight_gain: float | None = None
+    normalised: bool = False
+
+
+@dataclass(frozen=True)
+class UpdateFacts:
+    """What the first update does, to first order.
+
+    Attributes
+    ----------
+    optimizer
+        Name of the optimizer's class; None: plain gradient descent is meant.
+    lr
+        Its learning rate.
+    relative
+        The largest, over the layers, of the update's norm over the weight's.
+    layer
+        Of which that is.
+    moved
+        By how much it changes the first layer's outputs, as a multiple of their spread.
+    standardised
+        The same, were the inputs standardised.
+    """
+
+    optimizer: str | None = None
+    lr: float | None = None
+    relative: float | None = None
+    layer: str | None = None
+    moved: float | None = None
+    standardised: float | None = None
+
+
+@dataclass(frozen=True)
 class BatchFacts:
     """What was seen of one batch and its loss, just before the backward pass.
 
@@ -17,7 +223,45 @@ class BatchFacts:
         In the batch.
     loss
         Its value.
+    inputs, outputs
+        Of the model.
+    criteria
+        That the loss is made of, as far as they are known.
+    cut_off
+        Whether the loss is a tensor of its own, behind which no graph lies.
+    unregistered
+        Weights that the model uses and that are no parameters of it.
+    unregistered_share
+        Their share of all entries that the loss would train.
+    linear
+        Runs of layers with no non-linearity between them, by name.
+    all_linear
+        Whether there is none in the whole network.
+    dropout
+        Largest probability of a dropout, and of how many at least 0.9.
+    batch_norm
+        Whether a part of the model normalises over the batch that it is given.
+    hazards
+        Operations whose gradient is not finite where they were used, with how many entries.
+    symmetric
+        Layers all of whose units are copies of each other: equal weights and equal gradients.
+    first_layer, update
+        Of the first layer, and of the first update.
     """
 
     examples: int | None = None
     loss: float | None = None
+    inputs: tuple[TensorFacts, ...] = ()
+    outputs: tuple[TensorFacts, ...] = ()
+    criteria: tuple[CriterionFacts, ...] = ()
+    cut_off: bool = False
+    unregistered: tuple[LeafFacts, ...] = ()
+    unregistered_share: float = 0.0
+    linear: tuple[tuple[str, ...], ...] = ()
+    all_linear: bool = False
+    dropout: tuple[float, int] = (0.0, 0)
+    batch_norm: bool = False
+    hazards: tuple[tuple[str, int], ...] = ()
+    symmetric: tuple[str, ...] = ()
+    first_layer: FirstLayerFacts | None = None
+    update: UpdateFacts | None = None

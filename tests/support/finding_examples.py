@@ -12,6 +12,13 @@ from gradflow.results.benchmark import BenchmarkFacts, BenchmarkResult, PlanResu
 from gradflow.results.chain import ChainResult, FactorRow
 from gradflow.results.clipping import ClipResult, DistributionRow, PolicyRow, TimeStepRow
 from gradflow.results.diagnosis import DiagnosisFacts, DiagnosisResult, LayerRow, Recurrence
+from gradflow.results.facts import (
+    ActivationFacts,
+    BatchFacts,
+    CriterionFacts,
+    LeafFacts,
+    TensorFacts,
+)
 from gradflow.results.watching import (
     WatchFacts,
     WatchHistoryRow,
@@ -37,6 +44,16 @@ def diagnosed(rate: float | None = None, row: dict[str, Any] | None = None, **gi
 def facts(**given: Any) -> Result:
     """Return a diagnosis with these facts."""
     return diagnosed(facts=DiagnosisFacts(**given))
+
+
+def batch(criterion: dict[str, Any] | None = None, **given: Any) -> Result:
+    """Return a diagnosis of a batch of 32, of whose loss this is known."""
+    if criterion is not None:
+        given["criteria"] = (CriterionFacts(**criterion),)
+    return facts(batch=BatchFacts(examples=32, loss=1.0, **given))
+
+
+_SIGMOID = (ActivationFacts("sigmoid"),)
 
 
 def watched(rate: float | None = None, norms: tuple[float, float] = (1, 1), **given: Any) -> Result:
@@ -93,12 +110,36 @@ def chained(*factors: float) -> Result:
 
 
 _NONE = -math.inf
+_BEYOND = TensorFacts((32,), low=0.0, high=3.0, values=4)
 _STEPS = tuple(TimeStepRow(step, log) for step, log in enumerate((-9.0, -5.0, 0.0), start=1))
 _SPREAD = DistributionRow(10, 1.0, 1.0, 2.0, 3.0, 3.0)
 
 #: By the room and the check, then by code.
 EXAMPLES: dict[str, dict[str, Callable[[], Result]]] = {
     "diagnosis.broken": {"broken": lambda: diagnosed(row={"forward_nonfinite": 1})},
+    "findings.inputs": {
+        "inputs": lambda: batch(inputs=(TensorFacts((32, 3), constant_share=1.0),))
+    },
+    "findings.targets": {
+        "targets": lambda: batch({"kind": "bce", "out_of_reach": 0.5, "target": _BEYOND})
+    },
+    "findings.cut_off": {"unreached": lambda: batch(cut_off=True)},
+    "findings.output_activation": {
+        "output-activation": lambda: batch({"kind": "cross-entropy", "activations": _SIGMOID})
+    },
+    "findings.shapes": {
+        "shapes": lambda: batch({"kind": "mse", "heard": True, "expanded": ((32, 1), (32, 32))})
+    },
+    "findings.unregistered": {"unregistered": lambda: batch(unregistered=(LeafFacts((3, 4), 12),))},
+    "findings.symmetric": {"symmetric": lambda: batch(symmetric=("hidden",))},
+    "findings.dropout": {"dropout": lambda: batch(dropout=(0.97, 3))},
+    "findings.loss": {"loss": lambda: batch({"kind": "cross-entropy", "sign": -1})},
+    "findings.initial_loss": {
+        "initial-loss": lambda: batch(
+            {"kind": "cross-entropy", "first_loss": 90.0, "constant_loss": 2.3}
+        )
+    },
+    "findings.linear": {"linear": lambda: batch(all_linear=True)},
     "diagnosis.dead": {"dead": lambda: diagnosed(row={"dead_fraction": 1.0})},
     "diagnosis.vanishing": {
         "vanishing": lambda: diagnosed(rate=0.1),

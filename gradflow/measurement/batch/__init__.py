@@ -2,6 +2,14 @@
 
 from gradflow.measurement.batch.criteria import CriterionCall, criteria_heard
 from gradflow.measurement.batch.facts import batch_facts
+from gradflow.measurement.batch.look import BatchLook, tensors_in
 from gradflow.measurement.batch.seen import SeenBatch
 
-__all__ = ["CriterionCall", "SeenBatch", "batch_facts", "criteria_heard"]
+__all__ = [
+    "BatchLook",
+    "CriterionCall",
+    "SeenBatch",
+    "batch_facts",
+    "criteria_heard",
+    "tensors_in",
+]

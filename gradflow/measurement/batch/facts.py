@@ -2,16 +2,107 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from gradflow.measurement.batch.graph import Graph, Node, name_of, saved_tensor
+from gradflow.measurement.batch.judged import criterion_facts, output_numbers
+from gradflow.measurement.batch.layers import dropout_of, is_linear, linear_runs, unregistered
 from gradflow.measurement.batch.seen import SeenBatch
-from gradflow.results.facts import BatchFacts
+from gradflow.measurement.batch.tensors import tensor_facts
+from gradflow.measurement.batch.terms import Term, terms_of
+from gradflow.measurement.modules import normalizes_batch
+from gradflow.results.facts import BatchFacts, CriterionFacts, LeafFacts
+
+T = TypeVar("T")
+
+#: Inputs that are described.
+_MOST_INPUTS = 4
+#: Criteria that are described.
+_MOST_CRITERIA = 8
 
 
 def batch_facts(seen: SeenBatch) -> BatchFacts:
     """Return what can be told of one batch before the backward pass frees its graph.
 
-    Changes nothing and never raises: what cannot be read is None.
+    Changes nothing and never raises: what cannot be read is None, or empty.
     """
+    with torch.no_grad():
+        return _read(lambda: _facts(seen), BatchFacts())
+
+
+def _read(reading: Callable[[], T], otherwise: T) -> T:
+    """What `reading` gives; `otherwise` where a model does what nobody thought of."""
     try:
-        return BatchFacts(loss=seen.loss.detach().double().sum().item() / seen.scale)
-    except Exception:
-        return BatchFacts()
+        return reading()
+    except Exception:  # facts are beside the point where they cannot be had
+        return otherwise
+
+
+def _facts(seen: SeenBatch) -> BatchFacts:
+    loss = seen.loss
+    graph = Graph.of([loss.grad_fn])
+    none: list[Term] = []
+    terms = _read(lambda: _terms(seen, graph), none)
+    outside = [t.grad_fn for t in seen.inputs if t.grad_fn is not None]
+    no_leaves: list[LeafFacts] = []
+    own = Graph.of([t.grad_fn for t in seen.outputs], stop=outside)
+    strange = _read(lambda: unregistered(own, seen.model, _trained(seen)), no_leaves)
+    entries = sum(p.numel() for p in seen.model.parameters() if p.requires_grad)
+    share = sum(leaf.entries for leaf in strange)
+    sources: list[Node] = [t.grad_fn for t in seen.outputs if t.grad_fn is not None]
+    return BatchFacts(
+        examples=_examples(seen),
+        loss=_read(lambda: loss.detach().double().mean().item() / seen.scale, None),
+        inputs=_read(lambda: tuple(map(tensor_facts, seen.inputs[:_MOST_INPUTS])), ()),
+        outputs=_read(lambda: output_numbers(seen.outputs), ()),
+        criteria=tuple(_criteria(terms, seen)),
+        cut_off=loss.grad_fn is None and loss.requires_grad,
+        unregistered=tuple(strange),
+        unregistered_share=share / (share + entries) if share else 0.0,
+        linear=_read(lambda: linear_runs(own, seen.model), ()),
+        all_linear=_read(lambda: is_linear(sources), False),
+        dropout=_read(lambda: dropout_of(seen.model), (0.0, 0)),
+        batch_norm=_read(lambda: normalizes_batch(seen.model), False),
+        hazards=_read(lambda: _hazards(loss, sources), ()),
+    )
+
+
+def _terms(seen: SeenBatch, graph: Graph) -> list[Term]:
+    """The criteria of which the loss is made; what was heard of other losses is left out."""
+    heard = [c for c in seen.criteria if c.input.grad_fn is not None and c.input.grad_fn in graph]
+    return terms_of(seen.loss, heard)[:_MOST_CRITERIA]
+
+
+def _criteria(terms: list[Term], seen: SeenBatch) -> list[CriterionFacts]:
+    found = (_read(lambda t=t: criterion_facts(t, seen.outputs), None) for t in terms)  # type: ignore[misc]
+    return [facts for facts in found if facts is not None]
+
+
+def _trained(seen: SeenBatch) -> frozenset[int]:
+    """What the optimizer trains, by ``id``."""
+    groups = seen.optimizer.param_groups if seen.optimizer is not None else []
+    return frozenset(id(p) for group in groups for p in group["params"])
+
+
+def _examples(seen: SeenBatch) -> int | None:
+    first = next((t for t in seen.inputs if t.dim()), None)
+    return None if first is None else len(first)
+
+
+def _hazards(loss: Tensor, sources: list[Node]) -> tuple[tuple[str, int], ...]:
+    """Operations between the outputs and the loss whose gradient is not finite, as they were used.
+
+    The gradient of a root at 0 is infinite, even where what comes after multiplies it by 0.
+    """
+    found = dict[str, int]()
+    for node in Graph.of([loss.grad_fn], stop=sources).named("Sqrt", "Log"):
+        name = name_of(node)
+        values = saved_tensor(node, "result" if name == "Sqrt" else "self")
+        zeros = 0 if values is None else int((values == 0).sum())
+        if zeros:
+            found[name.lower()] = found.get(name.lower(), 0) + zeros
+    return tuple(found.items())

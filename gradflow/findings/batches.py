@@ -1,0 +1,102 @@
+"""What the checks of a batch share: its facts, and the words for what a loss is made of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from gradflow.results.base import Result
+from gradflow.results.facts import BatchFacts
+
+#: Criteria in words.
+CRITERIA = {
+    "cross-entropy": "cross-entropy",
+    "nll": "the NLL loss",
+    "bce": "binary cross-entropy",
+    "bce-with-logits": "binary cross-entropy with logits",
+    "mse": "the squared error",
+    "l1": "the absolute error",
+    "smooth-l1": "the smooth absolute error",
+    "huber": "the Huber loss",
+    "poisson": "the Poisson loss",
+    "kl": "the KL divergence",
+    "log-likelihood": "the log-likelihood",
+}
+
+#: Criteria that hold one number against another.
+DISTANCES = frozenset({"mse", "l1", "smooth-l1", "huber"})
+#: Criteria of classes.
+OF_CLASSES = frozenset({"cross-entropy", "nll"})
+#: Criteria of probabilities of two classes.
+OF_TWO = frozenset({"bce", "bce-with-logits"})
+
+
+def of_batch(result: Result) -> BatchFacts:
+    """Return the facts of a result's batch; empty ones where it has none."""
+    found = getattr(getattr(result, "facts", None), "batch", None)
+    return found if isinstance(found, BatchFacts) else BatchFacts()
+
+
+def no_choice(facts: BatchFacts) -> bool:
+    """Return whether an output is the same whatever the network does: a softmax over one unit."""
+    return any(
+        criterion.classes == 1 or any(a.size == 1 for a in criterion.activations)
+        for criterion in facts.criteria
+    )
+
+
+def lost_at(facts: BatchFacts) -> tuple[str, str] | None:
+    """Return where values stopped being finite, if not in a layer; and what to do about it."""
+    if facts.loss is not None and math.isfinite(facts.loss):
+        return hazard(facts)
+    for one in facts.inputs:
+        if one.nonfinite:
+            return (
+                f"{one.nonfinite} of the batch's {math.prod(one.shape)} input values are not "
+                "finite, and so is the loss",
+                "leave these examples out, or fill the values in, before they reach the model",
+            )
+    for criterion in facts.criteria:
+        target = criterion.target
+        if target is not None and target.nonfinite:
+            return (
+                f"{target.nonfinite} of the batch's {math.prod(target.shape)} targets are not "
+                "finite, and so is the loss",
+                "leave these examples out, or fill them in, before they are batched",
+            )
+    return hazard(facts)
+
+
+def hazard(facts: BatchFacts) -> tuple[str, str] | None:
+    """Return which operation of the loss has no finite gradient, and what to do about it."""
+    for name, entries in facts.hazards:
+        return (
+            f"the loss takes the {_HAZARDS[name]} of exactly 0, at {entries} "
+            f"{'entry' if entries == 1 else 'entries'}: its gradient is not finite there, even "
+            "where what follows multiplies it by 0",
+            _AGAINST[name],
+        )
+    return None
+
+
+_HAZARDS = {"sqrt": "square root", "log": "logarithm"}
+_AGAINST = {
+    "sqrt": "(x + 1e-12).sqrt(), or clamp(min=1e-12) before the root",
+    "log": "log(p.clamp(min=1e-8)), or log_softmax or logsigmoid of the scores",
+}
+
+
+def in_words(kind: str) -> str:
+    """Return a criterion in words."""
+    return CRITERIA.get(kind, kind)
+
+
+def sized(shape: Iterable[int]) -> str:
+    """Return a shape as torch prints it."""
+    numbers = tuple(shape)
+    return f"({numbers[0]},)" if len(numbers) == 1 else f"({', '.join(map(str, numbers))})"
+
+
+def many(number: int, what: str) -> str:
+    """Return a number of things in words."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

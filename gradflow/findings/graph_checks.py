@@ -1,0 +1,100 @@
+"""Checks of a loss's graph, and of a model's layers. Standard library only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gradflow.findings.batches import many, of_batch, sized
+from gradflow.findings.check import check, finding
+from gradflow.results.base import Finding, Result
+
+#: Things that a message lists.
+_MOST = 4
+
+
+@check("unreached")
+def cut_off(result: Result) -> Iterator[Finding]:
+    """A loss behind which no graph lies: nothing of the model can learn."""
+    if of_batch(result).cut_off:
+        yield finding(
+            "unreached",
+            "the loss is a tensor of its own, with no graph behind it: its gradient reaches no "
+            "layer of the model",
+            "call backward() on the loss as the criterion returns it: no detach(), item() or new "
+            "tensor with requires_grad=True, and no argmax or no_grad() on the way",
+            severity="error",
+        )
+
+
+@check("unregistered")
+def unregistered(result: Result) -> Iterator[Finding]:
+    """Weights that act on the loss and that no optimizer is given."""
+    facts = of_batch(result)
+    found = facts.unregistered
+    if not found:
+        return
+    shapes = ", ".join(sized(leaf.shape) for leaf in found[:_MOST])
+    more = f" and {len(found) - _MOST} more" if len(found) > _MOST else ""
+    yield finding(
+        "unregistered",
+        f"{many(len(found), 'weight')} that the model uses {'is' if len(found) == 1 else 'are'} "
+        f"not among its parameters ({shapes}{more}), {facts.unregistered_share:.0%} of all that "
+        "the loss would train: model.parameters() does not give them to the optimizer",
+        "nn.ModuleList or nn.ModuleDict instead of a list or dict, and layers made in __init__, "
+        "not in forward",
+        severity="error" if facts.unregistered_share >= 0.5 else "warning",
+    )
+
+
+@check("symmetric")
+def symmetric(result: Result) -> Iterator[Finding]:
+    """Units that are copies of each other, and stay so."""
+    names = of_batch(result).symmetric
+    if names:
+        yield finding(
+            "symmetric",
+            f"all units of {_listed(names)} have the same weights and the same gradient: they "
+            "stay copies of each other, and the layer acts as one unit",
+            "random initial weights, of zero mean; only biases may be constant",
+        )
+
+
+@check("linear")
+def linear(result: Result) -> Iterator[Finding]:
+    """Layers in a row without a non-linearity."""
+    facts = of_batch(result)
+    if facts.all_linear:
+        yield finding(
+            "linear",
+            "there is no non-linearity between the layers of the network: together they are one "
+            "linear layer",
+            "an activation (ReLU, GELU, tanh) after every hidden layer",
+        )
+    elif facts.linear:
+        pairs = ", ".join(" and ".join(names) for names in facts.linear[:_MOST])
+        yield finding(
+            "linear",
+            f"there is no non-linearity between {pairs}: together they are one linear layer",
+            "an activation between them, or one layer instead",
+        )
+
+
+@check("dropout")
+def dropout(result: Result) -> Iterator[Finding]:
+    """Dropout that leaves next to nothing."""
+    largest, often = of_batch(result).dropout
+    if largest < 0.9:
+        return
+    left = f"{100 * (1 - largest):.2g} % of the activations"
+    yield finding(
+        "dropout",
+        f"dropout of up to {largest:.3g}, in {many(often, 'layer')}, leaves {left}"
+        + (": nothing gets through" if largest >= 1 else ""),
+        "p is the share that is dropped: 0.1 to 0.5",
+        severity="error" if largest >= 1 else "warning",
+    )
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    shown = ", ".join(names[:_MOST])
+    return shown + (f" and {len(names) - _MOST} more" if len(names) > _MOST else "")

@@ -1,0 +1,110 @@
+"""The graph of a loss, node by node: names, shapes, leaves. Nothing in it is run or freed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+Node = Any  #: of autograd, which has no public type for the edges
+
+#: Nodes of one graph that are looked at: of a larger one nothing is said.
+MOST_NODES = 50_000
+
+
+def name_of(node: Node) -> str:
+    """Return what a node undoes: ``"Addmm"``, ``"NllLoss2D"``, ``"Relu"``, …"""
+    return re.sub(r"Backward\d*$", "", node.name().rpartition("::")[2])
+
+
+def shape_of(node: Node, place: int = 0) -> tuple[int, ...]:
+    """Return the shape of what a node made; empty where that is not known."""
+    try:
+        return tuple(int(n) for n in node._input_metadata[place].shape)
+    except Exception:
+        return ()
+
+
+def saved(node: Node, name: str) -> Any:
+    """Return what a node keeps under a name; None if that is gone, or was written over."""
+    try:
+        return getattr(node, f"_saved_{name}", None)
+    except RuntimeError:
+        return None
+
+
+def saved_tensor(node: Node, *names: str) -> Tensor | None:
+    """Return the first of these that a node keeps as a tensor, cut off from the graph."""
+    found = (saved(node, name) for name in names)
+    return next((t.detach() for t in found if isinstance(t, Tensor)), None)
+
+
+def signed(number: int) -> int:
+    """Return a dimension as it was given: negative ones are kept as unsigned integers."""
+    return number - 2**64 if number >= 2**63 else number
+
+
+def inputs_of(node: Node) -> list[tuple[Node, int]]:
+    """Return the nodes whose outputs went in and take a gradient, with the output's place."""
+    return [(before, place) for before, place in node.next_functions if before is not None]
+
+
+def is_leaf(node: Node) -> bool:
+    """Return whether a gradient is written to a tensor here."""
+    return isinstance(getattr(node, "variable", None), Tensor)
+
+
+@dataclass
+class Graph:
+    """The nodes that are reached from one or more roots.
+
+    Attributes
+    ----------
+    nodes
+        From the roots backwards.
+    users
+        How many inputs of other nodes each node's outputs are.
+    leaves
+        Tensors that a gradient would be written to.
+    complete
+        Whether it was walked to its end.
+    """
+
+    nodes: list[Node] = field(default_factory=list)
+    users: dict[Node, int] = field(default_factory=dict)
+    leaves: list[Tensor] = field(default_factory=list)
+    complete: bool = True
+
+    @classmethod
+    def of(cls, roots: Iterable[Node], stop: Iterable[Node] = ()) -> Graph:
+        """Walk it, but not beyond the nodes in `stop`."""
+        graph = cls()
+        seen, queue = set(stop), []
+        for root in roots:
+            if root is not None and root not in seen:
+                seen.add(root)
+                queue.append(root)
+        for node in queue:  # grows meanwhile
+            if len(queue) > MOST_NODES:
+                graph.complete = False
+                break
+            graph.nodes.append(node)
+            leaf = getattr(node, "variable", None)
+            if isinstance(leaf, Tensor):
+                graph.leaves.append(leaf)
+            for before, _ in inputs_of(node):
+                graph.users[before] = graph.users.get(before, 0) + 1
+                if before not in seen:
+                    seen.add(before)
+                    queue.append(before)
+        return graph
+
+    def __contains__(self, node: Node) -> bool:
+        return node in self.users or node in self.nodes[:1]
+
+    def named(self, *names: str) -> Iterator[Node]:
+        """Yield the nodes that undo one of these."""
+        return (node for node in self.nodes if name_of(node) in names)

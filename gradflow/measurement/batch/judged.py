@@ -1,0 +1,235 @@
+"""What a criterion judges, in plain numbers: activations, outputs, targets, its first value."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gradflow.measurement.batch.chain import Activation, Chain, chain_from
+from gradflow.measurement.batch.graph import Node, inputs_of, name_of, shape_of
+from gradflow.measurement.batch.tensors import looked_at, number, real, tensor_facts
+from gradflow.measurement.batch.terms import Term
+from gradflow.results.facts import ActivationFacts, CriterionFacts, TensorFacts
+
+#: Criteria that hold one number against another.
+DISTANCES = frozenset({"mse", "l1", "smooth-l1", "huber"})
+#: Criteria of probabilities of two classes.
+BINARY = frozenset({"bce", "bce-with-logits"})
+#: What an activation's outputs lie between.
+_REACH = {
+    "sigmoid": (0.0, 1.0),
+    "hardsigmoid": (0.0, 1.0),
+    "softmax": (0.0, 1.0),
+    "ReLU": (0.0, math.inf),
+    "softplus": (0.0, math.inf),
+    "tanh": (-1.0, 1.0),
+    "log-softmax": (-math.inf, 0.0),
+    "log-sigmoid": (-math.inf, 0.0),
+}
+
+
+def criterion_facts(term: Term, outputs: Sequence[Tensor]) -> CriterionFacts:
+    """Return what is known of one criterion."""
+    chain = chain_from(term.source)
+    scores, target = _values(term, outputs)
+    return CriterionFacts(
+        term.kind,
+        term.sign,
+        term.summed,
+        term.heard,
+        activations=tuple(_activation(a) for a in chain.activations),
+        layer_units=_units(chain),
+        chosen=chain.chosen,
+        scaled=chain.scaled or chain.shifted,
+        logs=chain.logs,
+        output=None if scores is None else tensor_facts(scores),
+        target=None if target is None else tensor_facts(target),
+        expanded=term.expanded,
+        **_numbers(term, chain, scores, target),
+    )
+
+
+def _values(term: Term, outputs: Sequence[Tensor]) -> tuple[Tensor | None, Tensor | None]:
+    """The output and its target; of a hand-written difference, found by the model's outputs."""
+    difference = term.difference
+    if difference is None or term.scores is not None:
+        return term.scores, term.target
+    same = _output_of(term.source, outputs)
+    if same is None or term.expanded is not None or same.numel() != difference.numel():
+        return None, None
+    scores = same.detach().reshape(difference.shape)
+    return scores, scores - difference
+
+
+def _output_of(node: Node | None, outputs: Sequence[Tensor]) -> Tensor | None:
+    """The model's output that a node hands on, in the same order."""
+    for _ in range(4):
+        found = [t for t in outputs if t.grad_fn is not None and t.grad_fn is node]
+        if found:
+            return found[0]
+        if node is None or name_of(node) not in ("Squeeze", "Unsqueeze", "View"):
+            return None
+        before = inputs_of(node)
+        node = before[0][0] if len(before) == 1 else None
+    return None
+
+
+def _units(chain: Chain) -> int | None:
+    if chain.layer is None:
+        return None
+    shape = shape_of(chain.layer)
+    if not shape:
+        return None
+    return shape[1] if name_of(chain.layer) == "Convolution" and len(shape) > 1 else shape[-1]
+
+
+def _activation(activation: Activation) -> ActivationFacts:
+    stuck = _stuck(activation)
+    return ActivationFacts(
+        activation.kind,
+        activation.dim,
+        activation.size,
+        shape_of(activation.node),
+        activation.low,
+        activation.high,
+        stuck_share=None if stuck is None else number(stuck.double().mean()),
+        stuck_units=None if stuck is None else _whole_units(stuck),
+    )
+
+
+def _stuck(activation: Activation) -> Tensor | None:
+    """Where the slope is exactly 0."""
+    if activation.kind == "ReLU":
+        values = activation.values
+        return None if values is None else looked_at(values) <= 0
+    if activation.kind not in ("clamp", "hardtanh") or activation.before is None:
+        return None
+    before = looked_at(activation.before)
+    low = -math.inf if activation.low is None else activation.low
+    high = math.inf if activation.high is None else activation.high
+    return (before < low) | (before > high)
+
+
+def _whole_units(stuck: Tensor) -> float | None:
+    if stuck.dim() < 2 or len(stuck) < 2:
+        return number(stuck.double().mean()) if stuck.dim() == 1 and bool(stuck.all()) else 0.0
+    return number(stuck.flatten(1).all(0).double().mean())
+
+
+def _numbers(
+    term: Term, chain: Chain, scores: Tensor | None, target: Tensor | None
+) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if term.kind in ("cross-entropy", "nll") and scores is not None:
+        found |= _of_classes(term, scores, target)
+    elif scores is not None and target is not None and scores.shape == target.shape:
+        one, other = real(looked_at(scores)), real(looked_at(target))
+        if term.kind in BINARY:
+            found |= _of_two_classes(term, one, other)
+        elif term.kind in DISTANCES or term.kind == "poisson":
+            found |= _of_distances(term, chain, one, other)
+    return found
+
+
+def _of_classes(term: Term, scores: Tensor, target: Tensor | None) -> dict[str, Any]:
+    """Of cross-entropy and the like: classes, labels, and the loss of an example."""
+    place = 1 if scores.dim() > 1 else 0
+    found: dict[str, Any] = {"classes": int(scores.shape[place])}
+    rows, labels = _rows(scores, target)
+    logs = rows.log_softmax(1) if term.kind == "cross-entropy" else rows
+    found["constant_loss"] = math.log(max(rows.shape[1], 1))
+    found["normalisation"] = number(rows.logsumexp(1).square().mean().sqrt())
+    if labels is None:
+        return found
+    if labels.is_floating_point():
+        found["first_loss"] = number(-(labels * logs).sum(1).mean())
+        return found | _entropy(labels.mean(0))
+    known = (labels != term.ignored) & (labels >= 0) & (labels < rows.shape[1])
+    logs, labels = logs[known], labels[known]
+    if labels.numel():
+        found["first_loss"] = number(-logs.gather(1, labels[:, None]).mean())
+        found |= _entropy(torch.bincount(labels, minlength=rows.shape[1]) / labels.numel())
+    return found
+
+
+def _rows(scores: Tensor, target: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Scores as rows of classes, with the labels or probabilities of each; of many, some."""
+    if scores.dim() == 1:
+        rows = scores[None]
+        labels = None if target is None else target.reshape(1, *target.shape[:1])
+        if labels is not None and not labels.is_floating_point():
+            labels = labels.reshape(-1)[:1]
+        return real(rows), labels
+    wide = target is not None and target.shape == scores.shape and target.is_floating_point()
+    rows = scores.movedim(1, -1).reshape(-1, scores.shape[1])
+    labels = None
+    if wide and target is not None:
+        labels = real(target.movedim(1, -1).reshape(-1, scores.shape[1]))
+    elif target is not None and target.numel() == len(rows):
+        labels = target.reshape(-1)
+    step = math.ceil(len(rows) / max(2**18 // max(rows.shape[1], 1), 64)) or 1
+    return real(rows[::step]), None if labels is None else labels[::step]
+
+
+def _entropy(shares: Tensor) -> dict[str, Any]:
+    there = shares[shares > 0].double()
+    return {
+        "labels": int(there.numel()),
+        "label_entropy": number(-(there * there.log()).sum()),
+    }
+
+
+def _of_two_classes(term: Term, scores: Tensor, target: Tensor) -> dict[str, Any]:
+    logits = scores if term.kind == "bce-with-logits" else scores.clamp(1e-7, 1 - 1e-7).logit()
+    loss = torch.nn.functional.softplus(logits) - target * logits
+    outside = (target < -1e-6) | (target > 1 + 1e-6)
+    return {
+        "first_loss": number(loss.double().mean()),
+        "constant_loss": math.log(2.0),
+        "out_of_reach": number(outside.double().mean()),
+    }
+
+
+def _of_distances(term: Term, chain: Chain, scores: Tensor, target: Tensor) -> dict[str, Any]:
+    about = target - target.mean(0, keepdim=True)
+    away = scores - target
+    squares = term.kind != "l1"
+    found: dict[str, Any] = {
+        "first_loss": number((away.square() if squares else away.abs()).double().mean()),
+        "constant_loss": number((about.square() if squares else about.abs()).double().mean()),
+    }
+    reach = _reach(chain)
+    if reach is None or chain.scaled or chain.shifted or chain.logs:
+        return found
+    low, high = reach
+    std = float(target.double().std(correction=0)) if target.numel() > 1 else 0.0
+    slack = 0.05 * std + (0.02 * (high - low) if math.isfinite(high - low) else 0.0)
+    outside = (target < low - slack) | (target > high + slack)
+    found["out_of_reach"] = number(outside.double().mean())
+    left = (target - target.clamp(low, high)).double().square().mean()
+    found["unreachable"] = number(left) if std == 0 else number(left / std**2)
+    last = chain.last
+    if last is not None and last.kind == "softmax" and target.dim() > 1:
+        found["row_sum"] = number(target.double().sum(-1).mean())
+    return found
+
+
+def _reach(chain: Chain) -> tuple[float, float] | None:
+    """What the outputs lie between, by the activation nearest to the criterion."""
+    if not chain.activations:
+        return None
+    nearest = chain.activations[0]
+    if nearest.kind in ("clamp", "hardtanh"):
+        low = -math.inf if nearest.low is None else nearest.low
+        high = math.inf if nearest.high is None else nearest.high
+        return low, high
+    return _REACH.get(nearest.kind)
+
+
+def output_numbers(outputs: Sequence[Tensor]) -> tuple[TensorFacts, ...]:
+    """Return the numbers of a model's outputs."""
+    return tuple(tensor_facts(t) for t in outputs[:4])

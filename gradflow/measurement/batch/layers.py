@@ -1,0 +1,154 @@
+"""What the graph and the modules say of a model's layers: linear runs, dropout, strangers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from torch import Tensor, nn
+
+from gradflow.measurement.batch.chain import CHOOSING, LAYERS, PASSING
+from gradflow.measurement.batch.graph import Graph, Node, inputs_of, is_leaf, name_of
+from gradflow.measurement.preserving import plain_name
+from gradflow.results.facts import LeafFacts
+
+#: Nodes without a non-linearity, beside those that pass numbers on.
+_LINEAR = frozenset(
+    {
+        "Add",
+        "Sub",
+        "Neg",
+        "Mean",
+        "Sum",
+        "Cat",
+        "Stack",
+        "AvgPool1D",
+        "AvgPool2D",
+        "AvgPool3D",
+        "AdaptiveAvgPool1D",
+        "AdaptiveAvgPool2D",
+        "AdaptiveAvgPool3D",
+        "ConstantPadNd",
+        "NativeDropout",
+        "NativeBatchNorm",
+        "MkldnnConvolution",
+    }
+)
+
+
+def linear_runs(graph: Graph, model: nn.Module) -> tuple[tuple[str, ...], ...]:
+    """Return pairs of layers of one kind with nothing but views or dropout between them.
+
+    Not those that are linear on purpose: a narrow layer between wider ones, kernels of one pixel,
+    groups of channels, a layer whose output is used elsewhere too.
+    """
+    owners = _owners(model)
+    runs = []
+    for node in graph.nodes:
+        if name_of(node) not in LAYERS:
+            continue
+        after = _module_of(node, owners)
+        before = _layer_before(node, graph)
+        first = None if before is None else _module_of(before, owners)
+        if after is None or first is None or after[0] == first[0]:
+            continue
+        if _is_pair(first[1], after[1]):
+            runs.append((first[0], after[0]))
+    return tuple(reversed(runs))
+
+
+def is_linear(sources: Sequence[Node]) -> bool:
+    """Return whether two or more layers lie behind these nodes, and no non-linearity at all."""
+    inside = Graph.of(sources)
+    if not sources or not inside.complete:
+        return False
+    layers = 0
+    for node in inside.nodes:
+        name = name_of(node)
+        scales = name in ("Mul", "Div") and len(inputs_of(node)) == 1
+        layers += name in LAYERS
+        if not (is_leaf(node) or scales or name in LAYERS | PASSING | CHOOSING | _LINEAR):
+            return False
+    return layers > 1 and _depth(sources) > 1
+
+
+def _depth(sources: Sequence[Node]) -> int:
+    """How many layers with weights lie behind each other."""
+    depth: dict[Node, int] = {}
+    order = Graph.of(sources).nodes
+    for _ in range(2):  # from the leaves on; a graph of a few nodes settles at once
+        for node in reversed(order):
+            below = max((depth.get(n, 0) for n, _ in inputs_of(node)), default=0)
+            depth[node] = below + (name_of(node) in LAYERS)
+    return max((depth[node] for node in sources if node in depth), default=0)
+
+
+def _owners(model: nn.Module) -> dict[int, tuple[str, nn.Module]]:
+    """Linear layers and convolutions by the ``id`` of their weight."""
+    found: dict[int, tuple[str, nn.Module]] = {}
+    for name, module in model.named_modules():
+        if type(module) in (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d):
+            weight = module._parameters.get("weight")
+            if weight is not None:
+                found[id(weight)] = plain_name(name), module
+    return found
+
+
+def _module_of(
+    node: Node, owners: dict[int, tuple[str, nn.Module]]
+) -> tuple[str, nn.Module] | None:
+    """The module whose weight a layer's node uses."""
+    for leaf in _leaves_near(node):
+        if id(leaf) in owners:
+            return owners[id(leaf)]
+    return None
+
+
+def _leaves_near(node: Node) -> Iterator[Tensor]:
+    """Leaves that are a weight of a node, itself or transposed."""
+    for before, _ in inputs_of(node):
+        turned = name_of(before) in ("T", "Transpose")
+        of = next((n for n, _ in inputs_of(before)), before) if turned else before
+        if is_leaf(of):
+            yield of.variable
+
+
+def _layer_before(node: Node, graph: Graph) -> Node | None:
+    """The layer that a layer's input comes from, with views and dropout alone between them."""
+    for start, _ in inputs_of(node):
+        before: Node | None = start
+        while before is not None and graph.users.get(before, 0) == 1:
+            name = name_of(before)
+            if name in LAYERS:
+                return before
+            following = [n for n, _ in inputs_of(before)]
+            passes = name in PASSING or name in ("NativeDropout", "Mul")
+            before = following[0] if passes and len(following) == 1 else None
+    return None
+
+
+def _is_pair(first: nn.Module, after: nn.Module) -> bool:
+    """Whether nothing is gained by the first layer of two."""
+    if isinstance(first, nn.Linear) and isinstance(after, nn.Linear):
+        return first.out_features >= min(first.in_features, after.out_features)
+    if type(first) is not type(after) or isinstance(first, nn.Linear):
+        return False
+    return all(max(_kernel(m)) > 1 and getattr(m, "groups", 1) == 1 for m in (first, after))
+
+
+def _kernel(module: nn.Module) -> tuple[int, ...]:
+    size: tuple[int, ...] = getattr(module, "kernel_size", (1,))
+    return size
+
+
+def unregistered(graph: Graph, model: nn.Module, known: frozenset[int]) -> list[LeafFacts]:
+    """Return the weights in a graph that are no parameters of the model, nor otherwise known."""
+    own = {id(p) for p in model.parameters()} | known
+    strange = [t for t in graph.leaves if id(t) not in own and isinstance(t, nn.Parameter)]
+    return [LeafFacts(tuple(t.shape), t.numel()) for t in strange]
+
+
+def dropout_of(model: nn.Module) -> tuple[float, int]:
+    """Return the largest probability of a dropout that is on, and how many are 0.9 or more."""
+    kinds = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
+    found = [m.p for m in model.modules() if isinstance(m, kinds) and m.training]
+    return max(found, default=0.0), sum(p >= 0.9 for p in found)

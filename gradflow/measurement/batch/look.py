@@ -1,0 +1,85 @@
+"""Looking at the one batch of a pass, from the model's inputs to the gradients."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from gradflow.measurement.batch.criteria import CriterionCall, criteria_heard
+from gradflow.measurement.batch.facts import batch_facts
+from gradflow.measurement.batch.seen import SeenBatch
+from gradflow.measurement.hooks import Hooks
+from gradflow.measurement.modules import takes_hooks
+from gradflow.results.facts import BatchFacts
+
+
+class BatchLook:
+    """Takes the facts of one batch while a model runs, forwards and backwards.
+
+    Attributes
+    ----------
+    facts
+        What was seen so far.
+    """
+
+    def __init__(self, model: nn.Module, lr: float | None = None) -> None:
+        self.model, self.lr = model, lr
+        self.facts = BatchFacts()
+        self._calls: list[CriterionCall] = []
+        self._inputs: list[Tensor] = []
+        self._outputs: list[Tensor] = []
+
+    @contextlib.contextmanager
+    def attached(self) -> Iterator[None]:
+        """Hear the model and torch's losses while the block lasts, then let go of all tensors."""
+        with Hooks() as hooks, criteria_heard(self._calls):
+            if takes_hooks(self.model):
+                hooks.add(
+                    self.model.register_forward_hook(self._after, with_kwargs=True, prepend=True)
+                )
+            try:
+                yield
+            finally:
+                for held in (self._calls, self._inputs, self._outputs):
+                    held.clear()
+
+    def _after(
+        self, _: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any], output: Any
+    ) -> None:
+        if not self._inputs:
+            self._inputs.extend(tensors_in((arguments, keywords)))
+        self._outputs.extend(tensors_in(output))
+
+    def before_backward(self, loss: Tensor) -> None:
+        """Take the facts of the forward pass."""
+        self.facts = batch_facts(self._seen(loss))
+
+    def after_backward(self, gradient_of: Mapping[int, Tensor | None]) -> None:
+        """Add those of the gradients, by the parameters' ``id``."""
+
+    def _seen(self, loss: Tensor) -> SeenBatch:
+        return SeenBatch(
+            self.model,
+            tuple(self._inputs),
+            tuple(self._outputs),
+            loss,
+            tuple(self._calls),
+            self.lr,
+        )
+
+
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """Yield the tensors in nested tuples, lists, dictionaries and dataclasses."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from tensors_in(item)
+    elif isinstance(value, tuple | list):
+        for item in value:
+            yield from tensors_in(item)
+    elif hasattr(value, "__dataclass_fields__"):
+        yield from tensors_in(vars(value))

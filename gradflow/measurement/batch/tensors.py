@@ -1,0 +1,107 @@
+"""Plain numbers of a tensor, and samples of large ones."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from gradflow.results.facts import TensorFacts
+
+#: Entries of a tensor that are looked at.
+MOST_ENTRIES = 2**18
+#: Entries that are searched for values that are not finite.
+_MOST_SEARCHED = 2**24
+#: Values that are told apart.
+_MOST_VALUES = 4096
+
+
+def looked_at(tensor: Tensor, most: int = MOST_ENTRIES) -> Tensor:
+    """Return the tensor, or rows of it at equal distances, of each no more than fits."""
+    tensor = tensor.detach()
+    if tensor.numel() <= most or tensor.dim() == 0:
+        return tensor
+    row = max(tensor.numel() // len(tensor), 1)
+    rows = max(min(len(tensor), most // row), min(len(tensor), 16))
+    tensor = tensor[:: math.ceil(len(tensor) / rows)]
+    if tensor.numel() <= most or tensor.dim() < 2:
+        return tensor[:most] if tensor.dim() < 2 else tensor
+    flat = tensor.flatten(1)
+    return flat[:, :: math.ceil(flat.numel() / most)]
+
+
+def real(tensor: Tensor) -> Tensor:
+    """Return the numbers in float32, or float64 where they were that."""
+    tensor = tensor.detach()
+    if tensor.is_complex():
+        tensor = torch.view_as_real(tensor)
+    return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()
+
+
+def number(tensor: Tensor) -> float | None:
+    """Return a 0-d tensor as a number; None where it is not finite."""
+    value = float(tensor)
+    return value if math.isfinite(value) else None
+
+
+def tensor_facts(tensor: Tensor) -> TensorFacts:
+    """Return a tensor's numbers."""
+    integer = not (tensor.is_floating_point() or tensor.is_complex())
+    shape = tuple(tensor.shape)
+    nonfinite = 0 if integer else _nonfinite(tensor)
+    values = real(looked_at(tensor))
+    if nonfinite:
+        values = values.nan_to_num(0.0, 0.0, 0.0)
+    if values.numel() == 0:
+        return TensorFacts(shape, integer, nonfinite)
+    return TensorFacts(
+        shape,
+        integer,
+        nonfinite,
+        low=number(values.min()),
+        high=number(values.max()),
+        mean=number(values.double().mean()),
+        std=number(values.double().std(correction=0)),
+        rms=number(values.double().square().mean().sqrt()),
+        values=_values(values),
+        **_over_examples(values),
+    )
+
+
+def _nonfinite(tensor: Tensor) -> int:
+    if tensor.numel() > _MOST_SEARCHED:
+        tensor = looked_at(tensor, _MOST_SEARCHED)
+    tensor = tensor.detach()
+    wrong = ~torch.isfinite(tensor)
+    if not tensor.is_complex():
+        wrong &= tensor != -torch.inf
+    return int(wrong.sum())
+
+
+def _values(values: Tensor) -> int | None:
+    """How many different values there are among the first few thousand."""
+    return len(torch.unique(values.flatten()[:_MOST_VALUES]))
+
+
+def _over_examples(values: Tensor) -> dict[str, float | None]:
+    """What the features of the examples have in common; pixels of one channel are one feature."""
+    if values.dim() == 0 or len(values) < 2:
+        return {}
+    columns = (values if values.dim() == 2 else _channels(values)).double()
+    mean, std = columns.mean(0), columns.std(0, correction=0)
+    tiny = 1e-7 * columns.abs().amax(0)
+    return {
+        "offset": number(mean.square().mean().sqrt()),
+        "spread": number(std.square().mean().sqrt()),
+        "constant_share": number((std <= tiny).double().mean()),
+    }
+
+
+def _channels(values: Tensor) -> Tensor:
+    """The entries as rows of channels: of images, the second dimension; of sequences, the last."""
+    if values.dim() < 3:
+        return values.reshape(len(values), -1)
+    if values.dim() == 3:
+        return values.reshape(-1, values.shape[-1])
+    return values.movedim(1, -1).reshape(-1, values.shape[1])
