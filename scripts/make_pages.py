@@ -1,9 +1,10 @@
 """Run the programs of the findings' pages, write what they print, and make docs/findings from them.
 
-The pages are `gradflow/findings/pages/CODE.md`. A ```python block is a program and the ```text
-block beneath it what it prints; a ```console block holds commands, run in a folder where the
-program above lies as `train.py`. Blocks that begin ```console recorded took too long to run each
-time, or print times.
+The pages are `gradflow/findings/pages/CODE.md`, and docs/scripts-that-do-not-learn.md. A ```python
+block is a program and the ```text block beneath it what it prints; a ```console train.py block
+beneath it holds commands, run in a folder where the program lies as `train.py`. A ```diff block in
+the place of a program changes the program before it. Blocks that begin ```console recorded took too
+long to run each time, or print times.
 
     python scripts/make_pages.py [CODE ...]            # run, write pages and docs/findings
     python scripts/make_pages.py --check [CODE ...]    # print what differs; write nothing
@@ -42,10 +43,13 @@ ENVIRONMENT = {"COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb"}
 sys.path.insert(0, str(ROOT / "scripts"))
 import make_docs  # noqa: E402
 
+#: Pages that show programs and are no finding's, by name.
+OTHERS = {"scripts-that-do-not-learn": ROOT / "docs" / "scripts-that-do-not-learn.md"}
+
 #: A program, or none, and what it or the commands beneath it print.
 BLOCK = re.compile(
-    r"(?:^```python\n(?P<program>.*?)^```\n\n)?"
-    r"^```(?P<kind>text|console)(?P<recorded> recorded)?\n(?P<output>.*?)^```$",
+    r"(?:^```(?P<language>python|diff)\n(?P<program>.*?)^```\n\n)?"
+    r"^```(?P<kind>text|console)(?: train\.py)?(?P<recorded> recorded)?\n(?P<output>.*?)^```$",
     re.DOTALL | re.MULTILINE,
 )
 
@@ -53,7 +57,7 @@ BLOCK = re.compile(
 class Program(NamedTuple):
     """What a page runs: a program, or commands, or commands on a program."""
 
-    code: str
+    page: str
     section: str
     program: str
     commands: tuple[str, ...]
@@ -61,35 +65,61 @@ class Program(NamedTuple):
     recorded: bool
 
 
-def programs(code: str) -> Iterator[Program]:
+def programs(page: str) -> Iterator[Program]:
     """Yield what a page runs, in order."""
+    if page in OTHERS:
+        yield from programs_in(OTHERS[page].read_text(encoding="utf-8"), page)
+        return
     for title in SECTIONS:
-        for match in BLOCK.finditer(section(source(code), title)):
-            yield _program(code, title, match)
+        yield from programs_in(section(source(page), title), page, title)
 
 
-def _program(code: str, title: str, match: re.Match[str]) -> Program:
-    commands = re.findall(r"^\$ (.*)", match["output"], flags=re.MULTILINE)
-    recorded = bool(match["recorded"])
-    return Program(code, title, match["program"] or "", tuple(commands), match["output"], recorded)
+def programs_in(text: str, page: str, title: str = "") -> Iterator[Program]:
+    """Yield what a text runs, in order."""
+    last = ""
+    for match in BLOCK.finditer(text):
+        program = match["program"] or ""
+        if match["language"] == "diff":
+            program = patched(last, program)
+        commands = tuple(re.findall(r"^\$ (.*)", match["output"], flags=re.MULTILINE))
+        recorded = bool(match["recorded"])
+        yield Program(page, title, program, commands, match["output"], recorded)
+        last = program
+
+
+def patched(program: str, diff: str) -> str:
+    """Return a program with the lines of a diff put in the place of those that it takes away.
+
+    Raises
+    ------
+    ValueError
+        If the program does not have these lines, or has them more than once.
+    """
+    for hunk in re.findall(r"(?:^-.*\n)+(?:^\+.*\n)*", diff, flags=re.MULTILINE):
+        lines = hunk.splitlines(keepends=True)
+        old, new = ("".join(x[1:] for x in lines if x[0] == sign) for sign in "-+")
+        if program.count(old) != 1:
+            raise ValueError(f"the program does not have once:\n{old}")
+        program = program.replace(old, new)
+    return program
 
 
 def printed(program: Program) -> str:
     """Run a program, or the commands on it, in a folder of its own; return what it prints."""
     if not program.commands:
-        return _run(program.program, program.code)
+        return _run(program.program, program.page)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "train.py").write_text(program.program, encoding="utf-8")
         return "".join(f"$ {line}\n{_output_of(line, folder)}" for line in program.commands)
 
 
-def _run(program: str, code: str) -> str:
+def _run(program: str, name: str) -> str:
     """Run a program here, as torch takes seconds to load."""
     said = io.StringIO()
     with contextlib.redirect_stdout(said), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch's, which differ from version to version
-        exec(compile(program, f"{code}.py", "exec"), {"__name__": "__main__"})
+        exec(compile(program, f"{name}.py", "exec"), {"__name__": "__main__"})
     return _trimmed(said.getvalue())
 
 
@@ -110,19 +140,26 @@ def found(output: str) -> set[str]:
     return set(re.findall(r"^[✗!·] ([a-z-]+):", output, flags=re.MULTILINE))
 
 
-def rewritten(code: str, recorded: bool) -> str:
+def rewritten(page: str, recorded: bool) -> str:
     """Return a page with what its programs print today."""
+    text = file_of(page).read_text(encoding="utf-8")
+    shown = programs_in(text, page)
 
     def rerun(match: re.Match[str]) -> str:
-        program = _program(code, "", match)
+        program = next(shown)
         if program.recorded and not recorded:
             return match[0]
         start, today = time.perf_counter(), printed(program)
-        print(f"{time.perf_counter() - start:5.1f} s  {code}", flush=True)
+        print(f"{time.perf_counter() - start:5.1f} s  {page}", flush=True)
         head = match[0][: match.start("output") - match.start()]
         return f"{head}{today}```"
 
-    return BLOCK.sub(rerun, (SOURCES / f"{code}.md").read_text(encoding="utf-8"))
+    return BLOCK.sub(rerun, text)
+
+
+def file_of(page: str) -> Path:
+    """Return the file that a page is written in."""
+    return OTHERS.get(page, SOURCES / f"{page}.md")
 
 
 def doc(code: str) -> str:
@@ -173,16 +210,16 @@ def write_docs() -> None:
         path.write_text(text, encoding="utf-8")
 
 
-def check(codes: tuple[str, ...], recorded: bool) -> int:
+def check(pages: tuple[str, ...], recorded: bool) -> int:
     """Print where a page and what its programs print today differ; return in how many they do."""
     stale = 0
-    for program in (program for code in codes for program in programs(code)):
+    for program in (program for page in pages for program in programs(page)):
         if program.recorded and not recorded:
             continue
         today = printed(program)
         equal = make_docs.same("", today, program.output)
         stale += not equal
-        print(f"{'same   ' if equal else 'differs'}  {program.code}: {program.section}", flush=True)
+        print(f"{'same   ' if equal else 'differs'}  {program.page}: {program.section}", flush=True)
         if not equal:
             lines = (text.splitlines() for text in (program.output, today))
             print("\n".join(difflib.unified_diff(*lines, "page", "today", n=0, lineterm="")))
@@ -196,18 +233,17 @@ def check(codes: tuple[str, ...], recorded: bool) -> int:
 def main() -> int:
     """Do what the command line asks for; return its exit code."""
     parser = argparse.ArgumentParser(description="Run the programs of the findings' pages.")
-    parser.add_argument("codes", nargs="*", metavar="CODE")
+    parser.add_argument("pages", nargs="*", metavar="CODE")
     parser.add_argument("--check", action="store_true", help="print what differs, write nothing")
     parser.add_argument("--docs", action="store_true", help="docs/findings alone")
     parser.add_argument("--recorded", action="store_true", help="the recorded blocks as well")
     asked = parser.parse_args()
     os.environ.update(ENVIRONMENT)
-    codes = tuple(asked.codes) or paged()
+    pages = tuple(asked.pages) or (*paged(), *OTHERS)
     if asked.check:
-        return int(check(codes, asked.recorded) > 0)
-    if not asked.docs:
-        for code in codes:
-            (SOURCES / f"{code}.md").write_text(rewritten(code, asked.recorded), encoding="utf-8")
+        return int(check(pages, asked.recorded) > 0)
+    for page in () if asked.docs else pages:
+        file_of(page).write_text(rewritten(page, asked.recorded), encoding="utf-8")
     write_docs()
     return 0
 
