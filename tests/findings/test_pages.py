@@ -34,15 +34,6 @@ BROKEN, MENDED = "A program that shows it", "The program, mended"
 #: Codes whose checks are being written.
 COMING = {
     "symmetric",
-    "unregistered",
-    "linear",
-    "dropout",
-    "inputs",
-    "targets",
-    "shapes",
-    "output-activation",
-    "initial-loss",
-    "loss",
     "not-updated",
     "stale-gradients",
     "step-size",
