@@ -261,6 +261,13 @@ def test_quick_skip_and_epochs(run_json: Run, idx_folder: Path) -> None:
     assert [row["epoch"] for row in document["history"]] == [1, 2]
 
 
+def test_quick_leaves_what_was_given(run_json: Run, idx_folder: Path) -> None:
+    given = ("--train-size", "64", "--validation-size", "32", "--epochs", "1")
+    document = run_json("benchmark", "--quick", "--data", str(idx_folder), *given, "--act", "relu")
+    assert [row["epoch"] for row in document["history"]] == [1]
+    assert document["meta"]["config"]["train_size"] == 64
+
+
 def test_skipping_what_is_not_there_is_refused(refused: Run) -> None:
     assert "--skip gelu" in refused("benchmark", "--act", "relu", "--skip", "gelu")
     assert "no activation" in refused("benchmark", "--act", "relu", "--skip", "relu")
