@@ -33,6 +33,12 @@ class ResultView:
         if isinstance(self.result, Explanation):
             yield Markdown(self.result.page, code_theme="ansi_dark")
             return
+        sections = getattr(self.result, "models", ())
+        if len(sections) > 1:
+            for section in sections:
+                yield from self._section(section, console, options.max_width)
+            yield from _findings(getattr(self.result, "of_the_program", ()))
+            return
         yield Text(self.result.title, style="bold")
         records = shown_records(self.result)
         if records:
@@ -45,6 +51,16 @@ class ResultView:
         for title, rows in further_tables(self.result):
             yield Text(f"\n{title}", style="bold")
             yield from table(type(rows[0]), rows, console, options.max_width)
+
+    def _section(self, model: Any, console: Console, width: int) -> RenderResult:
+        """Yield a model of a program: its name, title, table and findings."""
+        name = f"{model.name} ({model.optimizer})" if model.optimizer else model.name
+        yield Text(f"{name}: {model.title}", style="bold")
+        if model.rows:
+            kind = type(model.rows[0])
+            yield from table(kind, model.rows, console, width, every_row=self.every_row)
+        yield from _findings(model.findings)
+        yield Text()
 
 
 def show(result: Result, *, every_row: bool = True) -> None:

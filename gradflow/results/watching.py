@@ -163,9 +163,9 @@ class WatchResult(Result):
     skipped
         Steps that a GradScaler left out.
     models
-        Of a program (`watch_script`): one section for each model that an optimizer trains. Rows and
-        findings above are then those of all models; steps, history, rates and counts are those of
-        the model with most trained entries.
+        Of a program (`watch_script`): one section for each model that an optimizer trains. Of
+        several, the rows, the history and the findings above are those of all, in this order;
+        steps, rates and counts are those of the one with most trained entries.
     script_exit_code
         Of a program: what it exited with; None where it was ended by ``--steps`` or Ctrl-C.
     """
@@ -202,6 +202,13 @@ class WatchResult(Result):
             return "clipping never engaged"
         cut = f" to {self.clip_factor:.2g} of the norm" if self.clip_factor is not None else ""
         return f"clipping engaged in {self.clip_rate:.0%} of them, cutting{cut}"
+
+    @property
+    def of_the_program(self) -> tuple[Finding, ...]:
+        """The findings that are of no model by itself."""
+        if len(self.models) < 2:
+            return self.findings
+        return self.findings[sum(len(model.findings) for model in self.models) :]
 
     def assert_healthy(self, *codes: str) -> None:
         """Raise an `AssertionError` that lists the findings, if there is one of `codes`.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from torch import Tensor, nn
 
@@ -49,6 +49,21 @@ class ModuleTree:
                 model = _holding_most(line, wanted, counts)
                 found.setdefault(id(model), model)
         return _outermost(list(found.values()))
+
+    def loose(self, parameters: Iterable[Tensor]) -> list[Tensor]:
+        """Return those of `parameters` that no module holds."""
+        held = {id(p) for module in self.modules for p in own_parameters(module)}
+        return [p for p in parameters if id(p) not in held]
+
+
+class LooseParameters(nn.Module):
+    """Parameters that a program keeps itself, as a model that is never called."""
+
+    def __init__(self, named: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        for name, tensor in named.items():
+            holder = self._modules[name] = nn.Module()
+            holder._parameters["weight"] = tensor  # type: ignore[assignment]
 
 
 def _holding_most(

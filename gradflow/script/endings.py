@@ -102,10 +102,15 @@ def _own(trace: types.TracebackType | None) -> types.TracebackType | None:
     """Return a traceback without the frames of gradflow."""
     frames = []
     while trace is not None:
-        if not trace.tb_frame.f_code.co_filename.startswith(_HERE):
+        if not is_own(trace.tb_frame.f_code.co_filename):
             frames.append(trace)
         trace = trace.tb_next
     kept: types.TracebackType | None = None
     for one in reversed(frames):
         kept = types.TracebackType(kept, one.tb_frame, one.tb_lasti, one.tb_lineno)
     return kept
+
+
+def is_own(file: str) -> bool:
+    """Return whether a file is gradflow's own."""
+    return file.startswith(_HERE)

@@ -23,8 +23,8 @@ from torch.optim.optimizer import (
 from gradflow.configs.watching import WatchConfig
 from gradflow.measurement.hooks import Hooks
 from gradflow.results.watching import WatchResult
-from gradflow.script.discovery import ModuleTree, is_callable, is_wrapper
-from gradflow.script.names import name_of
+from gradflow.script.discovery import LooseParameters, ModuleTree, is_callable, is_wrapper
+from gradflow.script.names import name_of, tensor_names
 from gradflow.watching.guard import never_raises
 from gradflow.watching.run import Watch, watch
 
@@ -114,6 +114,16 @@ class Models:
             tree = ModuleTree()
             for module in tree.models_of(new):
                 self._expect(module, tree, frame)
+            self._take_loose(tree.loose(new), frame)
+
+    def _take_loose(self, tensors: list[Tensor], frame: FrameType | None) -> None:
+        """Watch parameters that no module holds, if there is a matrix among them."""
+        if not any(t.dim() >= 2 for t in tensors):
+            return
+        names = tensor_names(tensors, frame)
+        model = Model(LooseParameters(dict(zip(names, tensors, strict=True))), "parameters")
+        self.found.append(model)
+        self._begin(model)
 
     def _expect(self, module: nn.Module, tree: ModuleTree, frame: FrameType | None) -> None:
         """Wait for the first call of a model, of what holds it, or of a part of it."""

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from gradflow.script.discovery import WRAPPED
+from gradflow.script.endings import is_own
 
 #: Calls that are searched for a name.
 _CALLS = 30
@@ -42,7 +43,8 @@ def _scopes(frame: FrameType | None) -> Iterator[dict[str, Any]]:
     for _ in range(_CALLS):
         if frame is None:
             return
-        if "site-packages" not in frame.f_code.co_filename:
+        file = frame.f_code.co_filename
+        if "site-packages" not in file and not is_own(file):
             own = dict(frame.f_locals)
             yield own
             if isinstance(attributes := getattr(own.get("self"), "__dict__", None), dict):
@@ -50,6 +52,17 @@ def _scopes(frame: FrameType | None) -> Iterator[dict[str, Any]]:
         frame = frame.f_back
 
 
-def _variable(scope: dict[str, Any], module: nn.Module) -> str | None:
-    found = [n for n, value in scope.items() if value is module and n not in ("self", "_")]
+def tensor_names(tensors: Sequence[Tensor], frame: FrameType | None) -> list[str]:
+    """Return what a program calls its tensors: variables, or numbers where they have none."""
+    scopes = list(_scopes(frame))
+    names: list[str] = []
+    for number, tensor in enumerate(tensors):
+        known = (_variable(scope, tensor) for scope in scopes)
+        name = next(filter(None, known), f"parameter{number}").replace(".", "_")
+        names.append(name if name not in names else f"{name}_{number}")
+    return names
+
+
+def _variable(scope: dict[str, Any], thing: nn.Module | Tensor) -> str | None:
+    found = [n for n, value in scope.items() if value is thing and n not in ("self", "_")]
     return next((n for n in found if not n.startswith("_")), found[0] if found else None)

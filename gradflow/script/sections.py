@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from gradflow.findings.check import UNJUDGED, judged
 from gradflow.results.base import Finding, RunMeta
-from gradflow.results.watching import WatchedModel, WatchResult, WatchRow
+from gradflow.results.watching import WatchedModel, WatchHistoryRow, WatchResult, WatchRow
 from gradflow.script.checks import CHECKS as PROGRAM_CHECKS
 from gradflow.script.endings import Ending
 from gradflow.script.models import Model, trained_entries
@@ -24,7 +24,7 @@ def program_result(models: Sequence[Model], ending: Ending, meta: RunMeta) -> Wa
         whole = _result(shown[0])
     else:
         main = max(shown, key=lambda m: trained_entries(m.module))
-        whole = together(_result(main), sections)
+        whole = together(_result(main), sections, [_result(model) for model in shown])
     whole = replace(
         whole,
         meta=replace(whole.meta, command=meta.command, config=whole.meta.config | meta.config),
@@ -64,15 +64,19 @@ def _section(model: Model) -> WatchedModel:
     )
 
 
-def together(main: WatchResult, sections: Sequence[WatchedModel]) -> WatchResult:
-    """Return one result of several models: the rows of all, each after its model's name.
+def together(
+    main: WatchResult, sections: Sequence[WatchedModel], results: Sequence[WatchResult]
+) -> WatchResult:
+    """Return one result of several models: rows and history of all, names after the model's.
 
     Steps, rates and what else is of one model are those of `main`.
     """
     records: list[WatchRow] = []
+    history: list[WatchHistoryRow] = []
     findings: list[Finding] = []
-    for section in sections:
+    for section, result in zip(sections, results, strict=True):
         before = len(records)
+        history += [replace(row, index=before + row.index) for row in result.history]
         for row in section.rows:
             name = f"{section.name}.{row.name}" if row.name else section.name
             records.append(replace(row, index=before + row.index, name=name))
@@ -82,7 +86,11 @@ def together(main: WatchResult, sections: Sequence[WatchedModel]) -> WatchResult
     bad = [v for v in verdicts if v not in ("healthy", UNJUDGED)]
     verdict = next(iter(bad), UNJUDGED if UNJUDGED in verdicts else "healthy")
     return replace(
-        main, records=tuple(records), findings=tuple(findings), verdict=verdict, history=()
+        main,
+        records=tuple(records),
+        findings=tuple(findings),
+        verdict=verdict,
+        history=tuple(history),
     )
 
 

@@ -12,7 +12,7 @@ from gradflow.arrays import Floats, Integers
 from gradflow.findings.words import dead_rows, indices
 from gradflow.report.figures import layers, log_axes, page
 from gradflow.report.figures.line_labels import End, end_of, label_ends
-from gradflow.report.style import BLUE, GREY, PALE, VERMILLION
+from gradflow.report.style import BLUE, GREY, PALE, PALETTE, VERMILLION
 from gradflow.results.watching import WatchResult
 
 #: Dark is small: a vanished gradient is a dark band. Colour-blind safe and even in print.
@@ -36,6 +36,8 @@ def figure(result: WatchResult) -> Figure:
 
 def _norms(axes: Axes, result: WatchResult) -> list[End]:
     """Draw the whole gradient's norm as backward left it and as the optimizer met it."""
+    if len(result.models) > 1:
+        return _norms_of_models(axes, result)
     step = page.values(result.steps, "step")
     before, after = (
         page.drawable(page.values(result.steps, name)) for name in ("norm_before", "norm_after")
@@ -53,8 +55,22 @@ def _norms(axes: Axes, result: WatchResult) -> list[End]:
     return ends
 
 
+def _norms_of_models(axes: Axes, result: WatchResult) -> list[End]:
+    """Draw a line for each model of a program."""
+    ends = []
+    for number, model in enumerate(result.models):
+        colour = PALETTE[number % len(PALETTE)]
+        step = page.values(model.steps, "step")
+        norm = page.drawable(page.values(model.steps, "norm_before"))
+        axes.plot(step, norm, color=colour, marker=page.markers(len(step)), linewidth=1.2)
+        ends += end_of(model.name, step, norm, colour)
+    axes.set_ylabel("‖g‖ of a model")
+    log_axes.log_scale(axes)
+    return ends
+
+
 def _heat(fig: Figure, axes: Axes, result: WatchResult) -> None:
-    steps = [s.step for s in result.steps]
+    steps = _recorded(result)
     order = _order(result)
     table = _table(result, "gradient_log10_norm")[order]
     low, high = _limits(table)
@@ -109,9 +125,14 @@ def _name_layers(axes: Axes, result: WatchResult, order: Integers) -> None:
     axes.set_ylabel("layers by role, each from the input down")
 
 
+def _recorded(result: WatchResult) -> list[int]:
+    """Steps of any model."""
+    return sorted({s.step for s in result.steps} | {row.step for row in result.history})
+
+
 def _table(result: WatchResult, name: str) -> Floats:
     """(layers, steps), NaN where nothing was measured or the value has no logarithm."""
-    places = {s.step: i for i, s in enumerate(result.steps)}
+    places = {step: i for i, step in enumerate(_recorded(result))}
     table = np.full((len(result.records), len(places)), np.nan)
     for row in result.history:
         value = getattr(row, name)
