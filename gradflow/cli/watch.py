@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from gradflow.cli.fail_on import FailOn, parse_fail_on
+from gradflow.cli.live import LiveLine
 from gradflow.cli.output import Output, exit_code
 from gradflow.cli.streams import silence_what_follows, stdout_on_stderr
 from gradflow.configs.watching import WatchConfig
@@ -53,12 +54,15 @@ def watch(
 
     quiet = stdout_on_stderr() if output.json else contextlib.ExitStack()
 
+    line = LiveLine()
+
     def give_up(result: WatchResult) -> None:
+        line.__exit__()
         quiet.__exit__(None, None, None)
         _exit_at_once(_report(result, output, codes))
 
-    with quiet:
-        result = ScriptRun(program, config, last_resort=give_up).run()
+    with quiet, line:
+        result = ScriptRun(program, config, line if line.on else None, give_up).run()
     code = _report(result, output, codes)
     if result.script_exit_code is None and _others_run():
         _exit_at_once(code)

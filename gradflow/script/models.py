@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 import os
 import sys
+import time
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -22,11 +23,22 @@ from torch.optim.optimizer import (
 
 from gradflow.configs.watching import WatchConfig
 from gradflow.measurement.hooks import Hooks
+from gradflow.measurement.norms import as_tensor
 from gradflow.results.watching import WatchResult
 from gradflow.script.discovery import LooseParameters, ModuleTree, is_callable, is_wrapper
 from gradflow.script.names import name_of, tensor_names
 from gradflow.watching.guard import never_raises
 from gradflow.watching.run import Watch, watch
+
+
+class Progress(NamedTuple):
+    """How far a model is."""
+
+    name: str
+    step: int
+    loss: float | None
+    norm: float | None
+    verdict: str
 
 
 @dataclass(eq=False)
@@ -47,6 +59,23 @@ class Model:
     watch: Watch | None = None
     waiting: Hooks = field(default_factory=Hooks)
     result: WatchResult | None = None
+
+    verdict: str = "healthy"
+    _judge_next: float = 0.0
+
+    def progress(self) -> Progress:
+        """Return how far it is: reads one step's norms, and judges anew only now and then."""
+        watch = self.watch
+        if watch is None or not watch.snapshots:
+            return Progress(self.name, 0, None, None, self.verdict)
+        now = time.monotonic()
+        if now >= self._judge_next:  # it takes longer with every step
+            self.verdict = watch.result().verdict
+            self._judge_next = now + max(2.0, 50 * (time.monotonic() - now))
+        last = watch.snapshots[-1]
+        norms = as_tensor(last.before.numbers)
+        norm = float(norms[norms != -torch.inf].square().sum().sqrt())
+        return Progress(self.name, watch.seen, _loss_of(last), norm, self.verdict)
 
     def recorded(self) -> int:
         """Return how many steps were recorded."""
@@ -199,6 +228,12 @@ class Models:
         """Return the models that an optimizer trains."""
         first = {id(p) for group in optimizer.param_groups for p in group["params"]}
         return [m for m in self.found if any(id(p) in first for p in m.module.parameters())]
+
+
+def _loss_of(snapshot: Any) -> float | None:
+    """Return a step's loss, where it was heard."""
+    loss = getattr(getattr(snapshot, "notes", None), "loss", None)
+    return None if loss is None else float(loss)
 
 
 class _OnceMade:
