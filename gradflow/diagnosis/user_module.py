@@ -86,7 +86,7 @@ def measured_module(model: nn.Module, objective: Objective, lr: float | None = N
             compiled=compiled,
             lazy=lazy,
             unreached=plain.unreached(),
-            shared=tuple(_shared_rows(model, plain)),
+            shared=tuple(shared_rows(model, plain)),
             same_inputs=objective.same_inputs(),
             example_loss=loss / (1 if objective.averaged() else objective.examples()),
             batch_norm=normalizes_batch(model),
@@ -179,8 +179,8 @@ def _refuse_sharded(model: nn.Module) -> None:
         )
 
 
-def _shared_rows(model: nn.Module, plain: Measurement) -> list[tuple[int, ...]]:
-    """Rows (from 1) of tied weights."""
+def shared_rows(model: nn.Module, plain: Measurement) -> list[tuple[int, ...]]:
+    """Return groups of rows (from 1) with one and the same weight."""
     owners: dict[int, list[str]] = {}
     for name, module in model.named_modules():
         weight = own_parameter(module, "weight")  # a parametrised one would be computed

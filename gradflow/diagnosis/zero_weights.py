@@ -58,8 +58,8 @@ def zero_weights(
     measure
         Measures it as `plain` was measured.
     """
-    suspects = _zeros(plain)
-    found = _zero_parameters(model) if suspects else {}
+    suspects = rows_at_zero(plain)
+    found = zero_parameters(model) if suspects else {}
     names: list[str] = []
     after = plain
     with _restored(found):
@@ -70,11 +70,11 @@ def zero_weights(
             names += stepped
             found = {name: p for name, p in found.items() if name not in stepped}
             after = measure()
-            if after.names != plain.names or not _zeros(after):
+            if after.names != plain.names or not rows_at_zero(after):
                 break
     if after is plain or after.names != plain.names:
         return ZeroWeights()
-    still = _zeros(after)
+    still = rows_at_zero(after)
     started = tuple(row for row in suspects if row not in still)
     own = tuple(plain_name(name) for name in names if not name.endswith("bias"))
     return ZeroWeights(own, started, after)
@@ -104,7 +104,8 @@ def zero_layers(measured: Measurement) -> tuple[int, ...]:
     return tuple(row for row, norm in enumerate(norms, start=1) if norm == 0)
 
 
-def _zero_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+def zero_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Return the trained parameters all of whose entries are 0, by name."""
     return {
         name: p
         for name, p in model.named_parameters()
@@ -123,7 +124,7 @@ def _restored(parameters: dict[str, nn.Parameter]) -> Iterator[None]:
             parameters[name].data.copy_(values)
 
 
-def _zeros(measured: Measurement) -> tuple[int, ...]:
+def rows_at_zero(measured: Measurement) -> tuple[int, ...]:
     """Return the rows (from 1) of layers without gradient, δ, slopes, or spread."""
     values = measured.values[:, :, 0]
 

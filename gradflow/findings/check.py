@@ -96,11 +96,13 @@ def judged(result: R, checks: Iterable[Check[R]]) -> R:
     found = tuple(finding for check in checks for finding in check(result))
     changes: dict[str, Any] = {"findings": found}
     if any(f.name == "verdict" for f in dataclasses.fields(result)):
-        changes["verdict"] = _verdict(found)
+        changes["verdict"] = verdict_of(found)
     return dataclasses.replace(result, **changes)
 
 
-def _verdict(found: tuple[Finding, ...]) -> str:
+def verdict_of(found: Iterable[Finding]) -> str:
+    """Return the verdict that findings come to, in their order."""
+    found = tuple(found)
     errors = [finding.code for finding in found if finding.severity == "error"]
     unjudged = any(finding.code == UNJUDGED for finding in found)
     return next(iter(errors), UNJUDGED if unjudged else "healthy")

@@ -66,6 +66,11 @@ class Hooks:
         """Call `call(module, inputs)` before every forward pass of a module, before other hooks."""
         self.add(module.register_forward_pre_hook(_OwnHook(module, call), prepend=True))
 
+    def before_call(self, module: nn.Module, call: Callable[..., None]) -> None:
+        """Call `call(module, inputs, keywords)` before every forward pass of a module."""
+        hook = _OwnHook(module, call)
+        self.add(module.register_forward_pre_hook(hook, prepend=True, with_kwargs=True))
+
     def after_forward(
         self, module: nn.Module, call: Callable[..., None], *, always: bool = False
     ) -> None:

@@ -118,7 +118,7 @@ class Recorder:
         if look is not None:
             look.after_backward(gradient_of)
         if not self.replicated:
-            self._take_remaining(gradient_of)
+            self.take_remaining(gradient_of)
         if not any(w.dim() >= 2 for record in self.records for w in record.weights):
             raise GradflowError("the model has no layer with weights that it calls")
         for record in self.records:
@@ -133,7 +133,8 @@ class Recorder:
         elif entries is not None:
             self._together.add(record, source, entries, lasting=True)
 
-    def _take_remaining(self, gradient_of: Mapping[int, Tensor | None]) -> None:
+    def take_remaining(self, gradient_of: Mapping[int, Tensor | None]) -> None:
+        """Make records of trained parameters that belong to no layer, given all gradients."""
         more, self.uncovered = remaining(self.model, self.records, gradient_of)
         for record in more:
             known = (self._exponents.get(id(p)) for p in record.weights)
@@ -146,6 +147,10 @@ class Recorder:
         """Say that the pass that is measured begins: a checkpointed model runs forward in it."""
         self._together.flush()
         self._backward = True
+
+    def await_backward(self) -> None:
+        """Say that the pass that ran was another's."""
+        self._backward = False
 
     def lift(self, tensor: Tensor) -> Tensor:
         """Return `tensor` with its leading axis of replicas."""

@@ -1,0 +1,199 @@
+"""A diagnosis of the pass that a program makes itself: hooks alone, nothing is run again."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gradflow.diagnosis.objective import Objective
+from gradflow.diagnosis.run import measured
+from gradflow.diagnosis.subject import Pass, Subject
+from gradflow.diagnosis.user_module import shared_rows
+from gradflow.diagnosis.zero_weights import rows_at_zero, zero_parameters
+from gradflow.measurement.attention import AttentionCalls
+from gradflow.measurement.hooks import Hooks, leave
+from gradflow.measurement.modules import normalizes_batch, takes_hooks
+from gradflow.measurement.preserving import plain_name
+from gradflow.measurement.recorder import Recorder
+from gradflow.measurement.records import Measurement, layer_gradients, measurement
+from gradflow.measurement.recurrence import RecurrentCalls
+from gradflow.results.diagnosis import DiagnosisFacts, DiagnosisResult
+
+
+class FirstPass:
+    """Records a model's first forward and backward pass in a loop that is not ours.
+
+    Call `before_backward` and `after_backward` around every backward pass until `over`.
+
+    Attributes
+    ----------
+    over
+        Whether there is nothing more to see.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.over = False
+        self._seen: Measurement | None = None
+        self._loss = math.nan
+        self._recorder = Recorder(model, rescaled=False)
+        self._attention = AttentionCalls(self._recorder.records)
+        self._recurrent = RecurrentCalls()
+        self._modes: list[Any] = []
+        self._hooks = Hooks()
+        self._inputs: Any = None
+        self._facts = DiagnosisFacts()
+
+    def attach(self) -> None:
+        """Hook the model."""
+        stack = contextlib.ExitStack()
+        self._hooks.add(_Closing(stack))
+        stack.enter_context(self._recorder.attached())
+        if all(m.training for m in self.model.modules() if isinstance(m, nn.RNNBase)):
+            self._recurrent.attach(self.model, self._hooks)
+        if takes_hooks(self.model):
+            self._hooks.before_call(self.model, self._start)
+            self._hooks.after_forward(self.model, self._end, always=True)
+
+    def remove(self) -> None:
+        """Take the hooks off."""
+        self.over = True
+        self._leave()
+        self._hooks.remove()
+
+    # -- the forward pass
+
+    def _start(self, _: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+        """See functions, too, while the model runs."""
+        if self._modes or not torch.is_grad_enabled():
+            return
+        if self._inputs is None:
+            self._inputs = (*inputs, *keywords.values())
+        for mode in (self._recorder.functions(), self._attention):
+            mode.__enter__()  # type: ignore[no-untyped-call]
+            self._modes.append(mode)
+
+    def _end(self, *_: Any) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
+        while self._modes:
+            leave(self._modes.pop())
+
+    # -- the backward pass
+
+    def before_backward(self) -> None:
+        """Expect gradients, unless there are some of a pass before."""
+        self._leave()  # of a forward pass that raised
+        if not self._recorder.records:
+            return
+        if any(p.grad is not None for p in self.model.parameters()):
+            self.remove()
+            return
+        self._recurrent.closed = True
+        self._recorder.begin_backward()
+
+    def after_backward(self, loss: Tensor, scale: float) -> None:
+        """Measure, if the pass went through the model.
+
+        Parameters
+        ----------
+        scale
+            By which a GradScaler had multiplied the loss.
+        """
+        if self.over or not self._recorder.records:
+            return
+        gradients = {id(p): p.grad for p in self.model.parameters() if p.requires_grad}
+        if all(g is None for g in gradients.values()):
+            self._recurrent.closed = False
+            self._recorder.await_backward()
+            return
+        self.remove()
+        recorder = self._recorder
+        self._attention.note()
+        recorder.take_remaining(gradients)
+        self._unscale(scale)
+        own = layer_gradients(recorder.records, gradients)
+        seen = measurement(recorder.records, loss.detach(), own, replicated=False)
+        self._seen = replace(
+            seen,
+            names=[plain_name(name) for name in seen.names],
+            recurrent=tuple(self._recurrent.calls),
+            beside=recorder.beside,
+            uncovered=recorder.uncovered,
+        )
+        self._loss = float(loss.detach().double().mean()) / scale
+        self._facts, self._inputs = self._facts_of(self._seen), None
+
+    def _unscale(self, scale: float) -> None:
+        """Divide a scale out of what was measured: magnitudes are kept with an exponent of two."""
+        if scale == 1:
+            return
+        for record in self._recorder.records:
+            for name in ("delta_exponent", "weight_exponent"):
+                before = record.values.get(name)
+                if before is None:
+                    before = torch.zeros(1, device=record.weights[0].device, dtype=torch.float64)
+                record.values[name] = before - math.log2(scale)
+        for call in self._recurrent.calls:
+            if call.delta_rms is not None:
+                call.delta_rms = call.delta_rms / scale
+
+    # -- what comes of it
+
+    def result(self, lr: float, *, summed: bool) -> DiagnosisResult | None:
+        """Return the diagnosis; None where no pass was seen whole.
+
+        Parameters
+        ----------
+        lr
+            Learning rate of the first step.
+        summed
+            Whether the loss is a sum over the examples.
+        """
+        seen = self._seen
+        if seen is None:
+            return None
+        examples = self._facts.examples or 1
+        given = Pass(
+            seen,
+            examples=examples,
+            averaged=not summed,
+            as_given=True,
+            loss=self._loss,
+            facts=replace(self._facts, example_loss=self._loss / (examples if summed else 1)),
+        )
+        return measured(Subject(passes=lambda: [given], lr=lr))
+
+    def _facts_of(self, seen: Measurement) -> DiagnosisFacts:
+        """Say how the pass was seen; what starts at 0 is left for the run itself to judge."""
+        given = Objective(self._inputs or ())
+        zero = [n for n in zero_parameters(self.model) if not n.endswith("bias")]
+        return DiagnosisFacts(
+            examples=given.examples(),
+            unreached=seen.unreached(),
+            shared=tuple(shared_rows(self.model, seen)),
+            same_inputs=given.same_inputs(),
+            batch_norm=normalizes_batch(self.model),
+            zero_weights=tuple(plain_name(name) for name in zero),
+            started=rows_at_zero(seen) if zero else (),
+            repeated=seen.repeated(),
+            uncovered=tuple(plain_name(name) for name in seen.uncovered.names),
+            uncovered_share=seen.uncovered.share,
+        )
+
+
+class _Closing:
+    """The handle of a stack of contexts."""
+
+    def __init__(self, stack: contextlib.ExitStack) -> None:
+        self.stack = stack
+
+    def remove(self) -> None:
+        """Leave them."""
+        self.stack.close()
