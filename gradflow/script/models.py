@@ -24,9 +24,9 @@ from torch.optim.optimizer import (
 from gradflow.configs.watching import WatchConfig
 from gradflow.measurement.hooks import Hooks
 from gradflow.measurement.norms import as_tensor
-from gradflow.results.watching import WatchResult
 from gradflow.script.discovery import LooseParameters, ModuleTree, is_callable, is_wrapper
 from gradflow.script.names import name_of, tensor_names
+from gradflow.script.start import Start, learning_rate
 from gradflow.watching.guard import never_raises
 from gradflow.watching.run import Watch, watch
 
@@ -58,7 +58,8 @@ class Model:
     optimizers: dict[str, None] = field(default_factory=dict)
     watch: Watch | None = None
     waiting: Hooks = field(default_factory=Hooks)
-    result: WatchResult | None = None
+    start: Start | None = None
+    lr: float = 0.01
 
     verdict: str = "healthy"
     _judge_next: float = 0.0
@@ -116,6 +117,8 @@ class Models:
         self._last.remove()
         for model in self.found:
             model.waiting.remove()
+            if model.start is not None:
+                model.start.remove()
             if model.watch is not None:
                 model.watch.__exit__(None, None, None)
 
@@ -162,19 +165,28 @@ class Models:
         outer = [m for m in above if is_callable(m) and not is_wrapper(m)]
         for part in (*outer, *module.modules()):
             if not isinstance(part, torch.jit.ScriptModule):
-                model.waiting.before_forward(part, functools.partial(self._called, model))
+                model.waiting.before_call(part, functools.partial(self._called, model))
 
     # -- watching them
 
     @never_raises
-    def _called(self, model: Model, called: nn.Module, _: Any) -> None:
+    def _called(
+        self, model: Model, called: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any]
+    ) -> None:
         if model.watch is not None or self.elsewhere:
             return
+        before = set(called._forward_pre_hooks)
         if called is not model.module and self._is_whole(model, called):
             model.module = called
             model.name = name_of([called, *ModuleTree().above(called)], sys._getframe(2))
             self._merge(model)
         self._begin(model)
+        # torch has looked up already which hooks this call has.
+        for key, hook in list(called._forward_pre_hooks.items()):
+            if key not in before and key in called._forward_pre_hooks_with_kwargs:
+                hook(called, inputs, keywords)
+            elif key not in before:
+                hook(called, inputs)
 
     def _is_whole(self, model: Model, called: nn.Module) -> bool:
         """Return whether what was called is the model rather than what was found first."""
@@ -199,6 +211,9 @@ class Models:
         config = self.config
         model.watch = watch(self._as_called(model.module), every=config.every, window=config.window)
         model.watch.__enter__()
+        if model.watch.sampler is not None:
+            model.start = Start(model.watch.model)
+            model.start.attach()
         self._come_last()
 
     def _as_called(self, module: nn.Module) -> nn.Module:
@@ -218,6 +233,9 @@ class Models:
             model.optimizers.setdefault(type(optimizer).__name__)
             if model.watch is None:
                 self._begin(model)
+            if model.start is not None and model.recorded() < 2:
+                model.start.remove()
+                model.lr = learning_rate([optimizer])
 
     def _after_step(self, optimizer: Optimizer, *_: Any) -> None:
         if not self.elsewhere:

@@ -5,26 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from gradflow.findings.check import UNJUDGED, judged
+from gradflow.findings.check import UNJUDGED, judged, verdict_of
 from gradflow.results.base import Finding, RunMeta
 from gradflow.results.watching import WatchedModel, WatchHistoryRow, WatchResult, WatchRow
 from gradflow.script.checks import CHECKS as PROGRAM_CHECKS
 from gradflow.script.endings import Ending
 from gradflow.script.models import Model, trained_entries
+from gradflow.script.start import added
 from gradflow.watching.checks import CHECKS
 
 
 def program_result(models: Sequence[Model], ending: Ending, meta: RunMeta) -> WatchResult:
     """Return the result of a program that is over."""
     shown = _shown(models)
-    sections = [_section(model) for model in shown]
+    results = [_result(model) for model in shown]
+    sections = [_section(*pair) for pair in zip(shown, results, strict=True)]
     if not sections:
         whole = judged(WatchResult(meta=meta), CHECKS)
     elif len(sections) == 1:
-        whole = _result(shown[0])
+        whole = results[0]
     else:
-        main = max(shown, key=lambda m: trained_entries(m.module))
-        whole = together(_result(main), sections, [_result(model) for model in shown])
+        sizes = [trained_entries(model.module) for model in shown]
+        whole = together(results[sizes.index(max(sizes))], sections, results)
     whole = replace(
         whole,
         meta=replace(whole.meta, command=meta.command, config=whole.meta.config | meta.config),
@@ -44,14 +46,19 @@ def _shown(models: Sequence[Model]) -> list[Model]:
 
 
 def _result(model: Model) -> WatchResult:
+    """Return what was seen of a model: of its run, and of its start."""
     assert model.watch is not None
-    if model.result is None:
-        model.result = model.watch.result()
-    return model.result
+    run = model.watch.result()
+    batch = run.facts.batch
+    summed = any(criterion.summed for criterion in getattr(batch, "criteria", ()))
+    start = None if model.start is None else model.start.result(model.lr, summed=summed)
+    if start is None:
+        return run
+    findings = (*run.findings, *added(run, start))
+    return replace(run, findings=findings, verdict=verdict_of(findings))
 
 
-def _section(model: Model) -> WatchedModel:
-    result = _result(model)
+def _section(model: Model, result: WatchResult) -> WatchedModel:
     return WatchedModel(
         name=model.name,
         verdict=result.verdict,

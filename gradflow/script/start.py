@@ -1,0 +1,132 @@
+"""The diagnosis of a model on its own first batch, before its first step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor, nn
+
+from gradflow.diagnosis.first_pass import FirstPass
+from gradflow.findings.words import at, named_layers
+from gradflow.measurement.hooks import Hooks
+from gradflow.results.base import Finding
+from gradflow.results.diagnosis import DiagnosisResult
+from gradflow.results.watching import WatchResult
+from gradflow.watching import grad_scaler
+from gradflow.watching.guard import never_raises
+from gradflow.watching.losses import LossHandle
+
+
+class Start:
+    """Listens to a model's first pass; what goes wrong in listening is noted, never raised.
+
+    Attributes
+    ----------
+    failures
+        Why there is no diagnosis.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.failures: list[str] = []
+        self._scaled: tuple[Tensor, float] | None = None
+        self._pass = FirstPass(model)
+        self._hooks = Hooks()
+
+    @never_raises
+    def attach(self) -> None:
+        """Listen until the model has learnt from a first batch."""
+        self._hooks.add(self._pass)
+        self._pass.attach()
+        self._hooks.add(LossHandle(self))
+        self._hooks.add(grad_scaler.listen(self))
+
+    @never_raises
+    def remove(self) -> None:
+        """Listen no more."""
+        self._hooks.remove()
+        self._scaled = None
+
+    @never_raises
+    def before_backward(self, _: Tensor) -> None:
+        """Expect gradients."""
+        self._pass.before_backward()
+
+    def after_backward(self, loss: Tensor) -> None:
+        """Take the gradients, if the pass went through the model."""
+        self._measure(loss)
+        if self._pass.over or self.failures:
+            self.remove()
+
+    @never_raises
+    def _measure(self, loss: Tensor) -> None:
+        scaled = self._scaled
+        scale = scaled[1] if scaled is not None and scaled[0] is loss else 1.0
+        self._pass.after_backward(loss, scale)
+
+    def result(self, lr: float, *, summed: bool) -> DiagnosisResult | None:
+        """Return the diagnosis; None where no pass was seen whole."""
+        found: list[DiagnosisResult | None] = [None]
+        self._result(found, lr, summed)
+        return found[0]
+
+    @never_raises
+    def _result(self, found: list[DiagnosisResult | None], lr: float, summed: bool) -> None:
+        found[0] = self._pass.result(lr, summed=summed)
+
+    # -- a GradScaler
+
+    @never_raises
+    def after_scale(self, scaler: Any, loss: Any) -> None:
+        """Note by what a loss was multiplied."""
+        scale = grad_scaler.scale_of(scaler)
+        if isinstance(loss, Tensor) and scale is not None:
+            self._scaled = loss, float(scale)
+
+    def before_unscale(self, scaler: Any, optimizer: Any) -> None:
+        """Nothing is read then."""
+
+    def after_unscale(self, scaler: Any, optimizer: Any) -> None:
+        """Nothing is read then."""
+
+    def before_step(self, scaler: Any, optimizer: Any) -> None:
+        """Nothing is read then."""
+
+    def after_step(self, scaler: Any, optimizer: Any) -> None:
+        """Nothing is read then."""
+
+
+#: What a run says better itself, or what is no news of a run.
+_OF_THE_RUN = frozenset({"unreached", "no-gradient", "batch", "uncovered", "unjudged", "broken"})
+
+
+def added(run: WatchResult, start: DiagnosisResult) -> Iterator[Finding]:
+    """Yield what the start's diagnosis adds to the findings of the run."""
+    said = {found.code for found in run.findings}
+    for found in start.findings:
+        new = found.code not in said and found.code not in _OF_THE_RUN
+        if new and found.severity != "info":
+            yield _renumbered(found, start, {row.name: row for row in run.records})
+
+
+def _renumbered(found: Finding, start: DiagnosisResult, rows: dict[str, Any]) -> Finding:
+    """Return a finding with the layers' numbers of the run, which are in another order."""
+    old = at(start.records, found.layers)
+    new = [replace(row, index=rows[row.name].index) for row in old if row.name in rows]
+    message = found.message
+    if old and len(new) == len(old):
+        message = message.replace(named_layers(old), named_layers(new))
+    layers = tuple(sorted(row.index for row in new))
+    return replace(found, message=f"at the first step, {message}", layers=layers)
+
+
+def learning_rate(optimizers: Iterable[Any]) -> float:
+    """Return the largest learning rate of the first optimizer that has one; else 0.01."""
+    for optimizer in optimizers:
+        rates = [group.get("lr") for group in optimizer.param_groups]
+        known = [float(rate) for rate in rates if isinstance(rate, int | float | Tensor)]
+        if known and math.isfinite(max(known)):
+            return max(known)
+    return 0.01
