@@ -6,6 +6,7 @@ activations.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import sys
@@ -119,6 +120,30 @@ class _OwnHook:
 
     def __reduce__(self) -> Any:
         return getattr, (nullcontext(), "__exit__")  # takes anything, needs no gradflow to load
+
+
+@contextlib.contextmanager
+def own_hooks_off(model: nn.Module) -> Iterator[None]:
+    """Take gradflow's hooks off a module and its parts for the block's duration."""
+    before = []
+    for module in model.modules():
+        for hooks in (module._forward_hooks, module._forward_pre_hooks):
+            own = {key: hook for key, hook in hooks.items() if _is_own(hook)}
+            if own:
+                before.append((hooks, dict(hooks)))
+                for key in own:
+                    del hooks[key]
+    try:
+        yield
+    finally:
+        for hooks, all_of_them in before:
+            hooks.clear()
+            hooks.update(all_of_them)
+
+
+def _is_own(hook: Any) -> bool:
+    copied = isinstance(getattr(hook, "__self__", None), nullcontext)
+    return isinstance(hook, _OwnHook) or copied
 
 
 def on_gradient(tensor: Tensor, hook: GradientHook) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import sys
@@ -22,7 +23,7 @@ from torch.optim.optimizer import (
 )
 
 from gradflow.configs.watching import WatchConfig
-from gradflow.measurement.hooks import Hooks
+from gradflow.measurement.hooks import Hooks, own_hooks_off
 from gradflow.measurement.norms import as_tensor
 from gradflow.script.discovery import LooseParameters, ModuleTree, is_callable, is_wrapper
 from gradflow.script.names import name_of, tensor_names
@@ -103,7 +104,8 @@ class Models:
 
     def __enter__(self) -> Models:
         self._hooks.add(_OnceMade(self._optimizer_made))
-        self._hooks.add(register_optimizer_step_pre_hook(self._before_step))
+        self._hooks.add(_Scripting())
+        self._hooks.add(register_optimizer_step_pre_hook(self._meet))
         self._come_last()
         return self
 
@@ -139,6 +141,8 @@ class Models:
         if self.elsewhere or optimizer in self._known:
             return
         self._known.add(optimizer)
+        # Of the optimizer itself: before those of all optimizers, to which a new watch adds.
+        self._hooks.add(optimizer.register_step_pre_hook(self._before_step))
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         held = {id(p) for model in self.found for p in model.module.parameters()}
         new = [p for p in parameters if id(p) not in held]
@@ -204,9 +208,10 @@ class Models:
             self.found.remove(other)
             model.optimizers |= other.optimizers
 
-    def _begin(self, model: Model) -> None:
+    @never_raises
+    def _begin(self, model: Model) -> Watch | None:
         if any(is_lazy(p) for p in model.module.parameters()):
-            return  # its first call gives it its shapes
+            return None  # its first call gives it its shapes
         model.waiting.remove()
         config = self.config
         model.watch = watch(self._as_called(model.module), every=config.every, window=config.window)
@@ -215,6 +220,7 @@ class Models:
             model.start = Start(model.watch.model)
             model.start.attach()
         self._come_last()
+        return model.watch
 
     def _as_called(self, module: nn.Module) -> nn.Module:
         """Return the module that `torch.compile` made of it, if it did."""
@@ -224,22 +230,30 @@ class Models:
     # -- their steps
 
     @never_raises
-    def _before_step(self, optimizer: Optimizer, *_: Any) -> None:
-        if self.elsewhere:
-            return
-        if optimizer not in self._known:  # a copy, or loaded
+    def _meet(self, optimizer: Optimizer, *_: Any) -> None:
+        """Take an optimizer that was not made but copied or loaded, from its next step on."""
+        if not self.elsewhere and optimizer not in self._known:
             self._optimizer_made(optimizer, sys._getframe(2))
+
+    def _before_step(self, optimizer: Optimizer, arguments: Any, keywords: Any) -> Any:
+        """Begin the watches of models that were not called yet, as where a closure calls them."""
+        if self.elsewhere:
+            return None
+        frame, found = sys._getframe(1), None
         for model in self._of(optimizer):
             model.optimizers.setdefault(type(optimizer).__name__)
-            if model.watch is None:
-                self._begin(model)
-            if model.start is not None and model.recorded() < 2:
-                model.start.remove()
+            if model.start is not None and model.recorded() == 0:
                 model.lr = learning_rate([optimizer])
+            if model.watch is None and (watch := self._begin(model)) is not None:
+                found = watch.step_begins(optimizer, arguments, keywords, frame)
+                arguments, keywords = found or (arguments, keywords)
+        return found
 
     def _after_step(self, optimizer: Optimizer, *_: Any) -> None:
         if not self.elsewhere:
             for model in self._of(optimizer):
+                if model.start is not None:
+                    model.start.remove()
                 self.stepped(model)
 
     def _of(self, optimizer: Optimizer) -> list[Model]:
@@ -270,6 +284,25 @@ class _OnceMade:
     def remove(self) -> None:
         """Make optimizers as before."""
         Optimizer.__init__ = self._original  # type: ignore[method-assign]
+
+
+class _Scripting:
+    """Keeps gradflow's hooks from being compiled by `torch.jit.script`, until `remove()`."""
+
+    def __init__(self) -> None:
+        self._original = original = torch.jit.script
+
+        @functools.wraps(original)
+        def script(thing: Any, *arguments: Any, **keywords: Any) -> Any:
+            known = isinstance(thing, nn.Module) and not isinstance(thing, torch.jit.ScriptModule)
+            with own_hooks_off(thing) if known else contextlib.nullcontext():
+                return original(thing, *arguments, **keywords)
+
+        torch.jit.script = script  # type: ignore[assignment]
+
+    def remove(self) -> None:
+        """Script modules as before."""
+        torch.jit.script = self._original  # type: ignore[assignment]
 
 
 def trained_entries(module: nn.Module) -> int:

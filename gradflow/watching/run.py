@@ -304,7 +304,12 @@ class Watch:
     def _before_step(
         self, optimizer: torch.optim.Optimizer, arguments: Any, keywords: Any
     ) -> tuple[Any, Any] | None:
-        frame = sys._getframe(1)
+        return self.step_begins(optimizer, arguments, keywords, sys._getframe(1))
+
+    def step_begins(
+        self, optimizer: torch.optim.Optimizer, arguments: Any, keywords: Any, frame: FrameType
+    ) -> tuple[Any, Any] | None:
+        """Take a step that begins in `frame`, as torch's own hook does; return its arguments."""
         with self._lock:
             if not self._concerns(optimizer):
                 return None
