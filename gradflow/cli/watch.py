@@ -62,7 +62,7 @@ def watch(
         _exit_at_once(_report(result, output, codes))
 
     with quiet, line:
-        result = ScriptRun(program, config, line if line.on else None, give_up).run()
+        result = ScriptRun(program, config, line if line.on and _reports() else None, give_up).run()
     code = _report(result, output, codes)
     if result.script_exit_code is None and _others_run():
         _exit_at_once(code)
@@ -72,10 +72,17 @@ def watch(
 
 def _report(result: WatchResult, output: Output, codes: frozenset[str]) -> int:
     """Show a result; return what the process exits with."""
-    output.show(result)
+    if _reports():
+        output.show(result)
     if output.json:
         silence_what_follows()
     return result.script_exit_code or exit_code(result, codes)
+
+
+def _reports() -> bool:
+    """Return whether this process reports: of several that torchrun started, the first."""
+    several = os.environ.get("WORLD_SIZE", "1") != "1"
+    return not several or os.environ.get("RANK", "0") == "0"
 
 
 def _others_run() -> bool:

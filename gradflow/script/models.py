@@ -302,7 +302,7 @@ class _Scripting:
 
     def remove(self) -> None:
         """Script modules as before."""
-        torch.jit.script = self._original  # type: ignore[assignment]
+        torch.jit.script = self._original
 
 
 def trained_entries(module: nn.Module) -> int:
