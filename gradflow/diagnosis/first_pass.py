@@ -20,7 +20,7 @@ from gradflow.measurement.hooks import Hooks, leave
 from gradflow.measurement.modules import normalizes_batch, takes_hooks
 from gradflow.measurement.preserving import plain_name
 from gradflow.measurement.recorder import Recorder
-from gradflow.measurement.records import Measurement, layer_gradients, measurement
+from gradflow.measurement.records import Measurement, measurement
 from gradflow.measurement.recurrence import RecurrentCalls
 from gradflow.results.diagnosis import DiagnosisFacts, DiagnosisResult
 
@@ -74,9 +74,9 @@ class FirstPass:
             return
         if self._inputs is None:
             self._inputs = (*inputs, *keywords.values())
-        for mode in (self._recorder.functions(), self._attention):
-            mode.__enter__()  # type: ignore[no-untyped-call]
-            self._modes.append(mode)
+        mode = self._recorder.functions(self._attention.functions())
+        mode.__enter__()  # type: ignore[no-untyped-call]
+        self._modes.append(mode)
 
     def _end(self, *_: Any) -> None:
         self._leave()
@@ -116,10 +116,9 @@ class FirstPass:
         self.remove()
         recorder = self._recorder
         self._attention.note()
-        recorder.take_remaining(gradients)
+        recorder.take_gradients(gradients)
         self._unscale(scale)
-        own = layer_gradients(recorder.records, gradients)
-        seen = measurement(recorder.records, loss.detach(), own, replicated=False)
+        seen = measurement(recorder.records, loss.detach(), replicated=False)
         self._seen = replace(
             seen,
             names=[plain_name(name) for name in seen.names],

@@ -117,8 +117,18 @@ class Recorder:
         gradient_of = gradients(loss, list(self.model.parameters()), also)
         if look is not None:
             look.after_backward(gradient_of)
+        self.take_gradients(gradient_of)
+
+    def take_gradients(self, gradient_of: Mapping[int, Tensor | None]) -> None:
+        """Measure every record's matrices, biases and their gradients, which are given by ``id``.
+
+        Raises
+        ------
+        GradflowError
+            If the model called no layer.
+        """
         if not self.replicated:
-            self.take_remaining(gradient_of)
+            self._take_remaining(gradient_of)
         if not any(w.dim() >= 2 for record in self.records for w in record.weights):
             raise GradflowError("the model has no layer with weights that it calls")
         for record in self.records:
@@ -133,8 +143,7 @@ class Recorder:
         elif entries is not None:
             self._together.add(record, source, entries, lasting=True)
 
-    def take_remaining(self, gradient_of: Mapping[int, Tensor | None]) -> None:
-        """Make records of trained parameters that belong to no layer, given all gradients."""
+    def _take_remaining(self, gradient_of: Mapping[int, Tensor | None]) -> None:
         more, self.uncovered = remaining(self.model, self.records, gradient_of)
         for record in more:
             known = (self._exponents.get(id(p)) for p in record.weights)

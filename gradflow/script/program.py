@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import functools
 import importlib.util
 import io
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 from types import CodeType
 
 from gradflow.errors import GradflowError
+from gradflow.script.notebooks import Notebook
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,8 @@ class Program:
                 sys.argv[0] = spec.origin or self.target
             else:
                 code = _file_code(self.target)
+                if "get_ipython" in code.co_names and "get_ipython" not in vars(builtins):
+                    main.__dict__["get_ipython"] = functools.partial(Notebook, main.__dict__)
             exec(code, main.__dict__)
 
 
