@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +19,13 @@ from gradflow.diagnosis.objective import (
     listed,
 )
 from gradflow.diagnosis.subject import Pass, Subject, lost_in_half
-from gradflow.diagnosis.zero_weights import zero_weights
+from gradflow.diagnosis.zero_weights import (
+    WANTED,
+    ids,
+    is_zero,
+    zero_parameters,
+    zero_weights,
+)
 from gradflow.errors import GradflowError, out_of_memory
 from gradflow.measurement.batch import BatchLook
 from gradflow.measurement.failures import failure, first_line
@@ -63,12 +70,14 @@ def measured_module(model: nn.Module, objective: Objective, lr: float | None = N
         model = _materialized(model, objective)
     _refuse_sharded(model)
     refuse_meta(model)
-    look = BatchLook(model, lr)
-    plain = one_pass(model, objective, rescaled=False, look=look)
-    found, range_facts = _recovered(model, objective, plain)
+    starting, look = zero_parameters(model), BatchLook(model, lr)
+    plain = one_pass(model, objective, rescaled=False, keep=ids(starting), look=look)
     zeros = zero_weights(
-        model, objective.run, found, lambda: one_pass(model, objective, rescaled=False)
+        starting,
+        plain,
+        lambda keep: one_pass(model, objective, rescaled=False, only=WANTED, keep=keep),
     )
+    found, range_facts = _recovered(model, objective, plain, zeros.started)
     lost, no_float32 = _lost_in_half(model, objective, plain)
     loss = found.loss.double().mean().item()
     return Pass(
@@ -107,6 +116,9 @@ def one_pass(
     *,
     rescaled: bool = True,
     look: BatchLook | None = None,
+    only: Collection[str] | None = None,
+    keep: Collection[int] = (),
+    thrown_away: bool = False,
 ) -> Measurement:
     """Run one pass over a module that was not built here, and leave it as it was.
 
@@ -116,6 +128,12 @@ def one_pass(
         Whether gradients are kept in range at the children of an `nn.Sequential`.
     look
         Takes the facts of the batch.
+    only
+        Quantities that are asked for; None: all.
+    keep
+        Parameters, by ``id``, whose gradients are kept.
+    thrown_away
+        Whether the module is a copy that nobody uses again.
 
     Raises
     ------
@@ -128,12 +146,19 @@ def one_pass(
         )
     try:
         with (
-            preserved(model),
+            preserved(model, thrown_away=thrown_away),
             uncompiled(model),
             torch.inference_mode(False),
             look.attached() if look is not None else contextlib.nullcontext(),
         ):
-            seen = measure(model, lambda: objective.run(model), rescaled=rescaled, look=look)
+            seen = measure(
+                model,
+                lambda: objective.run(model),
+                rescaled=rescaled,
+                only=only,
+                keep=keep,
+                look=look,
+            )
     except GradflowError:
         raise
     except Exception as error:
@@ -194,11 +219,18 @@ def shared_rows(model: nn.Module, plain: Measurement) -> list[tuple[int, ...]]:
 
 
 def _recovered(
-    model: nn.Module, objective: Objective, plain: Measurement
+    model: nn.Module, objective: Objective, plain: Measurement, started: Collection[int]
 ) -> tuple[Measurement, DiagnosisFacts]:
-    """The measurement with what its dtype lost, and for which layers that made a difference."""
+    """The measurement with what its dtype lost, and for which layers that made a difference.
+
+    Parameters
+    ----------
+    started
+        Rows at which something is 0 only because weights start at 0.
+    """
     suspects = lost_layers(plain)
-    if not suspects or plain.loss.dtype == torch.float64 or truly_zero(model, plain, suspects):
+    explained = all(row in started for row in suspects) or truly_zero(model, plain, suspects)
+    if plain.loss.dtype == torch.float64 or explained:
         return plain, DiagnosisFacts()
     if isinstance(model, nn.Sequential):
         plain = one_pass(model, objective)
@@ -222,7 +254,8 @@ def _in_float64(model: nn.Module, objective: Objective, plain: Measurement) -> M
     """The same in float64; raises for a model that cannot be copied or run there."""
     device = next(model.parameters()).device.type
     with torch.autocast(device, enabled=False):
-        wide = one_pass(copy.deepcopy(model).double(), objective.widened())
+        copied = copy.deepcopy(model).double()
+        wide = one_pass(copied, objective.widened(), thrown_away=True)
     if wide.names != plain.names:
         raise GradflowError("the copy ran other layers")
     return wide
@@ -314,4 +347,4 @@ def truly_zero(model: nn.Module, measured: Measurement, suspects: tuple[int, ...
 
 
 def _is_zero(name: str, parameter: Tensor) -> bool:
-    return "bias" not in name and parameter.numel() > 0 and not parameter.detach().any()
+    return "bias" not in name and parameter.numel() > 0 and is_zero(parameter)

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from gradflow.findings.thresholds import DEAD
-from gradflow.measurement.preserving import plain_name, preserved, uncompiled
+from gradflow.measurement.preserving import plain_name
 from gradflow.measurement.quantities import QUANTITIES
 from gradflow.measurement.records import Measurement
 
@@ -41,11 +41,14 @@ class ZeroWeights:
     after: Measurement | None = None
 
 
+#: What a pass after a step is asked for.
+WANTED = ("gradient_norm", "delta_rms", "example_spread", "dead_fraction")
+
+
 def zero_weights(
-    model: nn.Module,
-    losses: Callable[[nn.Module], Tensor],
+    zeros: dict[str, nn.Parameter],
     plain: Measurement,
-    measure: Callable[[], Measurement],
+    measure: Callable[[Collection[int]], Measurement],
 ) -> ZeroWeights:
     """Return what starts at 0, if `plain` holds a zero that it may explain.
 
@@ -53,23 +56,26 @@ def zero_weights(
 
     Parameters
     ----------
-    losses
-        Runs the model and returns its loss.
+    zeros
+        The model's parameters that are 0, as `zero_parameters` finds them.
+    plain
+        The pass in the model's own dtype, which kept their gradients.
     measure
-        Measures it as `plain` was measured.
+        Measures the model again, as far as it is `WANTED`, and keeps gradients of parameters.
     """
-    suspects = rows_at_zero(plain)
-    found = zero_parameters(model) if suspects else {}
+    suspects = rows_at_zero(plain) if zeros else ()
+    found = zeros if suspects else {}
     names: list[str] = []
-    after = plain
+    after, gradients = plain, plain.kept
     with _restored(found):
         for _ in range(_STEPS):  # one 0 may lie behind another
-            stepped = _step(model, losses, found)
+            stepped = _step(found, gradients)
             if not stepped:
                 break
             names += stepped
             found = {name: p for name, p in found.items() if name not in stepped}
-            after = measure()
+            after = measure(ids(found))
+            gradients = after.kept
             if after.names != plain.names or not rows_at_zero(after):
                 break
     if after is plain or after.names != plain.names:
@@ -80,17 +86,11 @@ def zero_weights(
     return ZeroWeights(own, started, after)
 
 
-def _step(
-    model: nn.Module, losses: Callable[[nn.Module], Tensor], zeros: dict[str, nn.Parameter]
-) -> list[str]:
+def _step(zeros: dict[str, nn.Parameter], gradients: Mapping[int, Tensor | None]) -> list[str]:
     """Step against the gradients of weights that are 0; return the names of those that have one."""
-    if not zeros:
-        return []
-    with preserved(model), uncompiled(model), torch.inference_mode(False), torch.enable_grad():
-        loss = losses(model).sum()
-        grads = torch.autograd.grad(loss, list(zeros.values()), allow_unused=True)
     stepped = []
-    for (name, p), gradient in zip(zeros.items(), grads, strict=True):
+    for name, p in zeros.items():
+        gradient = gradients.get(id(p))
         largest = 0.0 if gradient is None else float(gradient.abs().max())
         if gradient is not None and 0 < largest < math.inf:
             p.data.copy_(gradient * (-_STEP / largest))
@@ -105,12 +105,22 @@ def zero_layers(measured: Measurement) -> tuple[int, ...]:
 
 
 def zero_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Return the trained parameters all of whose entries are 0, by name."""
-    return {
-        name: p
-        for name, p in model.named_parameters()
-        if p.requires_grad and p.numel() and not bool(p.detach().any())
-    }
+    """Return the trained parameters that are all 0, by name, and that can be written into."""
+    trained = {n: p for n, p in model.named_parameters() if p.requires_grad and p.numel()}
+    return {n: p for n, p in trained.items() if is_zero(p) and 0 not in p.stride()}
+
+
+def is_zero(parameter: Tensor) -> bool:
+    """Return whether all entries are 0."""
+    values = parameter.detach()
+    if values.device.type == "cpu" and values[(0,) * values.dim()].item() != 0:
+        return False  # as in nearly all
+    return not values.any()
+
+
+def ids(parameters: Mapping[str, nn.Parameter]) -> set[int]:
+    """Return by what gradients of parameters are kept."""
+    return {id(p) for p in parameters.values()}
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ import copy
 import functools
 import math
 from collections import OrderedDict
+from types import BuiltinFunctionType, FunctionType
 from typing import Any, cast
 
 import torch
@@ -145,7 +146,7 @@ def _holds_nothing(module: nn.Module) -> bool:
 
 
 #: Attributes of these kinds are all that a module does is told by.
-_SIMPLE = (bool, int, float, str, type(None))
+_SIMPLE = (bool, int, float, str, type(None), FunctionType, BuiltinFunctionType)
 
 
 def signature(module: nn.Module) -> Any:

@@ -29,12 +29,17 @@ def random_states_kept(devices: Iterable[torch.device] = ()) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def preserved(model: nn.Module) -> Iterator[None]:
+def preserved(model: nn.Module, *, thrown_away: bool = False) -> Iterator[None]:
     """Put all that `model` holds, its gradients and the random states back after the block.
 
     Within the block no parameter has a ``.grad``.
+
+    Parameters
+    ----------
+    thrown_away
+        Of a copy that nobody uses again: only the random states are put back.
     """
-    state = ModuleState(model)
+    state = None if thrown_away else ModuleState(model)
     grads = [(p, p.grad) for p in model.parameters()]
     devices = {t.device for t in (*model.parameters(), *model.buffers()) if t.is_cuda}
     with random_states_kept(devices):
@@ -43,7 +48,8 @@ def preserved(model: nn.Module) -> Iterator[None]:
                 parameter.grad = None
             yield
         finally:
-            state.restore()
+            if state is not None:
+                state.restore()
             for parameter, grad in grads:
                 parameter.grad = grad
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -151,9 +151,10 @@ class QuantityTable(dict[str, Quantity]):
         """Return a quantity's place in the stack."""
         return list(self).index(name)
 
-    def of(self, source: str) -> list[tuple[str, Quantity]]:
-        """Return those that are measured from a source."""
-        return [(name, quantity) for name, quantity in self.items() if source in quantity.sources]
+    def of(self, source: str, only: Collection[str] | None = None) -> list[tuple[str, Quantity]]:
+        """Return those that are measured from a source, of those that are asked for."""
+        named = self.items() if only is None else ((name, self[name]) for name in only)
+        return [(name, quantity) for name, quantity in named if source in quantity.sources]
 
 
 def _power(exponent: Floats | None) -> Floats | None:
@@ -327,9 +328,9 @@ QUANTITIES = QuantityTable(
 )
 
 
-def measured(source: str, sample: Sample) -> Measured:
-    """Return every quantity that is measured from a source, by name."""
-    found = {name: quantity.measure(sample) for name, quantity in QUANTITIES.of(source)}
+def measured(source: str, sample: Sample, only: Collection[str] | None = None) -> Measured:
+    """Return every quantity that is measured from a source, by name; or `only` some."""
+    found = {name: quantity.measure(sample) for name, quantity in QUANTITIES.of(source, only)}
     return {name: value for name, value in found.items() if value is not None}
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -58,6 +58,10 @@ class Recorder:
         Whether parameters and activations carry a leading axis of independent replicas.
     rescaled
         Whether gradients are kept in range at the children of an `nn.Sequential`.
+    only
+        Quantities that are asked for of a user's module; None: all.
+    keep
+        Parameters, by ``id``, whose gradients are kept.
     exponent
         (replicas,): what gradients at the current point of the backward pass lack.
     """
@@ -65,6 +69,8 @@ class Recorder:
     model: nn.Module
     replicated: bool = False
     rescaled: bool = True
+    only: Collection[str] | None = None
+    keep: Collection[int] = ()
     records: list[LayerRecord] = field(default_factory=list)
     exponent: Tensor | None = None
     uncovered: Uncovered = Uncovered()
@@ -75,10 +81,11 @@ class Recorder:
     _by_module: dict[int, LayerRecord] = field(default_factory=dict)
     _by_node: dict[Any, LayerRecord] = field(default_factory=dict)  # that made their output
     _max_slopes: dict[Any, Tensor] = field(default_factory=dict)
-    _together: Together = field(default_factory=Together)
+    kept: dict[int, Tensor | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._calls = CallHooks(self.model, self)
+        self._together = Together(self.only)
 
     @contextlib.contextmanager
     def attached(self) -> Iterator[Recorder]:
@@ -115,6 +122,7 @@ class Recorder:
         """
         self.begin_backward()
         gradient_of = gradients(loss, list(self.model.parameters()), also)
+        self.kept = {i: gradient_of[i] for i in self.keep if i in gradient_of}
         if look is not None:
             look.after_backward(gradient_of)
         self.take_gradients(gradient_of)
@@ -234,7 +242,7 @@ class Recorder:
 
     def activation_called(self, record: LayerRecord, function: Function, inputs: Tensor) -> None:
         """Measure the slopes of the first activation after a layer."""
-        if self._backward or in_transform():
+        if self._backward or in_transform() or not QUANTITIES.of("slopes", self.only):
             return
         key = known_by(function)
 
@@ -246,7 +254,7 @@ class Recorder:
 
         if key is None:  # it may tell channels apart, by their place
             sample = prepared(inputs)
-            record.add("slopes", replace(sample, values=self.lift(sample.values)))
+            record.add("slopes", replace(sample, values=self.lift(sample.values)), self.only)
         else:
             self._add(record, "slopes", inputs, prepared, (key, type(record.module)))
 
@@ -365,6 +373,8 @@ def measure(
     *,
     replicated: bool = False,
     rescaled: bool = True,
+    only: Collection[str] | None = None,
+    keep: Collection[int] = (),
     look: BatchLook | None = None,
 ) -> Measurement:
     """Run `losses` (a closure around the forward pass) and backpropagate the sum of what it gives.
@@ -373,17 +383,20 @@ def measure(
 
     Parameters
     ----------
+    only, keep
+        As of `Recorder`.
     look
         Is shown the loss before its graph is freed, and the gradients.
     """
-    recorder = Recorder(model, replicated, rescaled)
+    recorder = Recorder(model, replicated, rescaled, only, keep)
     attention, recurrent = AttentionCalls(recorder.records), RecurrentCalls()
     with recorder.attached(), Hooks() as hooks, torch.enable_grad():
         if replicated:
             loss = losses()
         else:
-            recurrent.attach(model, hooks)
-            with recorder.functions(attention.functions()):
+            if only is None:
+                recurrent.attach(model, hooks)
+            with recorder.functions(attention.functions() if only is None else {}):
                 loss = losses()
         recurrent.closed = True  # a checkpointed model runs forward again from here on
         attention.note()
@@ -395,4 +408,5 @@ def measure(
         recurrent=tuple(recurrent.calls),
         beside=recorder.beside,
         uncovered=recorder.uncovered,
+        kept=recorder.kept,
     )

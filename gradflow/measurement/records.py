@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -41,9 +41,9 @@ class LayerRecord:
     observed: bool = False  # whether δ at an output is waited for
     entries: dict[str, int] = field(default_factory=dict)
 
-    def add(self, source: str, sample: Sample) -> None:
+    def add(self, source: str, sample: Sample, only: Collection[str] | None = None) -> None:
         """Add what is measured from a sample of one call to that of the calls before."""
-        self.merge(source, measured(source, sample), sample.values.numel())
+        self.merge(source, measured(source, sample, only), sample.values.numel())
 
     def merge(self, source: str, new: Measured, size: int) -> None:
         """Add what was measured of a sample of so many entries."""
@@ -117,6 +117,8 @@ class Measurement:
         How many of the rows, the last ones, are parameters that belong to no layer.
     uncovered
         What no row shows.
+    kept
+        Gradients of the parameters for which they were to be kept, by ``id``.
     """
 
     names: list[str]
@@ -131,6 +133,7 @@ class Measurement:
     calls: list[int] = field(default_factory=list)
     beside: int = 0
     uncovered: Uncovered = Uncovered()
+    kept: Mapping[int, Tensor | None] = field(default_factory=dict)
 
     @property
     def layers(self) -> int:

@@ -6,14 +6,14 @@ as replicas do.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
-from gradflow.measurement.quantities import Sample, measured
+from gradflow.measurement.quantities import QUANTITIES, Sample, measured
 from gradflow.measurement.records import LayerRecord
 
 #: From (samples, …) to the sample that quantities are measured from.
@@ -32,8 +32,15 @@ class _Waiting:
 
 @dataclass
 class Together:
-    """Samples that wait for others of their shape."""
+    """Samples that wait for others of their shape.
 
+    Parameters
+    ----------
+    only
+        Quantities that are asked for; None: all.
+    """
+
+    only: Collection[str] | None = None
     _groups: dict[Any, list[_Waiting]] = field(default_factory=dict)
     _entries: int = 0
 
@@ -58,8 +65,10 @@ class Together:
         lasting
             Whether the values stay as they are until `flush`.
         """
+        if not QUANTITIES.of(source, self.only):
+            return
         if key is None or values.numel() > _SMALL:
-            record.add(source, prepared(values))
+            record.add(source, prepared(values), self.only)
             return
         self._entries += values.numel()
         group = (source, key, values.shape, values.dtype, values.device)
@@ -73,8 +82,8 @@ class Together:
         groups, self._groups, self._entries = self._groups, {}, 0
         for (source, *_), same in groups.items():
             values = same[0].values if len(same) == 1 else torch.cat([w.values for w in same])
-            found = measured(source, same[0].prepared(values))
-            parts = {name: torch.split(value, 1) for name, value in found.items()}
+            found = measured(source, same[0].prepared(values), self.only)
+            parts = {name: value.view(-1, 1).unbind() for name, value in found.items()}
             for place, waiting in enumerate(same):
                 own = {name: part[place] for name, part in parts.items()}
                 waiting.record.merge(source, own, waiting.values.numel())

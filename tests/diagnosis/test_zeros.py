@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from gradflow import NetworkConfig, diagnose
+from gradflow.diagnosis import user_module
 from gradflow.results.diagnosis import DiagnosisResult
 
 
@@ -189,3 +190,35 @@ def test_batch_norm_of_one_example_is_a_warning() -> None:
     assert severity(result, "batch") == "warning"
     model.eval()
     assert severity(diagnose(model, *one), "batch") == "info"
+
+
+def passes_of(monkeypatch: pytest.MonkeyPatch, model: nn.Module) -> int:
+    """Return how many forward and backward passes a diagnosis takes."""
+    calls = []
+    whole = user_module.one_pass
+
+    def counted(*arguments: Any, **keywords: Any) -> Any:
+        calls.append(1)
+        return whole(*arguments, **keywords)
+
+    monkeypatch.setattr(user_module, "one_pass", counted)
+    diagnose(model, *task())
+    return len(calls)
+
+
+def test_gradients_that_were_measured_are_what_is_stepped_against(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert passes_of(monkeypatch, stack()) == 1
+    assert passes_of(monkeypatch, Branches()) == 2
+    assert passes_of(monkeypatch, TwiceZero(both=False)) == 2
+
+
+def test_a_zero_weight_that_cannot_be_written_into_is_left_alone() -> None:
+    model = Branches()
+    gain = nn.Parameter(torch.zeros(1).expand(64))
+    model.gains[0] = gain
+    result = diagnose(model, *task())
+    assert result.verdict == "healthy"
+    assert model.gains[0] is gain
+    assert not gain.any()
