@@ -87,13 +87,23 @@ def finding(
     return Finding(code, severity or CODES[code].severity, tuple(layers), message, advice)
 
 
-def judged(result: R, checks: Iterable[Check[R]]) -> R:
+def judged(
+    result: R,
+    checks: Iterable[Check[R]],
+    weighed: Callable[[Iterable[Finding], R], Iterable[Finding]] | None = None,
+) -> R:
     """Return `result` with what the checks say of it, and its verdict where it has one.
 
     The verdict is the code of the first error: the order of the checks decides. Without one it is
     ``unjudged`` where a check says that it could not be judged, else ``healthy``.
+
+    Parameters
+    ----------
+    weighed
+        Returns findings with the severity that they have beside each other.
     """
-    found = tuple(finding for check in checks for finding in check(result))
+    said = (finding for check in checks for finding in check(result))
+    found = tuple(said if weighed is None else weighed(said, result))
     changes: dict[str, Any] = {"findings": found}
     if any(f.name == "verdict" for f in dataclasses.fields(result)):
         changes["verdict"] = verdict_of(found)

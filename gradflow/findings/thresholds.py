@@ -178,6 +178,134 @@ ONE_SEED = _threshold(
     "Logarithm of E‖δ‖⁴/(E‖δ‖²)² from which one random network says little: its ‖δ‖² scatters by "
     "a factor of e (Hanin & Nica 2020).",
 )
+LEAST_LOSSES = int(
+    _threshold(
+        "least losses",
+        5,
+        "Recorded losses below which nothing is said of their curve.",
+    )
+)
+FELL = _threshold(
+    "fell",
+    0.7,
+    "Share of the first loss, or of a constant prediction's, below which a run has learnt.",
+)
+FLAT = _threshold(
+    "flat",
+    0.97,
+    "Share of the same above which it has not.",
+)
+DIVERGED = _threshold(
+    "diverged",
+    10.0,
+    "Last loss over the first from which training has diverged; a generator's grows severalfold.",
+)
+STUCK_STEPS = _threshold(
+    "stuck steps",
+    40,
+    "Recorded steps before which a loss that stays where it began is no news.",
+)
+ALIKE = _threshold(
+    "alike",
+    0.02,
+    "Spread of outputs over examples, as a share of their rms, below which they are alike.",
+)
+COLLAPSED = _threshold(
+    "collapsed",
+    1e-3,
+    "The same below which they are one point; targets far from 0 are predicted with 0.01.",
+)
+SPREAD_KEPT = _threshold(
+    "spread kept",
+    0.05,
+    "Share of the first step's spread below which outputs have come together.",
+)
+STILL_FALLING = _threshold(
+    "still falling",
+    0.4,
+    "Share of a loss's fall that came in the second half of the steps: 0.5 along a straight line.",
+)
+JUMP = _threshold(
+    "jump",
+    8.0,
+    "Loss over its usual one from which it is a spike.",
+)
+FEW_STEPS = _threshold(
+    "few steps",
+    20,
+    "Steps below which nothing is said of a schedule.",
+)
+NO_RATE = _threshold(
+    "no rate",
+    1e-3,
+    "Share of the largest learning rate below which next to nothing is learnt.",
+)
+STOPPED_RATE = _threshold(
+    "stopped rate",
+    0.5,
+    "Share of the steps with such a rate from which a scheduler counts the wrong thing: a cosine "
+    "spends 2 % there, three decays by 10 a quarter.",
+)
+STALE = _threshold(
+    "stale",
+    0.5,
+    "Share of the steps whose gradients held those of the step before.",
+)
+LEAST_SAMPLED = int(
+    _threshold(
+        "least sampled",
+        3,
+        "Sampled steps below which nothing is said of updates.",
+    )
+)
+LARGE_UPDATE = _threshold(
+    "large update",
+    0.1,
+    "‖Δw‖/‖w‖ of the median layer from which steps are too large, of a run that has not learnt.",
+)
+EARLY = int(
+    _threshold(
+        "early",
+        10,
+        "Sampled steps at the start that are judged alone as well: weights that huge steps have "
+        "made grow hide how large the steps are.",
+    )
+)
+SMALL_UPDATE = _threshold(
+    "small update",
+    1e-3,
+    "‖Δw‖/‖w‖ of the median layer below which a run that has come nowhere takes too small steps.",
+)
+MOMENTUM = _threshold(
+    "momentum",
+    0.995,
+    "Below, a momentum is never called too large, however short the run is.",
+)
+RIGHT_UPDATE = _threshold(
+    "right update",
+    3e-3,
+    "‖Δw‖/‖w‖ that training goes well with.",
+)
+MOVED = _threshold(
+    "moved",
+    0.05,
+    "Sum of ‖Δw‖/‖w‖ over all steps below which a run cannot have learnt much.",
+)
+DECAYED = _threshold(
+    "decayed",
+    0.5,
+    "Last ‖w‖ over the first, of the median layer, from which weights shrink away.",
+)
+DECAYED_AWAY = _threshold(
+    "decayed away",
+    0.7,
+    "Logarithm of the factor that weight decay alone takes off: what explains half the norm.",
+)
+CONFLICTING = _threshold(
+    "conflicting",
+    0.7,
+    "How often an example comes again with another target, over how often that is so by chance.",
+)
 
 FIRST_LOSS = _threshold(
     "first loss",

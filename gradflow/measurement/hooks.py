@@ -84,6 +84,12 @@ class Hooks:
         """
         self.add(module.register_forward_hook(_OwnHook(module, call), always_call=always))
 
+    def after_call(self, module: nn.Module, call: Callable[..., None]) -> None:
+        """Call `call(module, arguments, keywords, output)` after every call of a module."""
+        if takes_hooks(module):
+            hook = _OwnHook(module, call)
+            self.add(module.register_forward_hook(hook, with_kwargs=True))
+
     def after_layer_calls(
         self, model: nn.Module, call: Callable[[str, nn.Module, Tensor], None]
     ) -> None:

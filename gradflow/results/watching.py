@@ -69,6 +69,92 @@ class WatchStepRow(Row):
     norm_before: float | None = column("‖g‖", ".4g")
     norm_after: float | None = column("clipped", ".4g")
     clipped: bool = column("cut")
+    loss: float | None = column("loss", ".4g", default=None)
+    learning_rate: float | None = column("rate", ".3g", default=None)
+
+
+@dataclass(frozen=True)
+class OptimizerFacts:
+    """An optimizer's settings, as its first group had them at the first recorded step.
+
+    Attributes
+    ----------
+    kind
+        Its class.
+    momentum
+        Of SGD, or the first β of Adam.
+    weight_decay
+        The largest of all groups.
+    decoupled
+        Whether the decay acts on the weights alone, not through the gradient.
+    eps
+        Of Adam and its kind.
+    """
+
+    kind: str
+    momentum: float | None = None
+    weight_decay: float | None = None
+    decoupled: bool = False
+    eps: float | None = None
+
+
+@dataclass(frozen=True)
+class ConflictFacts:
+    """Examples that came again.
+
+    Attributes
+    ----------
+    examples
+        How many came more than once.
+    share
+        Of the times that one came again, with another target than before; of targets that are
+        numbers, 1 less the correlation of the two.
+    chance
+        The same of targets drawn by chance.
+    """
+
+    examples: int
+    share: float
+    chance: float
+
+
+@dataclass(frozen=True)
+class NonFiniteFacts:
+    """What was the first not to be finite.
+
+    Attributes
+    ----------
+    what
+        ``"inputs"``, ``"output"`` of a layer, ``"loss"``, ``"gradient"`` or ``"update"``.
+    step
+        At which.
+    layers
+        Numbers of the layers.
+    loss
+        The step's loss, finite or not.
+    """
+
+    what: str
+    step: int
+    layers: tuple[int, ...] = ()
+    loss: float | None = None
+
+
+@dataclass(frozen=True)
+class SpreadFacts:
+    """How much outputs differ between examples, over their rms, where the inputs differ.
+
+    Attributes
+    ----------
+    first, last
+        At the first sampled step, and the median of the last few.
+    last_rms
+        Of the outputs, then.
+    """
+
+    first: float
+    last: float
+    last_rms: float
 
 
 @dataclass(frozen=True)
@@ -96,7 +182,25 @@ class WatchFacts(Facts):
     overflowed
         The row of the first layer that overflowed in a step that a GradScaler left out.
     batch, last_batch
-        What was seen of the first recorded batch and its loss, and of a later one.
+        Facts of the first batch that the model learnt from, and of the latest that was read.
+    optimizer
+        That trains the model.
+    unowned
+        Parameters with a gradient that no optimizer stepped.
+    unchanged
+        Rows of layers that had a gradient and never changed.
+    stale
+        Share of the sampled steps whose gradients held those of the step before.
+    moved
+        Of each row the sum of all ‖Δw‖/‖w‖: an upper bound of how far its weight came.
+    shrunk
+        Of each row the last ‖w‖ over the first.
+    first_nonfinite
+        What was the first not to be finite.
+    conflicts
+        Examples that came again, with their targets.
+    spread
+        Of the model's outputs over examples.
     """
 
     compiled: bool = False
@@ -110,6 +214,15 @@ class WatchFacts(Facts):
     overflowed: int | None = None
     batch: BatchFacts | None = None
     last_batch: BatchFacts | None = None
+    optimizer: OptimizerFacts | None = None
+    unowned: tuple[str, ...] = ()
+    unchanged: tuple[int, ...] = ()
+    stale: float | None = None
+    moved: tuple[float | None, ...] = ()
+    shrunk: tuple[float | None, ...] = ()
+    first_nonfinite: NonFiniteFacts | None = None
+    conflicts: ConflictFacts | None = None
+    spread: SpreadFacts | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,24 +15,84 @@ from gradflow.findings.thresholds import (
 )
 from gradflow.findings.words import at, dead_rows, indices, lost_decades, named_layers
 from gradflow.results.base import Finding
-from gradflow.results.watching import WatchResult
+from gradflow.results.watching import NonFiniteFacts, WatchResult
+from gradflow.watching.curve_checks import collapse, diverged, spike, stuck, unfinished
+from gradflow.watching.loop_checks import (
+    conflicting_targets,
+    not_updated,
+    stale_gradients,
+    step_size,
+    weight_decay,
+)
 
 
 @check("broken")
 def broken(result: WatchResult) -> Iterator[Finding]:
-    """A gradient that is not finite, and the first step at which it was met."""
+    """A value that is not finite: the first, and where and when it was met."""
     bad = [s.step for s in result.steps if not math.isfinite(s.norm_before or 0.0)]
-    if not bad:
+    first = result.facts.first_nonfinite
+    if not bad and first is None:
         return
-    met = [row for row in result.history if row.step == bad[0]]
-    layers = [row.index for row in met if not _finite(row.gradient_log10_norm)]
-    where = f" in {named_layers(at(result.records, layers))}" if layers else ""
+    if first is None:
+        met = [row for row in result.history if row.step == bad[0]]
+        layers = tuple(row.index for row in met if not _finite(row.gradient_log10_norm))
+        first = NonFiniteFacts("gradient", bad[0], layers)
+    said, advice = _of_first(result, first)
+    after = sum(step > first.step for step in bad)
     yield finding(
         "broken",
-        f"the gradient is not finite at step {bad[0]}{where}"
-        + (f", and in {len(bad) - 1} of the recorded steps after it" if len(bad) > 1 else ""),
+        said
+        + (f"; so are the gradients of {after} of the recorded steps after it" if after else ""),
+        advice,
+        layers=first.layers,
+    )
+
+
+def _of_first(result: WatchResult, first: NonFiniteFacts) -> tuple[str, str]:
+    """Say what was the first not to be finite, and what to do about it."""
+    rows = at(result.records, first.layers)
+    where, step = f" of {named_layers(rows)}" if rows else "", f"at step {first.step}"
+    if first.what == "inputs":
+        return (
+            f"the inputs are not finite {step}",
+            "look for NaN in the data, and for a division by 0",
+        )
+    if first.what == "update":
+        return _of_update(result, where, step)
+    if first.what == "output":
+        return (
+            f"the output{where} is the first value that is not finite, {step}",
+            "look at what that layer and what follows it compute; a lower learning rate, clipping, "
+            "or a wider dtype if it grew",
+        )
+    if first.what == "loss":
+        return (
+            f"the loss is not finite {step}, though every layer's output is",
+            "look at the loss: a logarithm or a division of 0, NaN in the targets",
+        )
+    whole = len(first.layers) >= len(result.records)
+    if whole and first.loss is not None:
+        return (
+            f"the gradient is not finite {step} in every layer, though the loss ({first.loss:.4g}) "
+            "is: its slope at the outputs is not",
+            "look at the loss: the slopes of sqrt, of a norm and of a logarithm at 0 are infinite; "
+            "add a small ε inside",
+        )
+    return (
+        f"the gradient{where} is not finite {step}",
         "a lower learning rate, clipping, or a wider dtype",
-        layers=layers,
+    )
+
+
+def _of_update(result: WatchResult, where: str, step: str) -> tuple[str, str]:
+    """Say that the optimizer made weights that are not finite."""
+    optimizer = result.facts.optimizer
+    eps, half = optimizer.eps if optimizer else None, result.meta.dtype == "float16"
+    small = half and eps is not None and eps < 6e-8
+    return (
+        f"the update {step} made the weights{where} not finite; the gradient was finite"
+        + (f": ε = {eps:g} is 0 in float16, and Adam divides by it" if small else ""),
+        "weights in float32, or a larger ε" if small else "a lower learning rate, or clipping",
     )
 
 
@@ -260,6 +320,8 @@ def uncovered(result: WatchResult) -> Iterator[Finding]:
 #: In the order in which they decide the verdict; a new check is one entry.
 CHECKS: tuple[Check[WatchResult], ...] = (
     broken,
+    diverged,
+    stale_gradients,
     no_gradient,
     unreached,
     dead,
@@ -267,6 +329,14 @@ CHECKS: tuple[Check[WatchResult], ...] = (
     unjudged,
     unrecorded,
     skipped,
+    not_updated,
+    stuck,
+    collapse,
+    step_size,
+    weight_decay,
+    conflicting_targets,
+    unfinished,
+    spike,
     clipping,
     scaled,
     compiled,

@@ -12,6 +12,9 @@ import torch
 class ScalerListener(Protocol):
     """What is told of every GradScaler."""
 
+    def after_scale(self, scaler: Any, loss: Any) -> None:
+        """A loss was multiplied; here is what became of it."""
+
     def before_unscale(self, scaler: Any, optimizer: Any) -> None:
         """Gradients are going to be unscaled."""
 
@@ -50,6 +53,8 @@ def listen(listener: ScalerListener) -> _Handle:
             method = getattr(torch.amp.GradScaler, name)
             _ORIGINAL[name] = method
             setattr(torch.amp.GradScaler, name, _told(method, what))
+        _ORIGINAL["scale"] = torch.amp.GradScaler.scale
+        setattr(torch.amp.GradScaler, "scale", _told_of_loss(torch.amp.GradScaler.scale))  # noqa: B010
     return _Handle(listener)
 
 
@@ -61,6 +66,17 @@ def _told(method: Callable[..., Any], what: str) -> Callable[..., Any]:
         found = method(scaler, optimizer, *arguments, **keywords)
         for listener in tuple(_LISTENERS):
             getattr(listener, f"after_{what}")(scaler, optimizer)
+        return found
+
+    return wrapped
+
+
+def _told_of_loss(method: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def wrapped(scaler: Any, *arguments: Any, **keywords: Any) -> Any:
+        found = method(scaler, *arguments, **keywords)
+        for listener in tuple(_LISTENERS):
+            listener.after_scale(scaler, found)
         return found
 
     return wrapped

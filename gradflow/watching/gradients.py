@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from typing import Any
 
@@ -73,6 +74,26 @@ class Gradients:
             return None
         (names, new, old), self._weights = self._weights, None
         return Norms(names, read_norms(old)), Norms(names, read_norms(differences(new, old)))
+
+    def norms_if_lost(self, gradients: Norms) -> Norms | None:
+        """Return the norms of all parameters where gradients are known not to be finite.
+
+        They tell whether the step before has made the parameters so. On a device that would have
+        to be waited for, nothing is known.
+        """
+        numbers = gradients.numbers
+        if isinstance(numbers, Tensor) or all(n < math.inf for n in numbers):
+            return None
+        return self.norms()
+
+    def norms(self) -> Norms | None:
+        """Return the norms of all parameters as they are now; None where they are shards.
+
+        Every process would have to take part.
+        """
+        if any(hasattr(p, "placements") for p in self.named.values()):
+            return None
+        return Norms(tuple(self.named), read_norms(list(self.named.values())))
 
     def drop_weights(self) -> None:
         """Forget the copies."""

@@ -6,6 +6,10 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from torch import Tensor
+
+from gradflow.results.watching import OptimizerFacts
+
 
 def with_closure(
     arguments: Any, keywords: dict[str, Any], evaluated: Callable[[], None]
@@ -36,3 +40,58 @@ def unwrapped(optimizer: Any) -> Any:
             return optimizer
         optimizer = inner
     return optimizer
+
+
+def learning_rate(optimizer: Any) -> float | Tensor | None:
+    """Return the largest learning rate of an optimizer's groups, as it is now."""
+    rates = [group["lr"] for group in optimizer.param_groups if "lr" in group]
+    if not rates:
+        return None
+    on_device = [r for r in rates if isinstance(r, Tensor) and not r.is_cpu]
+    if on_device:
+        return on_device[0].detach().clone()
+    return max(float(rate) for rate in rates)
+
+
+def optimizer_facts(optimizer: Any) -> OptimizerFacts:
+    """Return an optimizer's kind and settings, of its first group."""
+    group = optimizer.param_groups[0] if optimizer.param_groups else {}
+
+    def number(name: str) -> float | None:
+        value = group.get(name)
+        return float(value) if isinstance(value, int | float) else None
+
+    betas = group.get("betas")
+    beta = betas[0] if isinstance(betas, tuple | list) and betas else None
+    kind = type(optimizer).__name__
+    decays = [g["weight_decay"] for g in optimizer.param_groups if _is_number(g, "weight_decay")]
+    return OptimizerFacts(
+        kind=kind,
+        momentum=float(beta) if isinstance(beta, int | float) else number("momentum"),
+        weight_decay=float(max(decays)) if decays else None,
+        decoupled=bool(group.get("decoupled_weight_decay", kind in _DECOUPLED)),
+        eps=number("eps"),
+    )
+
+
+#: Optimizers whose weight decay does not go through the gradient.
+_DECOUPLED = ("AdamW", "Lion", "Adafactor", "Muon")
+
+
+def _is_number(group: dict[str, Any], name: str) -> bool:
+    return isinstance(group.get(name), int | float)
+
+
+class Owned:
+    """The parameters of all optimizers that stepped."""
+
+    def __init__(self) -> None:
+        self.ids: set[int] = set()
+        self._known: dict[int, int] = {}
+
+    def add(self, optimizer: Any) -> None:
+        """Take the parameters of an optimizer, if it has others than before."""
+        count = sum(len(group["params"]) for group in optimizer.param_groups)
+        if self._known.get(id(optimizer)) != count:
+            self._known[id(optimizer)] = count
+            self.ids |= {id(p) for group in optimizer.param_groups for p in group["params"]}

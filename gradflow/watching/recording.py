@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import NamedTuple
+
+from torch import Tensor
 
 from gradflow.arrays import Floats
 from gradflow.measurement.norms import Numbers
 from gradflow.results.base import RunMeta
-from gradflow.results.watching import WatchFacts
+from gradflow.results.facts import BatchFacts
+from gradflow.results.watching import ConflictFacts, OptimizerFacts, WatchFacts
 
 
 class Norms(NamedTuple):
@@ -16,6 +20,62 @@ class Norms(NamedTuple):
 
     names: tuple[str, ...]
     numbers: Numbers
+
+
+class Loss(NamedTuple):
+    """What a backward pass began with, on its device, and what it had been multiplied by."""
+
+    value: float | Tensor | None
+    scale: Tensor | None = None
+
+    @property
+    def lost(self) -> bool:
+        """Whether it is known not to be finite, without waiting for a device."""
+        return isinstance(self.value, float) and not math.isfinite(self.value)
+
+
+class StepNotes(NamedTuple):
+    """What was noted of the loop at a recorded step.
+
+    Attributes
+    ----------
+    losses
+        Of the backward passes that the step follows.
+    rate
+        The learning rate.
+    stale
+        Norms of gradients that the last step had left; None where nothing was left, or looked at.
+    looked
+        Whether it was looked at.
+    """
+
+    losses: tuple[Loss, ...] = ()
+    rate: float | Tensor | None = None
+    stale: Numbers | None = None
+    looked: bool = False
+
+
+@dataclass(frozen=True)
+class LoopNotes:
+    """What was noted of the loop as a whole, as plain data.
+
+    Attributes
+    ----------
+    unowned
+        Parameters that no optimizer stepped, of those that have a gradient at the end.
+    final
+        Norms of all parameters at the end.
+    nonfinite_layer
+        The first layer whose output was not finite, where the loss became so; "" for the inputs.
+    """
+
+    optimizer: OptimizerFacts | None = None
+    unowned: tuple[str, ...] = ()
+    final: Norms | None = None
+    nonfinite_layer: str | None = None
+    first_batch: BatchFacts | None = None
+    last_batch: BatchFacts | None = None
+    conflicts: ConflictFacts | None = None
 
 
 @dataclass
@@ -29,6 +89,10 @@ class Snapshot:
         nothing had changed them.
     weights, updates
         Of the matrices, and of what the optimizer did to them.
+    notes
+        Of the loop.
+    spreads
+        Of the model's inputs and outputs over the examples: see `gradflow.watching.spread`.
     """
 
     step: int
@@ -36,6 +100,8 @@ class Snapshot:
     after: Norms | None = None
     weights: Norms | None = None
     updates: Norms | None = None
+    notes: StepNotes = StepNotes()
+    spreads: tuple[Numbers, Numbers] | None = None
 
 
 @dataclass(frozen=True)
@@ -77,4 +143,5 @@ class Recording:
     seen: int
     skipped: int
     facts: WatchFacts = field(default_factory=WatchFacts)
+    loop: LoopNotes = field(default_factory=LoopNotes)
     meta: RunMeta = field(default_factory=RunMeta)

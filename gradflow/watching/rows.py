@@ -21,6 +21,8 @@ from gradflow.results.watching import (
     WatchStepRow,
 )
 from gradflow.watching import checks
+from gradflow.watching.facts import loop_facts, losses_and_rates
+from gradflow.watching.outcome import tempered
 from gradflow.watching.recording import Norms, Recording, Snapshot, WatchedLayer
 from gradflow.watching.sampled import SAMPLED
 
@@ -42,7 +44,8 @@ def summarized(recording: Recording) -> WatchResult:
     }
     history["delta_log10_rms"] = _log10(history.pop("delta_rms"))
     history.pop("output_nonfinite")
-    steps = tuple(_steps(recorded, table))
+    losses, learning_rates = losses_and_rates(recorded)
+    steps = tuple(_steps(recorded, table, losses, learning_rates))
     cut = [s for s in steps if s.clipped]
     factors = [s.norm_after / s.norm_before for s in cut if s.norm_after and s.norm_before]
     rate, first_rate = _rates(layers, history["delta_log10_rms"])
@@ -60,12 +63,12 @@ def summarized(recording: Recording) -> WatchResult:
         history=tuple(_history(recorded, len(layers), history)),
         steps=steps,
         facts=dataclasses.replace(
-            recording.facts,
+            loop_facts(recording, history, losses),
             overflowed=overflowed,
             span=_span(layers, history["delta_log10_rms"]),
         ),
     )
-    return judged(result, checks.CHECKS)
+    return judged(result, checks.CHECKS, tempered)
 
 
 def _rates(layers: Sequence[WatchedLayer], deltas: Floats) -> tuple[float | None, float | None]:
@@ -163,12 +166,18 @@ def _log10(values: Floats) -> Floats:
         return np.asarray(np.log10(values))
 
 
-def _steps(snapshots: Sequence[Snapshot], table: Recorded) -> list[WatchStepRow]:
+def _steps(
+    snapshots: Sequence[Snapshot],
+    table: Recorded,
+    losses: Sequence[float | None],
+    rates: Sequence[float | None],
+) -> list[WatchStepRow]:
     totals = (np.sqrt(np.nansum(np.square(t), axis=1)) for t in (table.before, table.after))
     rows = []
-    for snapshot, before, after in zip(snapshots, *totals, strict=True):
+    for snapshot, before, after, loss, rate in zip(snapshots, *totals, losses, rates, strict=True):
         lost = bool(np.isnan(after) or after < before * (1 - _SAME))
-        rows.append(WatchStepRow(snapshot.step, float(before), float(after), lost))
+        norms = float(before), float(after)
+        rows.append(WatchStepRow(snapshot.step, *norms, lost, loss, rate))
     return rows
 
 

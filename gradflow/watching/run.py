@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -13,8 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd import Variable
-from torch.nn import MultiheadAttention
-from torch.nn.utils.parametrize import ParametrizationList
 from torch.optim.optimizer import (
     register_optimizer_step_post_hook,
     register_optimizer_step_pre_hook,
@@ -22,16 +20,17 @@ from torch.optim.optimizer import (
 
 from gradflow.errors import GradflowError
 from gradflow.measurement.hooks import Hooks, is_running
-from gradflow.measurement.modules import matrices, normalizes_batch
+from gradflow.measurement.modules import normalizes_batch
 from gradflow.measurement.norms import divided
-from gradflow.measurement.preserving import is_compiled, original, plain_name
-from gradflow.results.base import RunMeta
+from gradflow.measurement.preserving import is_compiled, original
 from gradflow.results.watching import WatchFacts, WatchResult
 from gradflow.watching import grad_scaler
 from gradflow.watching.gradients import Gradients, StepsInBackward
 from gradflow.watching.guard import never_raises
+from gradflow.watching.layers import run_meta, watched_layers
+from gradflow.watching.loop import Loop
 from gradflow.watching.optimizers import unwrapped, with_closure
-from gradflow.watching.recording import Norms, Recording, Snapshot, WatchedLayer
+from gradflow.watching.recording import LoopNotes, Norms, Recording, Snapshot
 from gradflow.watching.rows import summarized
 from gradflow.watching.sampled import SAMPLED
 from gradflow.watching.sampler import Sampler
@@ -136,6 +135,7 @@ class Watch:
         self.failures: list[str] = []
         self.snapshots: list[Snapshot] = []
         self.gradients = Gradients(self.model)
+        self.loop = Loop(self.model, self.gradients)
         read = activations and not self.compiled
         self.sampler = Sampler(self.model, window, deltas) if read else None
         self._hooks = Hooks()
@@ -183,6 +183,7 @@ class Watch:
             else one.register_step_post_hook(self._after_step)
         )
         self._hooks.add(grad_scaler.listen(self))
+        self.loop.attach(self._hooks, self.optimizer)
 
     def _hook_parameters(self, parameters: Iterable[nn.Parameter]) -> None:
         for parameter in parameters:
@@ -203,8 +204,9 @@ class Watch:
         """Return what was recorded so far as plain data."""
         none = np.empty((len(self.snapshots), 0, len(SAMPLED)))
         sampler = self.sampler
+        places = {} if sampler is None else sampler.places
         return Recording(
-            layers=tuple(self._layers()),
+            layers=tuple(watched_layers(self.model, self.gradients.named, places)),
             snapshots=tuple(s for s in self.snapshots if s is not self._snapshot),
             sampled=none if sampler is None else sampler.table.table(len(sampler.places)),
             skipped_sampled=none[:0]
@@ -214,7 +216,8 @@ class Watch:
             seen=self.seen,
             skipped=self.skipped,
             facts=self._facts(),
-            meta=self._meta(),
+            loop=self._loop_notes(),
+            meta=run_meta(self.gradients.named, self._config()),
         )
 
     def _facts(self) -> WatchFacts:
@@ -227,35 +230,20 @@ class Watch:
             evaluating=sampler is not None and sampler.in_evaluation_mode(),
             found_scaler=self._found_scaler and bool(self.snapshots),
             transformed=sampler is not None and sampler.transformed,
-            unread=(*self.failures, *(() if sampler is None else sampler.failures)),
+            unread=(
+                *self.failures,
+                *self.loop.failures,
+                *(() if sampler is None else sampler.failures),
+            ),
         )
 
-    def _layers(self) -> Iterator[WatchedLayer]:
-        """Every module that owns a trained matrix, embeddings included, in the model's order."""
-        names = {id(p): n for n, p in self.gradients.named.items()}
-        places = {} if self.sampler is None else self.sampler.places
-        inner = {id(m.out_proj) for m in self.model.modules() if isinstance(m, MultiheadAttention)}
-        for name, module in self.model.named_modules():
-            if isinstance(module, ParametrizationList) or id(module) in inner:
-                continue  # shown in their module's own row
-            own = tuple(names[id(p)] for p in matrices(module) if id(p) in names)
-            if own:
-                kind = type(module).__name__.removeprefix("FSDP")
-                yield WatchedLayer(plain_name(name), kind, own, places.get(name))
+    def _loop_notes(self) -> LoopNotes:
+        """Return what was noted of the loop as a whole; `recorded` is no place to fail."""
+        found = self.loop.summary()
+        return LoopNotes() if found is None else found
 
-    def _meta(self) -> RunMeta:
-        first = next(iter(self.gradients.named.values()), None)
-        return RunMeta(
-            torch=torch.__version__,
-            device=None if first is None else str(first.device),
-            dtype=None if first is None else str(first.dtype).removeprefix("torch."),
-            threads=torch.get_num_threads(),
-            config={
-                "every": self.every,
-                "sample_every": self.sample_every,
-                "window": self.window,
-            },
-        )
+    def _config(self) -> dict[str, int]:
+        return {"every": self.every, "sample_every": self.sample_every, "window": self.window}
 
     def _next_step(self) -> None:
         """Plan the next step: whether it is recorded, and sampled."""
@@ -268,6 +256,7 @@ class Watch:
         self._scale: Tensor | None = None
         self._changed = False
         self._frame: FrameType | None = None
+        self.loop.plan(number, self.recording, self.sampling)
         if self.sampler is not None and self._hooks:
             self.sampler.switch(self.sampling)
 
@@ -281,6 +270,7 @@ class Watch:
             return
         self._task = task
         self._tasks.add(task)
+        self.loop.reached()
         queue = Variable._execution_engine.queue_callback
         queue(lambda: queue(self._backward_over))  # queued at the end: after DDP's and FSDP's own
 
@@ -337,6 +327,7 @@ class Watch:
     @never_raises
     def _open(self, owner: torch.optim.Optimizer | None) -> None:
         self._snapshot = None
+        self.loop.opened(owner)
         if self.sampling and self.updates and owner is not None:
             if self._before is None:
                 self._hook_parameters(self.gradients.refresh())
@@ -360,7 +351,8 @@ class Watch:
             self._scale = scale.detach().clone()
             before = Norms(before.names, divided(before.numbers, scale))
             after = None if after is None else Norms(after.names, divided(after.numbers, scale))
-        self._snapshot = Snapshot(self.seen + 1, before, after)
+        self._snapshot = Snapshot(self.seen + 1, before, after, notes=self.loop.notes(owner))
+        self._snapshot.weights = self.gradients.norms_if_lost(before)
         self.snapshots.append(self._snapshot)
 
     def _close(self) -> None:
@@ -376,6 +368,8 @@ class Watch:
     def _read_updates(self) -> None:
         if self._snapshot is not None and (found := self.gradients.updates()) is not None:
             self._snapshot.weights, self._snapshot.updates = found
+        if self._snapshot is not None and self.sampler is not None:
+            self._snapshot.spreads = self.sampler.spreads(self._tasks)
 
     # -- steps inside a backward pass
 
@@ -393,10 +387,15 @@ class Watch:
             return
         if self.recording:
             self._snapshot = steps.snapshot(self.seen + 1)
+            self._snapshot.notes = self.loop.notes(None)
             self.snapshots.append(self._snapshot)
         self._close()
 
     # -- a GradScaler
+
+    def after_scale(self, scaler: Any, loss: Any) -> None:
+        """Note which loss was multiplied."""
+        self.loop.scaled(scaler, loss)
 
     @never_raises
     def before_unscale(self, scaler: Any, optimizer: Any) -> None:

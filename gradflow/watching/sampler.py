@@ -22,6 +22,7 @@ from gradflow.measurement.hooks import (
     CallHooks,
     FunctionCalls,
     Hooks,
+    first_tensor,
     is_running,
     leave,
     on_gradient,
@@ -29,9 +30,11 @@ from gradflow.measurement.hooks import (
 from gradflow.measurement.modules import takes_hooks
 from gradflow.measurement.norms import Numbers, norm
 from gradflow.measurement.slopes import Function
+from gradflow.watching.calls import tensors_in
 from gradflow.watching.dead_units import DeadUnitWindow, FlatLevels, flat_levels
 from gradflow.watching.guard import never_raises
 from gradflow.watching.sampled import TOTALS, wide
+from gradflow.watching.spread import spread
 from gradflow.watching.step_table import StepTable
 
 #: Entries up to which a tensor is copied, to be read together with others of its shape.
@@ -70,6 +73,7 @@ class Batch:
     training: bool
     calls: list[LayerCall] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
+    spreads: tuple[Numbers, Numbers] | None = None
 
     def learnt(self, tasks: set[int]) -> bool:
         """Return whether one of these backward passes went through it."""
@@ -165,11 +169,14 @@ class Sampler:
             now.mode.__enter__()  # type: ignore[no-untyped-call]
 
     @never_raises
-    def _end(self, *_: Any) -> None:
+    def _end(self, _: Any, inputs: Any, output: Any) -> None:
         now = self._now
         now.depth = max(now.depth - 1, 0)
         if now.depth:
             return
+        if now.batch is not None:
+            given, made = spread(next(tensors_in(inputs), None)), spread(first_tensor(output))
+            now.batch.spreads = None if given is None or made is None else (given, made)
         if now.mode is not None:
             leave(now.mode)
             self._functions = now.mode.seen
@@ -260,6 +267,11 @@ class Sampler:
         """Return whether the model only learnt in evaluation mode, and that makes a difference."""
         differs = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
         return self._modes == {False} and any(isinstance(m, differs) for m in self.model.modules())
+
+    def spreads(self, tasks: set[int]) -> tuple[Numbers, Numbers] | None:
+        """Return how much inputs and outputs of the batch that was learnt differ by example."""
+        learnt = [b.spreads for b in self._batches if b.spreads is not None and b.learnt(tasks)]
+        return learnt[-1] if learnt else None
 
     @never_raises
     def close_step(self, tasks: set[int], scale: Tensor | None) -> None:

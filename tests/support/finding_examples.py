@@ -20,6 +20,9 @@ from gradflow.results.facts import (
     TensorFacts,
 )
 from gradflow.results.watching import (
+    ConflictFacts,
+    OptimizerFacts,
+    SpreadFacts,
     WatchFacts,
     WatchHistoryRow,
     WatchResult,
@@ -65,6 +68,12 @@ def watched(rate: float | None = None, norms: tuple[float, float] = (1, 1), **gi
     records = tuple(WatchRow(**(row | {"index": i})) for i in range(1, 6))
     steps = (WatchStepRow(**(step | {"clipped": before != after})),)
     return WatchResult(**{"records": records, "steps": steps, "rate": rate} | given)
+
+
+def with_losses(losses: list[float], **given: Any) -> Result:
+    """Return a watched run with these losses, at a learning rate of 0.1."""
+    steps = tuple(WatchStepRow(i + 1, 1.0, 1.0, False, loss, 0.1) for i, loss in enumerate(losses))
+    return watched(**{"steps": steps, "seen": len(steps)} | given)
 
 
 def _recurrence(rate: float) -> Recurrence:
@@ -210,6 +219,33 @@ EXAMPLES: dict[str, dict[str, Callable[[], Result]]] = {
     "watching.uncovered": {"uncovered": lambda: watched(facts=WatchFacts(transformed=True))},
     "watching.compiled": {"compiled": lambda: watched(facts=WatchFacts(compiled=True))},
     "script.interrupted": {"interrupted": lambda: watched(facts=WatchFacts(interrupted=True))},
+    "watching.diverged": {"diverged": lambda: with_losses([1.0 * 2**i for i in range(10)])},
+    "watching.stale_gradients": {"stale-gradients": lambda: watched(facts=WatchFacts(stale=0.9))},
+    "watching.not_updated": {"not-updated": lambda: watched(facts=WatchFacts(unchanged=(2, 3)))},
+    "watching.stuck": {"stuck": lambda: with_losses([0.7 + 0.01 * (i % 2) for i in range(60)])},
+    "watching.collapse": {
+        "collapse": lambda: with_losses(
+            [0.7] * 10, facts=WatchFacts(spread=SpreadFacts(0.5, 1e-6, 0.1))
+        )
+    },
+    "watching.step_size": {
+        "step-size": lambda: with_losses(
+            [1.0] * 10, history=tuple(_history(step=i, update_ratio=0.5) for i in range(1, 11))
+        )
+    },
+    "watching.weight_decay": {
+        "weight-decay": lambda: with_losses(
+            [1.0] * 10,
+            facts=WatchFacts(shrunk=(0.01,), optimizer=OptimizerFacts("SGD", weight_decay=5.0)),
+        )
+    },
+    "watching.conflicting_targets": {
+        "targets": lambda: watched(facts=WatchFacts(conflicts=ConflictFacts(90, 0.52, 0.5)))
+    },
+    "watching.unfinished": {
+        "unfinished": lambda: with_losses([1.0 - 0.002 * i for i in range(100)])
+    },
+    "watching.spike": {"spike": lambda: with_losses([1.0] * 20 + [30.0] + [1.0] * 20)},
     "clipping.interrupted": {"interrupted": lambda: clipped(facts=Facts(interrupted=True))},
     "clipping.diverged": {"diverged": lambda: clipped(policy(diverged=True))},
     "clipping.overclipped": {"overclipped": lambda: clipped(policy(engaged_fraction=0.9))},

@@ -60,8 +60,10 @@ def test_the_first_step_has_the_verdict_that_diagnose_gives(name: str) -> None:
 
 def test_a_slow_start_is_vanishing_though_the_median_step_is_not() -> None:
     result = watched(stack(8, nn.Tanh, 0.05), steps=300, lr=0.003)
-    assert result.verdict == "vanishing"
-    assert "at the first step" in result.findings[0].message
+    assert result.verdict == "healthy"  # it has learnt all the same
+    (found,) = (f for f in result.findings if f.code == "vanishing")
+    assert found.severity == "warning"
+    assert "at the first step" in found.message
     assert result.first_rate < 0.7 * result.rate
 
 

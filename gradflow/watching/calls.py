@@ -1,0 +1,79 @@
+"""The latest call of a watched model, and of torch's losses, held while a step needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gradflow.measurement.batch import CriterionCall
+
+#: Calls of losses that are held of one step; an evaluation without no_grad() makes many.
+MOST_CALLS = 16
+
+
+class HeardCriteria(list[CriterionCall]):
+    """Calls of losses that a gradient is wanted of, the latest few, while `on`."""
+
+    on = False
+
+    def append(self, call: CriterionCall) -> None:
+        """Take a call."""
+        if not self.on or not torch.is_grad_enabled():
+            return
+        if len(self) >= MOST_CALLS:
+            del self[0]
+        super().append(call)
+
+
+class Calls:
+    """What the model was called with and what it returned, in the calls of one step.
+
+    Attributes
+    ----------
+    on
+        Whether the step under way needs them.
+    count
+        Calls since the last `forget`.
+    """
+
+    def __init__(self) -> None:
+        self.on, self.count = False, 0
+        self.criteria = HeardCriteria()
+        self.inputs: tuple[Tensor, ...] = ()
+        self.outputs: tuple[Tensor, ...] = ()
+
+    def switch(self, on: bool) -> None:
+        """Hold calls from now on, or hold nothing."""
+        self.on = self.criteria.on = on
+        self.forget()
+
+    def forget(self) -> None:
+        """Let go of what is held."""
+        self.inputs, self.outputs, self.count = (), (), 0
+        self.criteria.clear()
+
+    def called(
+        self, _: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any], output: Any
+    ) -> None:
+        """Take a call of the model; a forward hook."""
+        if self.on and torch.is_grad_enabled():
+            self.inputs = tuple(tensors_in((arguments, keywords)))
+            self.outputs = tuple(tensors_in(output))
+            self.count += 1
+
+
+def tensors_in(value: Any, depth: int = 4) -> Iterator[Tensor]:
+    """Yield the tensors in nested tuples, lists, mappings and dataclasses."""
+    if isinstance(value, Tensor):
+        yield value
+    elif depth:
+        if hasattr(value, "values") and callable(value.values):
+            value = tuple(value.values())
+        elif hasattr(value, "__dataclass_fields__"):
+            value = tuple(vars(value).values())
+        if isinstance(value, tuple | list):
+            for part in value:
+                yield from tensors_in(part, depth - 1)

@@ -1,0 +1,121 @@
+"""Examples that come again with another target, as where inputs are shuffled and labels are not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gradflow.arrays import Floats
+from gradflow.results.watching import ConflictFacts
+from gradflow.watching.calls import Calls
+
+#: Recorded steps that are looked at, from the first.
+STEPS = 400
+#: Rows of each batch: the first few, for time.
+ROWS = 16
+#: Entries of a row whose places count; all others count by their sum.
+PLACES = 64
+#: Examples that have to come again.
+LEAST = 20
+#: Share of targets that are the same when their example comes again: more is no conflict.
+MOSTLY = 0.5
+#: Share of a batch's rows that may be equal: more are equal by nature, and so may have two targets.
+WITHIN = 0.02
+
+
+class Conflicts:
+    """Keeps a number for each of a batch's inputs, and its target; small, and on their device."""
+
+    def __init__(self) -> None:
+        self._seen: list[tuple[Tensor, Tensor]] = []
+        self._tries = 0
+
+    @property
+    def wanted(self) -> bool:
+        """Whether further batches are looked at."""
+        return self._tries < STEPS
+
+    def take(self, calls: Calls) -> None:
+        """Take a batch that the model learnt from: one call of it, and one of a loss."""
+        self._tries += 1
+        if len(calls.criteria) != 1 or calls.count != 1 or not calls.inputs:
+            self._tries += 9  # of another kind of training: soon given up
+            return
+        call = calls.criteria[0]
+        target = call.target
+        if target is None or call.reduction == "none" or target.dim() == 0:
+            return
+        rows = len(target)
+        if any(t.dim() < 1 or len(t) != rows for t in calls.inputs) or rows < 2:
+            return
+        keys = sum(_keys(t[:ROWS]) for t in calls.inputs)
+        if isinstance(keys, Tensor):
+            self._seen.append((keys, _targets(target.detach()[:ROWS])))
+
+    def found(self) -> ConflictFacts | None:
+        """Return how many examples came again, and how many of them with another target."""
+        if not self._seen:
+            return None
+        whole = all(not t.is_floating_point() for _, t in self._seen)
+        steps = np.repeat(np.arange(len(self._seen)), [len(k) for k, _ in self._seen])
+        keys = torch.cat([k for k, _ in self._seen]).cpu().numpy()
+        targets = torch.cat([t.double() for _, t in self._seen]).cpu().numpy()
+        if _repeats_within(keys, steps) > WITHIN or (whole and _all_differ(targets, steps)):
+            return None
+        order = np.lexsort((steps, keys))
+        keys, targets = keys[order], targets[order]
+        again = keys[1:] == keys[:-1]
+        examples = len(np.unique(keys[1:][again]))
+        if examples < LEAST:
+            return None
+        pairs = targets[:-1][again], targets[1:][again]
+        if whole:
+            return ConflictFacts(examples, float((pairs[0] != pairs[1]).mean()), _chance(targets))
+        return ConflictFacts(examples, _unlike(*pairs), 1.0)
+
+
+def _keys(rows: Tensor) -> Tensor:
+    """Return a whole number for each row that is the same only for the same row, near enough."""
+    rows = rows.detach()
+    if rows.is_floating_point():
+        rows = rows.float().contiguous().view(torch.int32)
+    flat = rows.reshape(len(rows), -1).long()
+    some = flat[:, :: max(1, flat.shape[1] // PLACES)]
+    places = torch.arange(1, some.shape[1] + 1, device=some.device) * 0x9E3779B1 | 1
+    return (some * places).sum(1) + flat.sum(1) * 31
+
+
+def _targets(target: Tensor) -> Tensor:
+    """Return a number for each target: a class, or a random sum of its entries."""
+    flat = target.reshape(len(target), -1)
+    if flat.shape[1] == 1:
+        return flat[:, 0]
+    return flat.double() @ torch.linspace(0.5, 1.5, flat.shape[1], device=flat.device).double()
+
+
+def _repeats_within(keys: Any, steps: Any) -> float:
+    """Return which share of the rows is equal to another of its batch."""
+    both = np.stack([keys, steps])
+    return float(1 - np.unique(both, axis=1).shape[1] / both.shape[1])
+
+
+def _all_differ(targets: Floats, steps: Any) -> bool:
+    """Return whether every target is another one's, as the places in a batch are."""
+    both = np.stack([targets, steps])
+    return bool(np.unique(both, axis=1).shape[1] == both.shape[1])
+
+
+def _chance(targets: Floats) -> float:
+    """Return how often two of these classes differ, drawn by chance."""
+    _, counts = np.unique(targets, return_counts=True)
+    return 1 - float(np.square(counts / counts.sum()).sum())
+
+
+def _unlike(first: Floats, second: Floats) -> float:
+    """Return 1 less the correlation of two targets of one example; 0 where most are the same."""
+    if not first.std() or not second.std() or (first == second).mean() > MOSTLY:
+        return 0.0
+    return 1 - float(np.corrcoef(first, second)[0, 1])

@@ -1,0 +1,163 @@
+"""What the losses of a run say. Standard library only."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from statistics import median
+
+from gradflow.findings.check import check, finding
+from gradflow.findings.thresholds import (
+    ALIKE,
+    COLLAPSED,
+    DIVERGED,
+    FELL,
+    FEW_STEPS,
+    JUMP,
+    LEAST_LOSSES,
+    MOVED,
+    SPREAD_KEPT,
+    STILL_FALLING,
+    STUCK_STEPS,
+)
+from gradflow.findings.words import at, named_layers
+from gradflow.results.base import Finding
+from gradflow.results.watching import WatchResult, WatchStepRow
+from gradflow.watching.outcome import Curve, constant_loss, curve, outcome
+
+
+@check("diverged")
+def diverged(result: WatchResult) -> Iterator[Finding]:
+    """A loss that ends far above its start."""
+    found = curve([step.loss for step in result.steps])
+    if found is None or min(found.first, found.lowest) <= 0:
+        return
+    times = found.last / found.first
+    if times < DIVERGED or found.last - found.first < 4 * found.noise:
+        return
+    yield finding(
+        "diverged",
+        f"the loss ended at {found.last:.4g}, {times:.2g} times its start of {found.first:.4g}",
+        "a lower learning rate, or clipping",
+    )
+
+
+@check("stuck")
+def stuck(result: WatchResult) -> Iterator[Finding]:
+    """A loss that stays where it began, or where a constant prediction is."""
+    found, spread = curve([s.loss for s in result.steps]), result.facts.spread
+    if found is None or found.count < STUCK_STEPS or outcome(result) != "not":
+        return
+    if found.first > 0 and found.last > DIVERGED * found.first:
+        return
+    constant = constant_loss(result)
+    alike = spread is not None and spread.last < ALIKE
+    if found.lowest < FELL * found.first:
+        return
+    said = f"; a constant prediction has {constant:.4g}" if constant is not None else ""
+    same = "; the outputs are alike for all examples" if alike else ""
+    yield finding(
+        "stuck",
+        f"the loss went from {found.first:.4g} to {found.last:.4g} in {found.count} recorded "
+        f"steps{said}{same}",
+        "see what else is said here; else look whether the targets can be told from the inputs",
+        severity="error" if alike and constant is not None else "warning",
+    )
+
+
+@check("unfinished")
+def unfinished(result: WatchResult) -> Iterator[Finding]:
+    """A loss that was still falling fast when the run ended."""
+    found = curve([s.loss for s in result.steps])
+    if found is None or found.last < 0 or outcome(result) == "learnt":
+        return
+    moved = [m for m in result.facts.moved if m is not None]
+    if found.count <= FEW_STEPS and moved and median(moved) < 2 * MOVED:
+        yield _too_few(result, found, median(moved))
+        return
+    if not found.clear:
+        return
+    second = found.middle - found.last
+    if second < STILL_FALLING * found.fall or second < 4 * found.noise:
+        return
+    yield finding(
+        "unfinished",
+        f"the loss was still falling when training ended: from {found.first:.4g} over "
+        f"{found.middle:.4g} halfway to {found.last:.4g}, in {result.seen} steps",
+        "more steps (more epochs, smaller batches), or a higher learning rate",
+    )
+
+
+def _too_few(result: WatchResult, found: Curve, moved: float) -> Finding:
+    return finding(
+        "unfinished",
+        f"the run ended after {result.seen} steps, in which the weights moved by at most "
+        f"{moved:.2g} of their norm and the loss went from {found.first:.4g} to {found.last:.4g}",
+        "more steps: more epochs, or smaller batches",
+    )
+
+
+@check("spike")
+def spike(result: WatchResult) -> Iterator[Finding]:
+    """A loss that jumps far above its start and comes back."""
+    steps = [s for s in result.steps if s.loss is not None and math.isfinite(s.loss)]
+    jumps = [j for j in range(5, len(steps)) if _jumps(steps, j)]
+    if not jumps:
+        return
+    first = steps[jumps[0]]
+    layer = _first_layer(result, first.step)
+    where = (
+        f"; the gradient grew most in {named_layers(at(result.records, (layer,)))}" if layer else ""
+    )
+    yield finding(
+        "spike",
+        f"the loss jumped to {first.loss:.4g} at step {first.step}, from about "
+        f"{_usual(steps, jumps[0]):.4g}{where}"
+        + (f"; {len(jumps)} steps in all" if len(jumps) > 1 else ""),
+        "a lower learning rate, a longer warm-up, or clipping near the usual norm",
+        layers=() if layer is None else (layer,),
+    )
+
+
+def _usual(steps: list[WatchStepRow], place: int) -> float:
+    return median(s.loss for s in steps[max(0, place - 10) : place] if s.loss is not None)
+
+
+def _jumps(steps: list[WatchStepRow], place: int) -> bool:
+    here, usual, start = steps[place].loss, _usual(steps, place), steps[0].loss
+    if here is None or start is None or usual <= 0:
+        return False
+    return here > JUMP * usual and here > 2 * start
+
+
+def _first_layer(result: WatchResult, step: int) -> int | None:
+    """Return the row of the layer whose gradient grew most at a step, over its usual one."""
+    usual: dict[int, list[float]] = {}
+    here: dict[int, float] = {}
+    for row in result.history:
+        if row.gradient_log10_norm is None or not math.isfinite(row.gradient_log10_norm):
+            continue
+        if step - 10 <= row.step < step:
+            usual.setdefault(row.index, []).append(row.gradient_log10_norm)
+        elif row.step == step:
+            here[row.index] = row.gradient_log10_norm
+    grown = {i: g - median(usual[i]) for i, g in here.items() if i in usual}
+    return max(grown, key=lambda i: grown[i]) if grown and max(grown.values()) > 0.5 else None
+
+
+@check("collapse")
+def collapse(result: WatchResult) -> Iterator[Finding]:
+    """Outputs that come to be the same for every example."""
+    spread = result.facts.spread
+    if spread is None or len(result.steps) < LEAST_LOSSES:
+        return
+    if spread.last > COLLAPSED or spread.last > SPREAD_KEPT * spread.first:
+        return
+    yield finding(
+        "collapse",
+        f"the outputs came to be the same for all examples: they differ by {spread.last:.1g} of "
+        f"their size, {spread.first:.1g} at the first step",
+        "look for weight decay, dead units or a loss that one point satisfies: contrastive losses "
+        "need negative examples, a stop-gradient or a variance term",
+        severity="warning",
+    )

@@ -1,0 +1,251 @@
+"""What is wrong with a loop: zeroing, optimizer, step sizes, targets. Standard library only."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from statistics import median
+
+from gradflow.findings.check import check, finding
+from gradflow.findings.thresholds import (
+    CONFLICTING,
+    DECAYED,
+    DECAYED_AWAY,
+    EARLY,
+    FEW_STEPS,
+    LARGE_UPDATE,
+    LEAST_SAMPLED,
+    MOMENTUM,
+    MOVED,
+    NO_RATE,
+    RIGHT_UPDATE,
+    SMALL_UPDATE,
+    STALE,
+    STOPPED_RATE,
+)
+from gradflow.findings.words import at, indices, named_layers
+from gradflow.results.base import Finding
+from gradflow.results.watching import WatchResult, WatchRow
+from gradflow.watching.outcome import curve, outcome
+
+
+@check("not-updated")
+def not_updated(result: WatchResult) -> Iterator[Finding]:
+    """Layers with a gradient whose weights stay as they are."""
+    facts = result.facts
+    rows = at(result.records, facts.unchanged)
+    if rows and len(rows) == len(result.records):
+        yield _nothing_changes(result)
+    elif rows:
+        missing = [name for name in facts.unowned if _of_rows(name, rows)]
+        why = "no optimizer was given them" if missing else "their updates were exactly 0"
+        yield finding(
+            "not-updated",
+            f"{named_layers(rows)} had a gradient at every step and never changed: {why}",
+            "give the optimizer all parameters, model.parameters(); set requires_grad_(False) on "
+            "what is meant to stay as it is",
+            layers=indices(rows),
+        )
+    elif (share := _without_rate(result)) >= STOPPED_RATE and outcome(result) != "learnt":
+        rates = [step.learning_rate or 0.0 for step in result.steps]
+        yield finding(
+            "not-updated",
+            f"the learning rate fell from {max(rates):.3g} to {rates[-1]:.3g}, and was below a "
+            f"thousandth of its largest in {share:.0%} of the steps: nothing is learnt in those",
+            "call scheduler.step() once an epoch if it counts epochs, or make its decay slower",
+        )
+
+
+def _nothing_changes(result: WatchResult) -> Finding:
+    rates = [step.learning_rate for step in result.steps if step.learning_rate is not None]
+    if rates and not max(rates):
+        why, advice = "the learning rate was 0 at every step", "a learning rate above 0"
+    else:
+        at_rate = f" at a learning rate of {max(rates):.3g}" if rates else ""
+        why = f"what the optimizer added{at_rate} was exactly 0"
+        advice = (
+            "a larger learning rate, or weights in float32: an update that is small beside its "
+            "weight rounds to 0"
+        )
+    return finding(
+        "not-updated",
+        f"every layer had a gradient, and no weight changed: {why}",
+        advice,
+        layers=indices(result.records),
+        severity="error",
+    )
+
+
+def _of_rows(name: str, rows: Sequence[WatchRow]) -> bool:
+    return any(name.startswith(row.name) or row.name.startswith(name) for row in rows)
+
+
+def _without_rate(result: WatchResult) -> float:
+    """Return the share of the steps whose learning rate was far below the largest."""
+    rates = [step.learning_rate for step in result.steps if step.learning_rate is not None]
+    if len(rates) < FEW_STEPS or not max(rates):
+        return 0.0
+    return sum(rate < NO_RATE * max(rates) for rate in rates) / len(rates)
+
+
+@check("stale-gradients")
+def stale_gradients(result: WatchResult) -> Iterator[Finding]:
+    """Backward passes that begin on the gradients of the step before."""
+    share = result.facts.stale
+    if share is None or share < STALE:
+        return
+    learnt = outcome(result) == "learnt"
+    yield finding(
+        "stale-gradients",
+        f"in {share:.0%} of the steps looked at the backward pass began on the gradients of the "
+        "step before: each step follows the sum of all gradients since they were last set to 0",
+        "optimizer.zero_grad() once for every optimizer.step()",
+        severity="warning" if learnt else None,
+    )
+
+
+@check("step-size")
+def step_size(result: WatchResult) -> Iterator[Finding]:
+    """Updates that are far too large or too small for the weights."""
+    ratios = update_ratios(result)
+    if len(ratios) < LEAST_SAMPLED:
+        return
+    early = [ratios[step] for step in sorted(ratios)[:EARLY]]
+    usual = max(median(ratios.values()), median(early))
+    if (momentum := _lasting_momentum(result)) is not None:
+        yield _too_heavy(result, momentum)
+    elif outcome(result) == "learnt":
+        return
+    elif usual > LARGE_UPDATE:
+        yield _too_large(result, ratios, usual)
+    elif 0 < usual < SMALL_UPDATE:
+        yield from _too_small(result, usual)
+
+
+def update_ratios(result: WatchResult) -> dict[int, float]:
+    """Return the median over the layers of ‖Δw‖/‖w‖, by sampled step; the first few left out."""
+    steps: dict[int, list[float]] = {}
+    for row in result.history:
+        if row.update_ratio is not None:
+            steps.setdefault(row.step, []).append(row.update_ratio)
+    found = {step: median(ratios) for step, ratios in steps.items()}
+    first = sorted(found)[: max(0, min(3, len(found) - LEAST_SAMPLED))]
+    return {step: ratio for step, ratio in found.items() if step not in first}
+
+
+def _too_large(result: WatchResult, ratios: dict[int, float], usual: float) -> Finding:
+    rows = [row for row in result.records if (row.update_ratio or 0) > LARGE_UPDATE]
+    often = sum(ratio > LARGE_UPDATE for ratio in ratios.values()) / len(ratios)
+    return finding(
+        "step-size",
+        f"a step changed the weights by {usual:.2g} of their norm at the median"
+        f"{_at_rate(result)}, more than {LARGE_UPDATE:g} in {often:.0%} of the sampled steps"
+        + (f", most in {named_layers(rows[:1])}" if rows else ""),
+        f"{_right_rate(result, usual)}: a step of about {RIGHT_UPDATE:g} of the weights"
+        + ("; a loss that is a sum over the batch needs its rate divided by the batch's size"),
+        layers=indices(rows),
+    )
+
+
+def _lasting_momentum(result: WatchResult) -> float | None:
+    """Return a momentum that remembers more steps than the run has half."""
+    momentum = result.facts.optimizer.momentum if result.facts.optimizer else None
+    if momentum is None or not MOMENTUM < momentum < 1 or 2 / (1 - momentum) < result.seen:
+        return None
+    return momentum
+
+
+def _too_heavy(result: WatchResult, momentum: float) -> Finding:
+    steps = 1 / (1 - momentum)
+    return finding(
+        "step-size",
+        f"momentum {momentum:g} adds up the gradients of {steps:.0f} steps, in a run of "
+        f"{result.seen}: its steps grow to {steps:.0f} times the gradient's, and turn too late",
+        "momentum 0.9",
+    )
+
+
+def _too_small(result: WatchResult, usual: float) -> Iterator[Finding]:
+    moved = [m for m in result.facts.moved if m is not None]
+    if not moved or median(moved) >= MOVED or result.seen < LEAST_SAMPLED:
+        return
+    yield finding(
+        "step-size",
+        f"in {result.seen} steps the weights moved by at most {median(moved):.2g} of their norm "
+        f"(the median layer; {usual:.1g} a step{_at_rate(result)}), and the loss "
+        f"{_loss_said(result)}",
+        f"{_right_rate(result, usual)}{_clipped_says(result)}",
+    )
+
+
+def _loss_said(result: WatchResult) -> str:
+    found = curve([step.loss for step in result.steps])
+    if found is None:
+        return "was not seen to fall"
+    return f"went from {found.first:.4g} to {found.last:.4g}"
+
+
+def _clipped_says(result: WatchResult) -> str:
+    if not result.clip_rate or result.clip_rate < 0.5 or result.clip_factor is None:
+        return ""
+    return f"; clipping cuts {result.clip_rate:.0%} of the steps to {result.clip_factor:.1g}"
+
+
+def _at_rate(result: WatchResult) -> str:
+    rates = [s.learning_rate for s in result.steps if s.learning_rate]
+    return f" at a learning rate of {median(rates):.3g}" if rates else ""
+
+
+def _right_rate(result: WatchResult, usual: float) -> str:
+    rates = [s.learning_rate for s in result.steps if s.learning_rate]
+    if not rates or not 0 < usual < math.inf:
+        return "another learning rate"
+    right = median(rates) * RIGHT_UPDATE / usual
+    return f"a learning rate near {float(f'{right:.0e}'):g}"
+
+
+@check("weight-decay")
+def weight_decay(result: WatchResult) -> Iterator[Finding]:
+    """Weights that shrink away under weight decay."""
+    optimizer = result.facts.optimizer
+    decay = optimizer.weight_decay if optimizer else None
+    known = [s for s in result.facts.shrunk if s is not None]
+    if not decay or not known or median(known) > DECAYED:
+        return
+    pulled = _pulled(result, decay)
+    if pulled < DECAYED_AWAY or outcome(result) == "learnt":
+        return
+    yield finding(
+        "weight-decay",
+        f"the weights shrank to {median(known):.2g} of their norm (the median layer): weight decay "
+        f"of {decay:g} alone takes off a factor of {math.exp(min(pulled, 700)):.2g} in "
+        f"{result.seen} steps",
+        "a weight decay of 1e-4 to 1e-2",
+        layers=indices(result.records),
+    )
+
+
+def _pulled(result: WatchResult, decay: float) -> float:
+    """Return the logarithm of the factor that the decay alone would take off."""
+    rates = [s.learning_rate for s in result.steps if s.learning_rate is not None]
+    if not rates:
+        return 0.0
+    optimizer = result.facts.optimizer
+    momentum = optimizer.momentum if optimizer and optimizer.kind == "SGD" else None
+    friction = 1 - momentum if momentum and momentum < 1 else 1.0
+    return decay * sum(rates) / len(rates) * result.seen / friction
+
+
+@check("targets")
+def conflicting_targets(result: WatchResult) -> Iterator[Finding]:
+    """Examples that come again with another target."""
+    found = result.facts.conflicts
+    if found is None or not found.chance or found.share < CONFLICTING * found.chance:
+        return
+    yield finding(
+        "targets",
+        f"{found.examples} examples came again, and their targets were no more alike than those of "
+        f"other examples ({found.share:.0%} differed, {found.chance:.0%} by chance)",
+        "shuffle inputs and targets by one and the same order",
+        severity="warning",
+    )

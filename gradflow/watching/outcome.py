@@ -1,0 +1,139 @@
+"""Whether a run learnt, read off its losses; and what that makes of predictions. Stdlib only."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from statistics import fmean, median
+
+from gradflow.findings.thresholds import FELL, FLAT, LEAST_LOSSES
+from gradflow.results.base import Finding
+from gradflow.results.watching import WatchResult
+
+#: Errors that training itself is the evidence of: they stay whatever the loss does.
+MEASURED = frozenset({"broken", "diverged", "skipped", "unreached"})
+
+#: Errors that come with a huge first loss: that it falls is no evidence against them.
+FROM_HIGH = frozenset({"exploding", "initial-loss"})
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The losses of a run in a few numbers, robust to noise.
+
+    Attributes
+    ----------
+    count
+        Of the losses.
+    first, last
+        Medians of its first and last part.
+    lowest
+        The lowest median of a tenth.
+    noise
+        How far a part's median scatters.
+    middle
+        The median of the middle part.
+    last_mean
+        The mean of its last part, which a few huge losses raise.
+    """
+
+    count: int
+    first: float
+    middle: float
+    last: float
+    last_mean: float
+    lowest: float
+    noise: float
+
+    @property
+    def fall(self) -> float:
+        """By how much it fell."""
+        return self.first - self.last
+
+    @property
+    def clear(self) -> bool:
+        """Whether it fell by far more than noise."""
+        return self.fall > 4 * self.noise
+
+
+def curve(losses: Sequence[float | None]) -> Curve | None:
+    """Return the curve of these losses; None where they are too few, or one is not finite."""
+    known = [loss for loss in losses if loss is not None]
+    if len(known) < LEAST_LOSSES or not all(map(math.isfinite, known)):
+        return None
+    part = max(1, len(known) // 10)
+    parts = [known[i : i + part] for i in range(0, len(known) - part + 1, part)]
+    medians = [median(p) for p in parts]
+    middle = len(known) // 2
+    return Curve(
+        count=len(known),
+        first=_start(known, part),
+        middle=median(known[middle - part // 2 : middle - part // 2 + part]),
+        last=median(known[-max(part, 3) :]),
+        last_mean=fmean(known[-max(part, 3) :]),
+        lowest=min(medians),
+        noise=_noise(known, part),
+    )
+
+
+def _start(losses: Sequence[float], part: int) -> float:
+    """Return the loss at the start: of the first few, or the first if they rise from it.
+
+    A median of more would hide a loss that falls at once.
+    """
+    few = median(losses[: max(1, min(part, 5))])
+    return losses[0] if few > losses[0] + 4 * _scatter(losses) else few
+
+
+def _scatter(losses: Sequence[float]) -> float:
+    """Return how far one loss scatters, from how far neighbours differ."""
+    # Of normal losses, neighbours differ by 0.954 σ at the median.
+    return median(abs(b - a) for a, b in itertools.pairwise(losses)) / 0.954
+
+
+def _noise(losses: Sequence[float], part: int) -> float:
+    """Return how far the median of so many losses scatters."""
+    return 1.25 * _scatter(losses) / math.sqrt(part)
+
+
+def outcome(result: WatchResult) -> str:
+    """Return ``"learnt"``, ``"not"`` or ``"unknown"``."""
+    found = curve([step.loss for step in result.steps])
+    if found is None:
+        return "unknown"
+    return outcome_of(found, constant_loss(result))
+
+
+def outcome_of(found: Curve, constant: float | None) -> str:
+    """Return the same of a curve.
+
+    Parameters
+    ----------
+    constant
+        The loss of the best constant prediction, where it is known.
+    """
+    if min(found.first, found.last) < 0:  # of either sign: no share of it means anything
+        return "unknown"
+    start = found.first if constant is None else min(found.first, constant)
+    if found.clear and max(found.last, found.last_mean) < FELL * start:
+        return "learnt"
+    if found.last > FLAT * start:
+        return "not"
+    return "unknown"
+
+
+def constant_loss(result: WatchResult) -> float | None:
+    """Return the loss of the best constant prediction, where the facts of a batch tell it."""
+    return getattr(result.facts.batch, "constant_loss", None)
+
+
+def tempered(findings: Iterable[Finding], result: WatchResult) -> Iterator[Finding]:
+    """Make warnings of errors that are predictions, where the run has learnt all the same."""
+    learnt = outcome(result) == "learnt"
+    kept = MEASURED if constant_loss(result) is not None else MEASURED | FROM_HIGH
+    for found in findings:
+        predicted = found.severity == "error" and found.code not in kept
+        yield dataclasses.replace(found, severity="warning") if learnt and predicted else found
