@@ -16,8 +16,8 @@ from gradflow.watching.calls import Calls
 STEPS = 400
 #: Rows of each batch: the first few, for time.
 ROWS = 16
-#: Entries of a row whose places count; all others count by their sum.
-PLACES = 64
+#: Entries of a row that are compared; all others count by their sum.
+PLACES = 32
 #: Examples that have to come again.
 LEAST = 20
 #: Share of targets that are the same when their example comes again: more is no conflict.
@@ -27,10 +27,10 @@ WITHIN = 0.02
 
 
 class Conflicts:
-    """Keeps a number for each of a batch's inputs, and its target; small, and on their device."""
+    """Keeps a few entries of the first rows of each batch, and their targets, on their device."""
 
     def __init__(self) -> None:
-        self._seen: list[tuple[Tensor, Tensor]] = []
+        self._seen: list[tuple[list[Tensor], Tensor]] = []
         self._tries = 0
 
     @property
@@ -51,17 +51,16 @@ class Conflicts:
         rows = len(target)
         if any(t.dim() < 1 or len(t) != rows for t in calls.inputs) or rows < 2:
             return
-        keys = sum(_keys(t[:ROWS]) for t in calls.inputs)
-        if isinstance(keys, Tensor):
-            self._seen.append((keys, _targets(target.detach()[:ROWS])))
+        taken = [part for t in calls.inputs for part in _taken(t.detach()[:ROWS])]
+        self._seen.append((taken, _targets(target.detach()[:ROWS])))
 
     def found(self) -> ConflictFacts | None:
         """Return how many examples came again, and how many of them with another target."""
         if not self._seen:
             return None
         whole = all(not t.is_floating_point() for _, t in self._seen)
-        steps = np.repeat(np.arange(len(self._seen)), [len(k) for k, _ in self._seen])
-        keys = torch.cat([k for k, _ in self._seen]).cpu().numpy()
+        steps = np.repeat(np.arange(len(self._seen)), [len(t) for _, t in self._seen])
+        keys = _keys([taken for taken, _ in self._seen])
         targets = torch.cat([t.double() for _, t in self._seen]).cpu().numpy()
         if _repeats_within(keys, steps) > WITHIN or (whole and _all_differ(targets, steps)):
             return None
@@ -77,22 +76,27 @@ class Conflicts:
         return ConflictFacts(examples, _unlike(*pairs), 1.0)
 
 
-def _keys(rows: Tensor) -> Tensor:
-    """Return a whole number for each row that is the same only for the same row, near enough."""
-    rows = rows.detach()
-    if rows.is_floating_point():
-        rows = rows.float().contiguous().view(torch.int32)
-    flat = rows.reshape(len(rows), -1).long()
-    some = flat[:, :: max(1, flat.shape[1] // PLACES)]
-    places = torch.arange(1, some.shape[1] + 1, device=some.device) * 0x9E3779B1 | 1
-    return (some * places).sum(1) + flat.sum(1) * 31
+def _taken(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Return some entries of each row, and the sum of all: the same only of the same row."""
+    flat = rows.reshape(len(rows), -1)
+    return flat[:, :: max(1, flat.shape[1] // PLACES)][:, :PLACES].clone(), flat.sum(1, True)
+
+
+def _keys(seen: list[list[Tensor]]) -> Any:
+    """Return a number for every row seen, the same for equal ones."""
+    wide = [torch.cat([part.double() for part in taken], 1) for taken in seen]
+    if len({part.shape[1] for part in wide}) > 1:  # sequences of changing lengths
+        most = max(part.shape[1] for part in wide)
+        wide = [torch.nn.functional.pad(part, (0, most - part.shape[1])) for part in wide]
+    rows = np.ascontiguousarray(torch.cat(wide).cpu().numpy())
+    return np.unique(rows, axis=0, return_inverse=True)[1].reshape(-1)
 
 
 def _targets(target: Tensor) -> Tensor:
     """Return a number for each target: a class, or a random sum of its entries."""
     flat = target.reshape(len(target), -1)
     if flat.shape[1] == 1:
-        return flat[:, 0]
+        return flat[:, 0].clone()
     return flat.double() @ torch.linspace(0.5, 1.5, flat.shape[1], device=flat.device).double()
 
 
