@@ -90,7 +90,6 @@ _ALL = (
     Code("stuck", "warning", "The loss stays where it began.", also=("error",)),
     Code("unfinished", "warning", "The loss was still falling fast when training ended."),
     Code("spike", "warning", "The loss jumps far above its usual value."),
-    Code("targets", "warning", "The targets do not go with the inputs or the output."),
     Code("clipping", "warning", "Clipping engages in most of the steps."),
     Code("skipped", "warning", "A GradScaler left out steps.", also=("error",)),
     Code("evaluation-mode", "warning", "The model trained in evaluation mode."),

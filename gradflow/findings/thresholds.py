@@ -185,6 +185,11 @@ LEAST_LOSSES = int(
         "Recorded losses below which nothing is said of their curve.",
     )
 )
+ENOUGH_EXAMPLES = _threshold(
+    "enough examples",
+    16,
+    "Of a batch below which what a constant prediction has on it says little of all batches.",
+)
 FELL = _threshold(
     "fell",
     0.7,
@@ -204,6 +209,11 @@ STUCK_STEPS = _threshold(
     "stuck steps",
     40,
     "Recorded steps before which a loss that stays where it began is no news.",
+)
+STUCK_FOR_GOOD = _threshold(
+    "stuck for good",
+    150,
+    "Steps from which a constant prediction is an error; a slow start is fifty steps long.",
 )
 ALIKE = _threshold(
     "alike",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from gradflow.findings.batch_checks import BATCH_CHECKS
 from gradflow.findings.check import Check, check, finding
 from gradflow.findings.thresholds import (
     CLIPPED_OFTEN,
@@ -320,8 +321,9 @@ def uncovered(result: WatchResult) -> Iterator[Finding]:
 #: In the order in which they decide the verdict; a new check is one entry.
 CHECKS: tuple[Check[WatchResult], ...] = (
     broken,
-    diverged,
     stale_gradients,
+    *BATCH_CHECKS,
+    diverged,
     no_gradient,
     unreached,
     dead,

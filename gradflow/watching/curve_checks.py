@@ -18,6 +18,7 @@ from gradflow.findings.thresholds import (
     MOVED,
     SPREAD_KEPT,
     STILL_FALLING,
+    STUCK_FOR_GOOD,
     STUCK_STEPS,
 )
 from gradflow.findings.words import at, named_layers
@@ -54,6 +55,7 @@ def stuck(result: WatchResult) -> Iterator[Finding]:
     alike = spread is not None and spread.last < ALIKE
     if found.lowest < FELL * found.first:
         return
+    long = result.seen >= STUCK_FOR_GOOD
     said = f"; a constant prediction has {constant:.4g}" if constant is not None else ""
     same = "; the outputs are alike for all examples" if alike else ""
     yield finding(
@@ -61,7 +63,7 @@ def stuck(result: WatchResult) -> Iterator[Finding]:
         f"the loss went from {found.first:.4g} to {found.last:.4g} in {found.count} recorded "
         f"steps{said}{same}",
         "see what else is said here; else look whether the targets can be told from the inputs",
-        severity="error" if alike and constant is not None else "warning",
+        severity="error" if alike and constant is not None and long else "warning",
     )
 
 

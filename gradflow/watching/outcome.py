@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 
-from gradflow.findings.thresholds import FELL, FLAT, LEAST_LOSSES
+from gradflow.findings.thresholds import ENOUGH_EXAMPLES, FELL, FLAT, LEAST_LOSSES
 from gradflow.results.base import Finding
+from gradflow.results.facts import BatchFacts
 from gradflow.results.watching import WatchResult
 
 #: Errors that training itself is the evidence of: they stay whatever the loss does.
@@ -127,7 +128,33 @@ def outcome_of(found: Curve, constant: float | None) -> str:
 
 def constant_loss(result: WatchResult) -> float | None:
     """Return the loss of the best constant prediction, where the facts of a batch tell it."""
-    return getattr(result.facts.batch, "constant_loss", None)
+    batches = (result.facts.batch, result.facts.last_batch)
+    found = [c for c in map(_constant_of, batches) if c is not None]
+    if not found:
+        return None
+    return fmean(found) * _passes(result)
+
+
+def _constant_of(batch: BatchFacts | None) -> float | None:
+    """Return what a constant prediction had as this batch's loss; None of few examples."""
+    if batch is None or batch.loss is None or len(batch.criteria) != 1:
+        return None
+    (criterion,) = batch.criteria
+    constant, own = criterion.constant_loss, criterion.first_loss
+    known = constant is not None and own is not None and math.isfinite(own + batch.loss)
+    if not known or (batch.examples or 0) < ENOUGH_EXAMPLES or not own or not constant:
+        return None
+    scale = batch.loss / own  # a sum, or divided by the backward passes of a step
+    return constant * scale if scale > 0 else None
+
+
+def _passes(result: WatchResult) -> float:
+    """Return from how many backward passes of the first batch's kind a step's loss is summed."""
+    first = next((s.loss for s in result.steps if s.loss is not None), None)
+    batch = result.facts.batch
+    if first is None or batch is None or not batch.loss or not math.isfinite(first / batch.loss):
+        return 1.0
+    return float(max(1, round(first / batch.loss)))
 
 
 def tempered(findings: Iterable[Finding], result: WatchResult) -> Iterator[Finding]:
