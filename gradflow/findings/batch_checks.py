@@ -19,8 +19,9 @@ from gradflow.findings.output_checks import (
     shapes,
     targets,
 )
+from gradflow.findings.thresholds import FAINT, MOVED, SLOW, WHOLE_STEP
 from gradflow.results.base import Finding, Result
-from gradflow.results.facts import BatchFacts, TensorFacts
+from gradflow.results.facts import BatchFacts, FirstLayerFacts, TensorFacts
 
 __all__ = ["BATCH_CHECKS", "of_batch"]
 
@@ -29,7 +30,7 @@ __all__ = ["BATCH_CHECKS", "of_batch"]
 def inputs(result: Result) -> Iterator[Finding]:
     """Inputs that are not finite, or the same for every example."""
     facts = of_batch(result)
-    found = _not_finite(facts) or _all_alike(facts)
+    found = _not_finite(facts) or _all_alike(facts) or _scale(facts)
     if found is not None:
         yield found
 
@@ -53,8 +54,61 @@ def _all_alike(facts: BatchFacts) -> Finding | None:
     )
 
 
+def _scale(facts: BatchFacts) -> Finding | None:
+    """Inputs so large, so far from the origin or so small that the first update shows it."""
+    layer, update = facts.first_layer, facts.update
+    if layer is None or update is None or layer.normalised or not layer.spread:
+        return None
+    if layer.input_offset is None or not layer.input_spread or not update.moved:
+        return None
+    square = layer.input_offset**2 + layer.input_spread**2
+    unit = square if update.optimizer in (None, "SGD") else math.sqrt(square)
+    standard, apart = update.moved / unit, layer.spread / layer.input_spread
+    if update.moved > MOVED * layer.spread and standard < apart and square > 1:
+        return finding(
+            "inputs",
+            f"the inputs {_size(layer)}: the first update changes what layer {layer.name} makes of "
+            f"them by {update.moved / layer.spread:.3g} times what tells examples apart there; of "
+            f"standardised inputs it would be {standard / apart:.2g} times",
+            "standardise the inputs, (x - mean) / std, or divide images by 255",
+        )
+    if layer.spread < FAINT and update.moved < SLOW <= standard:
+        return finding(
+            "inputs",
+            f"the inputs {_size(layer)}: what layer {layer.name} makes of them differs by "
+            f"{layer.spread:.2g} between examples, and one update changes it by "
+            f"{update.moved:.1g}; of standardised inputs it would be {standard:.1g}",
+            "standardise the inputs, (x - mean) / std",
+        )
+    return None
+
+
+def _size(layer: FirstLayerFacts) -> str:
+    return f"have mean {layer.input_offset:.3g} and standard deviation {layer.input_spread:.3g}"
+
+
 def _constant(one: TensorFacts) -> bool:
     return not one.integer and one.examples >= 4 and one.constant_share == 1.0
+
+
+@check("step-size")
+def summed(result: Result) -> Iterator[Finding]:
+    """A loss summed over the examples at a learning rate for their mean."""
+    facts = of_batch(result)
+    update, examples = facts.update, facts.examples or 0
+    sums = any(criterion.summed for criterion in facts.criteria)
+    if update is None or update.relative is None or update.lr is None or not sums:
+        return
+    if update.relative < WHOLE_STEP or examples < 2 or update.optimizer not in (None, "SGD"):
+        return
+    yield finding(
+        "step-size",
+        f"the loss is a sum over {examples} examples, and at a learning rate of {update.lr:.3g} "
+        f"the first update of {update.layer} is {update.relative:.2g} times as large as the "
+        "weights themselves",
+        f"the mean over the examples (reduction='mean'), or a learning rate of "
+        f"{update.lr / examples:.1g}",
+    )
 
 
 #: In the order in which they decide a verdict, those that are errors at once first.
@@ -69,5 +123,6 @@ BATCH_CHECKS: tuple[Check[Any], ...] = (
     dropout,
     loss,
     initial_loss,
+    summed,
     linear,
 )

@@ -73,6 +73,12 @@ _ALL = (
         also=("error",),
     ),
     Code("symmetric", "error", "Units of a layer are copies of each other.", also=("warning",)),
+    Code(
+        "step-size",
+        "warning",
+        "Updates are far too large or too small for the weights.",
+        ("error",),
+    ),
     Code("linear", "warning", "Layers in a row have no non-linearity between them."),
     Code("dropout", "warning", "Dropout leaves next to nothing.", also=("error",)),
     Code("underflow", "warning", "Entries of a gradient round to 0."),

@@ -341,6 +341,30 @@ UNREACHABLE = _threshold(
     "learn its task.",
 )
 
+MOVED = _threshold(
+    "moved",
+    3.0,
+    "By how many times what tells examples apart the first update may change the first layer's "
+    "outputs: images of 0 to 255 at a rate of 0.1 come to hundreds, of 0 to 1 to 0.1.",
+)
+FAINT = _threshold(
+    "faint",
+    0.02,
+    "Standard deviation, between examples, of the first layer's outputs below which its biases "
+    "drown what tells examples apart; of standardised inputs it is about 0.6.",
+)
+SLOW = _threshold(
+    "slow",
+    1e-4,
+    "Change of the first layer's outputs by one update below which 10,000 would be needed for a "
+    "change of 1.",
+)
+WHOLE_STEP = _threshold(
+    "whole step",
+    1.0,
+    "Size of the first update over that of the weights from which nothing is left of them.",
+)
+
 
 def bearable_decades(layers: int, *, batch_norm: bool = False) -> float:
     """Return how many decades δ may lose over so many hidden layers; what it may gain as well.

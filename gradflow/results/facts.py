@@ -167,9 +167,10 @@ class FirstLayerFacts:
     ----------
     name
         Of its module.
-    spread, offset
-        Root mean square, over its units, of its output's standard deviation over the examples, and
-        of its mean.
+    spread
+        Root mean square, over its units, of its output's standard deviation over the examples.
+    input_offset, input_spread
+        Of its input, over the features: of the mean, and of the standard deviation.
     weight_gain
         Root mean square of its weights times the root of their fan-in.
     normalised
@@ -178,7 +179,8 @@ class FirstLayerFacts:
 
     name: str
     spread: float | None = None
-    offset: float | None = None
+    input_offset: float | None = None
+    input_spread: float | None = None
     weight_gain: float | None = None
     normalised: bool = False
 
@@ -198,9 +200,7 @@ class UpdateFacts:
     layer
         Of which that is.
     moved
-        By how much it changes the first layer's outputs, as a multiple of their spread.
-    standardised
-        The same, were the inputs standardised.
+        By how much it changes the first layer's outputs: root mean square over units and examples.
     """
 
     optimizer: str | None = None
@@ -208,7 +208,6 @@ class UpdateFacts:
     relative: float | None = None
     layer: str | None = None
     moved: float | None = None
-    standardised: float | None = None
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from gradflow.results.facts import (
     CriterionFacts,
     LeafFacts,
     TensorFacts,
+    UpdateFacts,
 )
 from gradflow.results.watching import (
     ConflictFacts,
@@ -146,6 +147,11 @@ EXAMPLES: dict[str, dict[str, Callable[[], Result]]] = {
     "findings.initial_loss": {
         "initial-loss": lambda: batch(
             {"kind": "cross-entropy", "first_loss": 90.0, "constant_loss": 2.3}
+        )
+    },
+    "findings.summed": {
+        "step-size": lambda: batch(
+            {"kind": "mse", "summed": True}, update=UpdateFacts(None, 0.1, 3.0, "weight")
         )
     },
     "findings.linear": {"linear": lambda: batch(all_linear=True)},

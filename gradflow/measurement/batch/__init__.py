@@ -4,6 +4,7 @@ from gradflow.measurement.batch.criteria import CriterionCall, criteria_heard
 from gradflow.measurement.batch.facts import batch_facts
 from gradflow.measurement.batch.look import BatchLook, tensors_in
 from gradflow.measurement.batch.seen import SeenBatch
+from gradflow.measurement.batch.updates import gradient_facts
 
 __all__ = [
     "BatchLook",
@@ -11,5 +12,6 @@ __all__ = [
     "SeenBatch",
     "batch_facts",
     "criteria_heard",
+    "gradient_facts",
     "tensors_in",
 ]

@@ -14,6 +14,7 @@ from gradflow.measurement.batch.layers import dropout_of, is_linear, linear_runs
 from gradflow.measurement.batch.seen import SeenBatch
 from gradflow.measurement.batch.tensors import tensor_facts
 from gradflow.measurement.batch.terms import Term, terms_of
+from gradflow.measurement.batch.updates import first_layer
 from gradflow.measurement.modules import normalizes_batch
 from gradflow.results.facts import BatchFacts, CriterionFacts, LeafFacts
 
@@ -67,6 +68,7 @@ def _facts(seen: SeenBatch) -> BatchFacts:
         all_linear=_read(lambda: is_linear(sources), False),
         dropout=_read(lambda: dropout_of(seen.model), (0.0, 0)),
         batch_norm=_read(lambda: normalizes_batch(seen.model), False),
+        first_layer=_read(lambda: first_layer(own, seen), None),
         hazards=_read(lambda: _hazards(loss, sources), ()),
     )
 

@@ -41,14 +41,14 @@ def linear_runs(graph: Graph, model: nn.Module) -> tuple[tuple[str, ...], ...]:
     Not those that are linear on purpose: a narrow layer between wider ones, kernels of one pixel,
     groups of channels, a layer whose output is used elsewhere too.
     """
-    owners = _owners(model)
+    known = owners(model)
     runs = []
     for node in graph.nodes:
         if name_of(node) not in LAYERS:
             continue
-        after = _module_of(node, owners)
+        after = module_of(node, known)
         before = _layer_before(node, graph)
-        first = None if before is None else _module_of(before, owners)
+        first = None if before is None else module_of(before, known)
         if after is None or first is None or after[0] == first[0]:
             continue
         if _is_pair(first[1], after[1]):
@@ -82,8 +82,8 @@ def _depth(sources: Sequence[Node]) -> int:
     return max((depth[node] for node in sources if node in depth), default=0)
 
 
-def _owners(model: nn.Module) -> dict[int, tuple[str, nn.Module]]:
-    """Linear layers and convolutions by the ``id`` of their weight."""
+def owners(model: nn.Module) -> dict[int, tuple[str, nn.Module]]:
+    """Return linear layers and convolutions by the ``id`` of their weight."""
     found: dict[int, tuple[str, nn.Module]] = {}
     for name, module in model.named_modules():
         if type(module) in (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d):
@@ -93,13 +93,11 @@ def _owners(model: nn.Module) -> dict[int, tuple[str, nn.Module]]:
     return found
 
 
-def _module_of(
-    node: Node, owners: dict[int, tuple[str, nn.Module]]
-) -> tuple[str, nn.Module] | None:
-    """The module whose weight a layer's node uses."""
+def module_of(node: Node, known: dict[int, tuple[str, nn.Module]]) -> tuple[str, nn.Module] | None:
+    """Return the module whose weight a layer's node uses, with its name."""
     for leaf in _leaves_near(node):
-        if id(leaf) in owners:
-            return owners[id(leaf)]
+        if id(leaf) in known:
+            return known[id(leaf)]
     return None
 
 

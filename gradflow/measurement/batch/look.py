@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from gradflow.measurement.batch.criteria import CriterionCall, criteria_heard
 from gradflow.measurement.batch.facts import batch_facts
 from gradflow.measurement.batch.seen import SeenBatch
+from gradflow.measurement.batch.updates import gradient_facts
 from gradflow.measurement.hooks import Hooks
 from gradflow.measurement.modules import takes_hooks
 from gradflow.results.facts import BatchFacts
@@ -31,6 +32,7 @@ class BatchLook:
         self._calls: list[CriterionCall] = []
         self._inputs: list[Tensor] = []
         self._outputs: list[Tensor] = []
+        self._seen: SeenBatch | None = None
 
     @contextlib.contextmanager
     def attached(self) -> Iterator[None]:
@@ -43,6 +45,7 @@ class BatchLook:
             try:
                 yield
             finally:
+                self._seen = None
                 for held in (self._calls, self._inputs, self._outputs):
                     held.clear()
 
@@ -55,12 +58,16 @@ class BatchLook:
 
     def before_backward(self, loss: Tensor) -> None:
         """Take the facts of the forward pass."""
-        self.facts = batch_facts(self._seen(loss))
+        self._seen = self._now(loss)
+        self.facts = batch_facts(self._seen)
 
     def after_backward(self, gradient_of: Mapping[int, Tensor | None]) -> None:
         """Add those of the gradients, by the parameters' ``id``."""
+        if self._seen is not None:
+            self.facts = gradient_facts(self.facts, self._seen, gradient_of)
+            self._seen = None
 
-    def _seen(self, loss: Tensor) -> SeenBatch:
+    def _now(self, loss: Tensor) -> SeenBatch:
         return SeenBatch(
             self.model,
             tuple(self._inputs),

@@ -177,12 +177,17 @@ def _divides(node: Node, name: str) -> bool:
 def _sign_of(node: Node) -> int:
     """The sign of the factor that a node multiplies by; 0 where it is mixed or not known.
 
-    Numbers alone turn the sign: tensors below 0 may be rewards.
+    Minus one alone turns it: other numbers below 0 may be rewards.
     """
-    other = saved(node, "other")
+    found = (saved(node, "other"), saved(node, "self"))
+    other = next((value for value in found if value is not None), None)
     if isinstance(other, Tensor):
-        return 1 if bool((other >= 0).all()) else 0
-    return (1 if other >= 0 else -1) if isinstance(other, int | float) else 0
+        if bool((other >= 0).all()):
+            return 1
+        return -1 if other.dim() == 0 and float(other) == -1 else 0
+    if not isinstance(other, int | float):
+        return 0
+    return 1 if other >= 0 else -1 if other == -1 else 0
 
 
 def _term_at(place: _Place) -> Term | None:

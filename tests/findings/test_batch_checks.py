@@ -1,0 +1,356 @@
+"""Faults of inputs, targets, outputs, losses and graphs, each beside its mended program."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from support.batches import facts_of, findings_of, said
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+import gradflow
+from gradflow.results.base import Finding
+
+
+def mlp(inputs: int, outputs: int, *last: nn.Module) -> nn.Sequential:
+    layers = (nn.Linear(inputs, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU())
+    return nn.Sequential(*layers, nn.Linear(32, outputs), *last)
+
+
+def only(model: nn.Module, run: Callable[[], Tensor], lr: float | None = 0.01) -> Finding:
+    (found,) = findings_of(facts_of(model, run, lr))
+    return found
+
+
+X, LABELS = torch.randn(32, 10), torch.randint(4, (32,))
+BINARY, NUMBERS = (torch.rand(32, 1) < 0.5).float(), torch.randn(32, 1)
+
+
+@pytest.mark.parametrize(
+    ("last", "says"),
+    [
+        (nn.Softmax(1), "cannot fall below 0.74"),
+        (nn.Sigmoid(), "cannot fall below 0.74"),
+        (nn.Tanh(), "cannot fall below 0.34"),
+        (nn.ReLU(), "pass no gradient on"),
+    ],
+)
+def test_cross_entropy_wants_plain_scores(last: nn.Module, says: str) -> None:
+    model = mlp(10, 4, last)
+    found = only(model, lambda: F.cross_entropy(model(X), LABELS))
+    assert (found.code, found.severity) == ("output-activation", "warning")
+    assert says in found.message
+    assert said(model[:-1], lambda: F.cross_entropy(model[:-1](X), LABELS)) == {}
+
+
+def test_the_least_loss_behind_an_activation_is_what_the_message_says() -> None:
+    """The bound, by the best scores that a sigmoid can come near to."""
+    best = F.cross_entropy(torch.eye(4), torch.arange(4)).item()
+    assert best == pytest.approx(math.log1p(3 * math.exp(-1)), abs=1e-6)
+
+
+def test_log_softmax_before_cross_entropy_changes_nothing() -> None:
+    model = mlp(10, 4, nn.LogSoftmax(1))
+    assert said(model, lambda: F.cross_entropy(model(X), LABELS)) == {}
+    assert said(model, lambda: F.nll_loss(model(X), LABELS)) == {}
+
+
+@pytest.mark.parametrize("last", [nn.Sigmoid(), nn.Softmax(1), nn.ReLU(), nn.Tanh()])
+def test_logits_are_not_to_be_squashed(last: nn.Module) -> None:
+    model, y = mlp(10, 3, last), torch.randint(2, (32, 3)).float()
+    found = only(model, lambda: F.binary_cross_entropy_with_logits(model(X), y))
+    assert found.code == "output-activation"
+    assert "sigmoid" in found.message
+
+
+def test_the_nll_loss_of_plain_scores_has_no_bound() -> None:
+    model = mlp(10, 4)
+    found = only(model, lambda: F.nll_loss(model(X), LABELS))
+    assert (found.code, found.severity) == ("output-activation", "error")
+    assert "without bound" in found.message
+
+
+def test_the_nll_loss_of_probabilities_is_a_warning() -> None:
+    model = mlp(10, 4, nn.Softmax(1))
+    found = only(model, lambda: F.nll_loss(model(X), LABELS))
+    assert (found.code, found.severity) == ("output-activation", "warning")
+
+
+@pytest.mark.parametrize("cut", [lambda z: z.clamp(1e-6, 1 - 1e-6), lambda z: F.hardtanh(z, 0, 1)])
+def test_binary_cross_entropy_wants_probabilities(cut: Callable[[Tensor], Tensor]) -> None:
+    model = mlp(10, 1)
+    found = only(model, lambda: F.binary_cross_entropy(cut(model(X)), BINARY))
+    assert found.code == "output-activation"
+    assert "without a gradient" in found.message
+    assert said(model, lambda: F.binary_cross_entropy(cut(model(X).sigmoid()), BINARY)) == {}
+
+
+@pytest.mark.parametrize("written", ["mse", "bce", "by hand"])
+def test_a_softmax_over_one_unit_is_an_error(written: str) -> None:
+    model = mlp(10, 1, nn.Softmax(1))
+    losses = {
+        "mse": lambda: F.mse_loss(model(X), BINARY),
+        "bce": lambda: F.binary_cross_entropy(model(X), BINARY),
+        "by hand": lambda: (model(X) - BINARY).pow(2).mean(),
+    }
+    found = only(model, losses[written])
+    assert (found.code, found.severity) == ("output-activation", "error")
+    assert "(32, 1)" in found.message
+
+
+def test_its_advice_is_not_that_of_a_gradient_that_is_0_for_another_reason() -> None:
+    result = gradflow.diagnose(mlp(10, 1, nn.Softmax(1)), X, BINARY, loss=nn.BCELoss())
+    assert result.verdict == "output-activation"
+    assert [f.code for f in result.findings if f.severity == "error"] == ["output-activation"]
+
+
+def test_cross_entropy_over_one_class_is_an_error() -> None:
+    model = mlp(10, 1)
+    found = only(model, lambda: F.cross_entropy(model(X), torch.zeros(32, dtype=torch.long)))
+    assert (found.code, found.severity) == ("output-activation", "error")
+
+
+def test_a_softmax_over_the_batch_is_told_from_one_over_pairs() -> None:
+    model = mlp(10, 4, nn.Softmax(0))
+    found = only(model, lambda: F.mse_loss(model(X), F.one_hot(LABELS, 4).float()))
+    assert (found.code, found.severity) == ("output-activation", "error")
+    assert "dimension 0" in found.message
+    pairs = mlp(10, 32, nn.LogSoftmax(0))
+    assert said(pairs, lambda: -pairs(X).diagonal().mean()) == {}
+
+
+@pytest.mark.parametrize(
+    ("last", "target"),
+    [
+        (nn.Sigmoid(), 2 * NUMBERS),
+        (nn.Tanh(), 3 * NUMBERS),
+        (nn.ReLU(), NUMBERS),
+        (nn.Softplus(), NUMBERS),
+        (nn.Hardtanh(0.0, 1.0), 2 * NUMBERS),
+    ],
+)
+@pytest.mark.parametrize("loss", [F.mse_loss, F.l1_loss, F.huber_loss])
+def test_targets_out_of_the_outputs_reach(
+    last: nn.Module, target: Tensor, loss: Callable[..., Tensor]
+) -> None:
+    model = mlp(10, 1, last)
+    assert "output-activation" in said(model, lambda: loss(model(X), target))
+    assert said(model[:-1], lambda: loss(model[:-1](X), target)) == {}
+
+
+def test_a_hand_written_difference_is_read_either_way_round() -> None:
+    model, target = mlp(10, 1, nn.Sigmoid()), 2 * NUMBERS.squeeze(1)
+    one = facts_of(model, lambda: (model(X).squeeze(1) - target).pow(2).mean()).criteria[0]
+    other = facts_of(model, lambda: (target - model(X).squeeze(1)).abs().mean()).criteria[0]
+    assert (one.kind, other.kind) == ("mse", "l1")
+    for criterion in (one, other):
+        assert criterion.target is not None
+        assert criterion.target.high == pytest.approx(target.max().item(), abs=1e-5)
+        assert criterion.out_of_reach == pytest.approx(
+            ((target < -0.02 - 0.05 * 2) | (target > 1.02 + 0.05 * 2)).float().mean().item(),
+            abs=0.1,
+        )
+
+
+def test_a_scaled_activation_reaches_further() -> None:
+    model = mlp(10, 1, nn.Tanh())
+    assert said(model, lambda: F.mse_loss(5 * model(X), 2 * NUMBERS)) == {}
+
+
+@pytest.mark.filterwarnings("ignore:Using a target size")
+def test_outputs_that_are_broadcast_are_an_error() -> None:
+    model = mlp(10, 1)
+    found = only(model, lambda: F.mse_loss(model(X), NUMBERS.squeeze(1)))
+    assert (found.code, found.severity) == ("shapes", "error")
+    assert "(32, 1) against targets (32,) to (32, 32)" in found.message
+    by_hand = only(model, lambda: (model(X) - NUMBERS.squeeze(1)).square().mean())
+    assert (by_hand.code, by_hand.severity) == ("shapes", "warning")
+    assert said(model, lambda: F.mse_loss(model(X).squeeze(1), NUMBERS.squeeze(1))) == {}
+
+
+@pytest.mark.filterwarnings("ignore:Using a target size")
+def test_a_target_that_is_broadcast_is_no_fault() -> None:
+    model = mlp(10, 3)
+    assert said(model, lambda: F.mse_loss(model(X), torch.zeros(3))) == {}
+    assert said(model, lambda: (model(X) - NUMBERS).square().mean()) == {}
+
+
+def test_one_score_per_place_is_not_one_per_class() -> None:
+    model, words = nn.Linear(16, 1), torch.randn(32, 20, 16)
+    found = only(model, lambda: F.cross_entropy(model(words).squeeze(2)[:, :4], LABELS))
+    assert found.code == "shapes"
+
+
+@pytest.mark.parametrize("written", ["minus", "by hand", "nll", "binary"])
+def test_a_loss_of_the_wrong_sign(written: str) -> None:
+    model = mlp(10, 4)
+    labels = F.one_hot(LABELS, 4).float()
+    turned = {
+        "minus": lambda s: s * F.cross_entropy(model(X), LABELS),
+        "by hand": lambda s: -s * model(X).log_softmax(1).gather(1, LABELS[:, None]).mean(),
+        "nll": lambda s: s * F.nll_loss(model(X).log_softmax(1), LABELS),
+        "binary": lambda s: -s * (labels * (model(X).sigmoid() + 1e-9).log()).sum(1).mean(),
+    }[written]
+    assert only(model, lambda: turned(-1)).code == "loss"
+    assert said(model, lambda: turned(1)) == {}
+
+
+def test_a_poisson_loss_of_targets_below_0() -> None:
+    model = mlp(10, 1)
+    assert only(model, lambda: F.poisson_nll_loss(model(X), NUMBERS)).code == "loss"
+
+
+def test_the_first_loss_is_held_against_a_constant_predictions() -> None:
+    model = mlp(10, 4)
+    assert said(model, lambda: F.cross_entropy(model(X), LABELS)) == {}
+    with torch.no_grad():
+        model[-1].weight.mul_(300)
+    found = only(model, lambda: F.cross_entropy(model(X), LABELS))
+    assert found.code == "initial-loss"
+    assert "1.39" in found.message  # log 4
+    binary = mlp(10, 1)
+    with torch.no_grad():
+        binary[-1].bias.fill_(-30.0)
+    assert "initial-loss" in said(
+        binary, lambda: F.binary_cross_entropy_with_logits(binary(X), BINARY)
+    )
+
+
+def test_inputs_that_are_not_finite_are_told_from_targets_and_losses() -> None:
+    model, x, y = mlp(10, 1), X.clone(), NUMBERS.clone()
+    x[0, 0], y[1, 0] = torch.nan, torch.inf
+    assert only(model, lambda: F.mse_loss(model(x), NUMBERS)).code == "inputs"
+    assert only(model, lambda: F.mse_loss(model(X), y)).code == "targets"
+    for inputs, targets, says in ((x, NUMBERS, "input values"), (X, y, "targets are not")):
+        result = gradflow.diagnose(mlp(10, 1), inputs, targets, loss=F.mse_loss)
+        assert result.verdict == "broken"
+        assert says in result.findings[0].message
+
+
+def test_a_root_of_0_in_the_loss_is_named() -> None:
+    model, goal = mlp(10, 10), X.clone()
+    result = gradflow.diagnose(model, X, goal, loss=lambda a, b: (0 * a).pow(2).sum(1).sqrt().sum())
+    assert result.verdict == "broken"
+    assert "square root of exactly 0, at 32 entries" in result.findings[0].message
+
+
+def test_inputs_that_are_all_alike() -> None:
+    model = mlp(10, 4)
+    assert only(model, lambda: F.cross_entropy(model(torch.ones(32, 10)), LABELS)).code == "inputs"
+
+
+@pytest.mark.parametrize("scale", [1.0, 255.0, 1e-4])
+def test_inputs_are_judged_by_the_first_update(scale: float) -> None:
+    torch.manual_seed(0)
+    model, x = mlp(100, 4), torch.rand(32, 100)
+    codes = said(model, lambda: F.cross_entropy(model(scale * x), LABELS), 0.1)
+    assert ("inputs" in codes) is (scale != 1.0)
+
+
+def test_labels_out_of_the_range_of_probabilities() -> None:
+    model, classes = mlp(10, 1), LABELS[:, None].float()
+    for y, advice in ((classes, "as many units as classes"), (2 * BINARY - 1, "labels 0 and 1")):
+        found = only(model, lambda y=y: F.binary_cross_entropy_with_logits(model(X), y))
+        assert (found.code, found.severity) == ("targets", "error")
+        assert advice in found.advice
+    squashed = mlp(10, 1, nn.Sigmoid())
+    assert only(squashed, lambda: F.mse_loss(squashed(X), 2 * BINARY - 1)).code == "targets"
+
+
+def test_a_batch_of_one_class() -> None:
+    model = mlp(10, 4)
+    found = only(model, lambda: F.cross_entropy(model(X), torch.full((32,), 2)))
+    assert found.code == "targets"
+    assert "all 32 labels of the batch are 2" in found.message
+
+
+@pytest.mark.parametrize("target", [2000 + 50 * NUMBERS, 400 * NUMBERS])
+def test_targets_of_another_size_than_the_outputs(target: Tensor) -> None:
+    model = mlp(10, 1)
+    assert only(model, lambda: F.mse_loss(model(X), target)).code == "targets"
+    fixed = (target - target.mean()) / target.std()
+    assert said(model, lambda: F.mse_loss(model(X), fixed)) == {}
+
+
+def test_a_loss_that_is_wrapped_again_is_cut_off() -> None:
+    model = mlp(10, 4)
+    wrapped = torch.tensor(F.cross_entropy(model(X), LABELS).item(), requires_grad=True)
+    found = only(model, lambda: wrapped)
+    assert (found.code, found.severity) == ("unreached", "error")
+
+
+class Hidden(nn.Module):
+    """Layers in a list, which `parameters()` does not know."""
+
+    def __init__(self, kind: Callable[[list[nn.Module]], object]) -> None:
+        super().__init__()
+        self.layers = kind([nn.Linear(10, 32), nn.Linear(32, 32)])
+        self.head = nn.Linear(32, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:  # type: ignore[attr-defined]
+            x = layer(x).relu()
+        return self.head(x)
+
+
+def test_layers_in_a_list_are_not_registered() -> None:
+    model, mended = Hidden(list), Hidden(nn.ModuleList)
+    found = only(model, lambda: F.cross_entropy(model(X), LABELS))
+    assert (found.code, found.severity) == ("unregistered", "error")
+    assert "4 weights" in found.message
+    assert said(mended, lambda: F.cross_entropy(mended(X), LABELS)) == {}
+
+
+def test_weights_of_a_model_that_made_the_inputs_are_not_meant() -> None:
+    maker, model = mlp(10, 10), mlp(10, 4)
+    assert said(model, lambda: F.cross_entropy(model(maker(X)), LABELS)) == {}
+
+
+def test_units_that_are_copies_of_each_other() -> None:
+    model = mlp(10, 4)
+    for layer in (model[0], model[2], model[4]):
+        nn.init.constant_(layer.weight, 0.05)
+        nn.init.zeros_(layer.bias)
+    found = only(model, lambda: F.cross_entropy(model(X), LABELS))
+    assert (found.code, found.severity) == ("symmetric", "error")
+    assert "of 0, 2 have" in found.message.replace(" and ", ", ")
+
+
+def test_a_last_layer_that_starts_at_0_is_no_fault() -> None:
+    model = mlp(10, 4)
+    nn.init.zeros_(model[-1].weight)
+    assert said(model, lambda: F.cross_entropy(model(X), LABELS)) == {}
+
+
+def test_a_network_without_a_non_linearity() -> None:
+    model = nn.Sequential(nn.Linear(10, 32), nn.Dropout(0.1), nn.Linear(32, 4))
+    found = only(model, lambda: F.cross_entropy(model(X), LABELS))
+    assert found.code == "linear"
+    assert "of the network" in found.message
+
+
+def test_two_layers_in_a_row_without_one() -> None:
+    model = nn.Sequential(nn.Linear(10, 32), nn.ReLU(), nn.Linear(32, 32), nn.Linear(32, 4))
+    found = only(model, lambda: F.cross_entropy(model(X), LABELS))
+    assert found.code == "linear"
+    assert "2 and 3" in found.message
+
+
+@pytest.mark.parametrize(("p", "severity"), [(0.95, "warning"), (1.0, "error")])
+def test_dropout_that_leaves_nothing(p: float, severity: str) -> None:
+    model = nn.Sequential(nn.Linear(10, 32), nn.ReLU(), nn.Dropout(p), nn.Linear(32, 4))
+    assert said(model, lambda: F.cross_entropy(model(X), LABELS))["dropout"] == severity
+    model.eval()
+    assert said(model, lambda: F.cross_entropy(model(X), LABELS)) == {}
+
+
+def test_a_sum_over_the_examples_at_a_rate_for_their_mean() -> None:
+    torch.manual_seed(0)
+    model, x, y = mlp(10, 4), torch.randn(512, 10), torch.randint(4, (512,))
+    found = only(model, lambda: F.cross_entropy(model(x), y, reduction="sum"), 0.1)
+    assert found.code == "step-size"
+    assert "0.0002" in found.advice  # 0.1 / 512
+    assert said(model, lambda: F.cross_entropy(model(x), y), 0.1) == {}
