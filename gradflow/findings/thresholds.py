@@ -286,10 +286,22 @@ SMALL_UPDATE = _threshold(
     1e-3,
     "‖Δw‖/‖w‖ of the median layer below which a run that has come nowhere takes too small steps.",
 )
+CREEPING = _threshold(
+    "creeping",
+    0.25,
+    "Share of a loss's fall that came in the second half of the steps, from which a loss that has "
+    "not fallen far creeps along; one that has come to rest has a few percent.",
+)
+MANY_STEPS = 100
 MOMENTUM = _threshold(
     "momentum",
     0.995,
     "Below, a momentum is never called too large, however short the run is.",
+)
+HUGE_UPDATE = _threshold(
+    "huge update",
+    0.5,
+    "The same of any run: steps that are half as large as the weights forget what came before.",
 )
 RIGHT_UPDATE = _threshold(
     "right update",

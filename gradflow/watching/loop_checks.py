@@ -9,12 +9,15 @@ from statistics import median
 from gradflow.findings.check import check, finding
 from gradflow.findings.thresholds import (
     CONFLICTING,
+    CREEPING,
     DECAYED,
     DECAYED_AWAY,
     EARLY,
     FEW_STEPS,
+    HUGE_UPDATE,
     LARGE_UPDATE,
     LEAST_SAMPLED,
+    MANY_STEPS,
     MOMENTUM,
     MOVED,
     NO_RATE,
@@ -114,12 +117,14 @@ def step_size(result: WatchResult) -> Iterator[Finding]:
     usual = max(median(ratios.values()), median(early))
     if (momentum := _lasting_momentum(result)) is not None:
         yield _too_heavy(result, momentum)
+    elif usual > HUGE_UPDATE and len(result.records) > 1:
+        yield _too_large(result, ratios, usual)
     elif outcome(result) == "learnt":
         return
     elif usual > LARGE_UPDATE:
         yield _too_large(result, ratios, usual)
-    elif 0 < usual < SMALL_UPDATE:
-        yield from _too_small(result, usual)
+    elif 0 < median(ratios.values()) < RIGHT_UPDATE:
+        yield from _too_small(result, median(ratios.values()))
 
 
 def update_ratios(result: WatchResult) -> dict[int, float]:
@@ -167,7 +172,8 @@ def _too_heavy(result: WatchResult, momentum: float) -> Finding:
 
 def _too_small(result: WatchResult, usual: float) -> Iterator[Finding]:
     moved = [m for m in result.facts.moved if m is not None]
-    if not moved or median(moved) >= MOVED or result.seen < LEAST_SAMPLED:
+    nowhere = bool(moved) and median(moved) < MOVED and usual < SMALL_UPDATE
+    if not moved or not (nowhere or (result.seen > MANY_STEPS and _creeps(result))):
         return
     yield finding(
         "step-size",
@@ -176,6 +182,15 @@ def _too_small(result: WatchResult, usual: float) -> Iterator[Finding]:
         f"{_loss_said(result)}",
         f"{_right_rate(result, usual)}{_clipped_says(result)}",
     )
+
+
+def _creeps(result: WatchResult) -> bool:
+    """Return whether the loss was falling to the end, and had not fallen far."""
+    found = curve([step.loss for step in result.steps])
+    if found is None or found.last < 0 or not found.clear:
+        return False
+    second = found.middle - found.last
+    return second > max(CREEPING * found.fall, 4 * found.noise)
 
 
 def _loss_said(result: WatchResult) -> str:
