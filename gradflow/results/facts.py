@@ -186,6 +186,25 @@ class FirstLayerFacts:
 
 
 @dataclass(frozen=True)
+class StepFacts:
+    """What a step of learning rate 1 along the gradient, or along its signs, would do.
+
+    Attributes
+    ----------
+    relative
+        The largest, over the layers, of its norm over the weight's.
+    layer
+        Of which that is.
+    moved
+        By how much it changes the first layer's outputs: root mean square over units and examples.
+    """
+
+    relative: float | None = None
+    layer: str | None = None
+    moved: float | None = None
+
+
+@dataclass(frozen=True)
 class UpdateFacts:
     """What the first update does, to first order.
 
@@ -244,8 +263,12 @@ class BatchFacts:
         Operations whose gradient is not finite where they were used, with how many entries.
     symmetric
         Layers all of whose units are copies of each other: equal weights and equal gradients.
-    first_layer, update
-        Of the first layer, and of the first update.
+    first_layer
+        Of the first layer.
+    plain_step, unit_step
+        Of a step along the gradient, and of one along its signs, as Adam's first is.
+    update
+        Of the first update.
     """
 
     examples: int | None = None
@@ -263,4 +286,6 @@ class BatchFacts:
     hazards: tuple[tuple[str, int], ...] = ()
     symmetric: tuple[str, ...] = ()
     first_layer: FirstLayerFacts | None = None
+    plain_step: StepFacts | None = None
+    unit_step: StepFacts | None = None
     update: UpdateFacts | None = None

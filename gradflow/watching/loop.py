@@ -6,7 +6,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from gradflow.measurement.batch import SeenBatch, batch_facts, criteria_heard
+from gradflow.measurement.batch import (
+    SeenBatch,
+    batch_facts,
+    criteria_heard,
+    gradient_facts,
+    with_optimizer,
+)
 from gradflow.measurement.hooks import Hooks
 from gradflow.results.facts import BatchFacts
 from gradflow.results.watching import OptimizerFacts
@@ -53,6 +59,9 @@ class Loop:
         self._losses: list[Loss] = []
         self._heard: Loss | None = None
         self._facts: BatchFacts | None = None
+        self._seen: SeenBatch | None = None
+        self._learns_from_it = False
+        self._first_rate: float | None = None
         self._fresh = False
         self._probe: tuple[nn.Parameter, Any] | None = None
         self._recording, self._reads_batch, self._tries = False, False, 0
@@ -108,6 +117,7 @@ class Loop:
         self._losses.append(self._heard)
         self._heard = None
         if self._facts is not None:
+            self._learns_from_it = self.first_batch is None
             self.first_batch = self.first_batch or self._facts
             self.last_batch, self._facts, self._reads_batch = self._facts, None, False
         if self.conflicts.wanted:
@@ -117,6 +127,10 @@ class Loop:
     def after_backward(self, _: Tensor) -> None:
         """Forget what did not reach the model."""
         self._heard, self._facts = None, None
+        if self._learns_from_it and self._seen is not None and self.first_batch is not None:
+            gradient_of = {id(p): p.grad for p in self.gradients.named.values()}
+            self.first_batch = gradient_facts(self.first_batch, self._seen, gradient_of)
+        self._seen, self._learns_from_it = None, False
         if self._recording:
             self._staleness.after_pass()
             self._probe = next(
@@ -150,7 +164,7 @@ class Loop:
             owner,
             1.0 if scale is None else float(scale),
         )
-        self._facts = batch_facts(seen)
+        self._seen, self._facts = seen, batch_facts(seen)
 
     # -- the step
 
@@ -162,6 +176,8 @@ class Loop:
         self.owned.add(owner)
         if self.optimizer is None:
             self.optimizer, self._owner = optimizer_facts(owner), owner
+            rate = learning_rate(owner)
+            self._first_rate = rate if isinstance(rate, float) else None
 
     def notes(self, owner: Any) -> StepNotes:
         """Return what was noted of the step under way."""
@@ -182,10 +198,17 @@ class Loop:
             unowned=tuple(unowned),
             final=self.gradients.norms(),
             nonfinite_layer=self.nonfinite_layer,
-            first_batch=self.first_batch,
+            first_batch=self._updated(),
             last_batch=self.last_batch,
             conflicts=self.conflicts.found(),
         )
+
+    def _updated(self) -> BatchFacts | None:
+        """Return the first batch's facts with those of its update."""
+        kind = None if self.optimizer is None else self.optimizer.kind
+        if self.first_batch is None or kind is None:
+            return self.first_batch
+        return with_optimizer(self.first_batch, kind, self._first_rate)
 
 
 class _Leaving:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 import gradflow
+from gradflow.measurement.batch import SeenBatch, batch_facts
 from gradflow.results.base import Finding
 
 
@@ -354,3 +355,52 @@ def test_a_sum_over_the_examples_at_a_rate_for_their_mean() -> None:
     assert found.code == "step-size"
     assert "0.0002" in found.advice  # 0.1 / 512
     assert said(model, lambda: F.cross_entropy(model(x), y), 0.1) == {}
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_order_of_the_examples_changes_nothing(seed: int) -> None:
+    torch.manual_seed(seed)
+    last = (nn.Identity(), nn.Softmax(1), nn.Sigmoid(), nn.ReLU(), nn.Tanh(), nn.LogSoftmax(1))
+    model, order = mlp(10, 4, last[seed]), torch.randperm(32)
+    x, y = 10 ** torch.randint(-3, 4, (1,)) * X, 5 * torch.rand(32, 4)
+    for loss, target in ((F.mse_loss, y), (F.cross_entropy, LABELS), (F.l1_loss, y)):
+        one = said(model, lambda: loss(model(x), target))  # noqa: B023
+        other = said(model, lambda: loss(model(x[order]), target[order]))  # noqa: B023
+        assert one == other
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_looking_changes_nothing(seed: int) -> None:
+    """Neither the gradients, nor the random state, nor what is left of the graph."""
+    torch.manual_seed(seed)
+    model = mlp(10, 4, nn.Dropout(0.2))
+    (loss := F.cross_entropy(model(X), LABELS)).backward(retain_graph=True)
+    expected = [p.grad.clone() for p in model.parameters() if p.grad is not None]
+    state = torch.random.get_rng_state()
+    seen = SeenBatch(model, (X,), (), loss)
+    before = [p.grad for p in model.parameters()]
+    facts = batch_facts(seen)
+    assert facts.loss == pytest.approx(loss.item())
+    assert [id(p.grad) for p in model.parameters()] == [id(g) for g in before]
+    assert torch.equal(torch.random.get_rng_state(), state)
+    model.zero_grad()
+    loss.backward()
+    again = [p.grad for p in model.parameters()]
+    assert all(torch.equal(a, b) for a, b in zip(expected, again, strict=True) if b is not None)
+
+
+def test_what_cannot_be_read_is_left_out() -> None:
+    class Odd(nn.Module):
+        def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:
+            raise RuntimeError("none of your business")
+
+    facts = batch_facts(SeenBatch(Odd(), (), (), torch.ones((), requires_grad=True)))
+    assert facts.criteria == ()
+    assert findings_of(facts) == [] or facts.cut_off
+
+
+def test_a_graph_that_is_gone_gives_no_facts_and_no_error() -> None:
+    model = mlp(10, 4)
+    loss = F.cross_entropy(model(X), LABELS)
+    loss.backward()
+    assert findings_of(batch_facts(SeenBatch(model, (X,), (), loss))) == []

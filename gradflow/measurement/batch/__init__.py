@@ -4,7 +4,7 @@ from gradflow.measurement.batch.criteria import CriterionCall, criteria_heard
 from gradflow.measurement.batch.facts import batch_facts
 from gradflow.measurement.batch.look import BatchLook, tensors_in
 from gradflow.measurement.batch.seen import SeenBatch
-from gradflow.measurement.batch.updates import gradient_facts
+from gradflow.measurement.batch.updates import gradient_facts, with_optimizer
 
 __all__ = [
     "BatchLook",
@@ -14,4 +14,5 @@ __all__ = [
     "criteria_heard",
     "gradient_facts",
     "tensors_in",
+    "with_optimizer",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 import torch
@@ -15,7 +15,7 @@ from gradflow.measurement.batch.layers import module_of, owners
 from gradflow.measurement.batch.seen import SeenBatch
 from gradflow.measurement.batch.tensors import number, real
 from gradflow.measurement.preserving import plain_name
-from gradflow.results.facts import BatchFacts, FirstLayerFacts, UpdateFacts
+from gradflow.results.facts import BatchFacts, FirstLayerFacts, StepFacts, UpdateFacts
 
 #: Gradients of the trained parameters, by ``id``.
 Gradients = Mapping[int, Tensor | None]
@@ -28,8 +28,11 @@ _ROUNDING = 1e-5
 _SMALL = 0.05
 #: Normalisations, by the node that undoes them.
 _NORMS = frozenset({"NativeBatchNorm", "CudnnBatchNorm", "NativeLayerNorm", "NativeGroupNorm"})
-#: Optimizers whose first step is as long for every gradient, with that length over the rate.
-_OF_UNIT_STEPS = ("Adam", "AdamW", "Adamax", "NAdam", "RAdam", "Adagrad", "RMSprop", "Lion")
+#: Optimizers whose first step is as long for every gradient: its length over the learning rate.
+_LENGTHS = {
+    **dict.fromkeys(("Adam", "AdamW", "Adamax", "NAdam", "RAdam", "Adagrad", "Lion"), 1.0),
+    "RMSprop": 10.0,  # of a squared gradient whose mean starts at 0, with its default α
+}
 
 
 def gradient_facts(facts: BatchFacts, seen: SeenBatch, gradient_of: Gradients) -> BatchFacts:
@@ -41,7 +44,11 @@ def gradient_facts(facts: BatchFacts, seen: SeenBatch, gradient_of: Gradients) -
         with torch.no_grad():
             symmetric = tuple(_symmetric(seen.model, gradient_of))
             facts = replace(facts, symmetric=symmetric)
-            return replace(facts, update=_update(facts, seen, gradient_of))
+            plain = _step(facts, seen, gradient_of, lambda g: real(g) / seen.scale)
+            unit = _step(facts, seen, gradient_of, lambda g: real(g).sign())
+            facts = replace(facts, plain_step=plain, unit_step=unit)
+            kind = None if seen.optimizer is None else type(seen.optimizer).__name__
+            return with_optimizer(facts, kind, seen.lr)
     except Exception:  # as of the other facts
         return facts
 
@@ -119,46 +126,55 @@ def _rows(taken: Tensor) -> Tensor:
     return rows[:: math.ceil(len(rows) / _ROWS)]
 
 
-def _update(facts: BatchFacts, seen: SeenBatch, gradient_of: Gradients) -> UpdateFacts | None:
-    """What the first update does, to first order."""
-    lr, kind = seen.lr, None if seen.optimizer is None else type(seen.optimizer).__name__
-    if lr is None or (kind is not None and kind not in ("SGD", *_OF_UNIT_STEPS)):
-        return None
+def with_optimizer(facts: BatchFacts, kind: str | None, lr: float | None) -> BatchFacts:
+    """Return the facts with what the first update of an optimizer does.
+
+    Parameters
+    ----------
+    kind
+        Name of its class; None: plain gradient descent is meant.
+    """
+    plain = kind in (None, "SGD")
+    step = facts.plain_step if plain else facts.unit_step if kind in _LENGTHS else None
+    if step is None or lr is None:
+        return facts
+    length = lr * (1.0 if kind is None else _LENGTHS.get(kind, 1.0))
+    update = UpdateFacts(
+        kind,
+        lr,
+        None if step.relative is None else length * step.relative,
+        step.layer,
+        None if step.moved is None else length * step.moved,
+    )
+    return replace(facts, update=update)
+
+
+def _step(
+    facts: BatchFacts, seen: SeenBatch, gradient_of: Gradients, along: Callable[[Tensor], Tensor]
+) -> StepFacts:
+    """What a step of learning rate 1 along `along(gradient)` does."""
     ratios = []
     for name, parameter in seen.model.named_parameters():
-        gradient = gradient_of.get(id(parameter))
-        if gradient is not None and _counts(parameter):
-            step = _step(lr, kind, seen, gradient)
-            ratio = number(step.norm() / real(parameter).norm())
+        gradient, size = gradient_of.get(id(parameter)), _size(parameter)
+        if gradient is not None and size:
+            ratio = number(along(gradient).norm() / size)
             ratios += [] if ratio is None else [(ratio, plain_name(name))]
     relative, layer = max(ratios, default=(None, None))
-    moved = _moved(facts, seen, lr, kind, gradient_of)
-    return UpdateFacts(kind, lr, relative, layer, moved)
+    return StepFacts(relative, layer, _moved(facts, seen, gradient_of, along))
 
 
-def _counts(parameter: Tensor) -> bool:
-    """Whether it is a matrix that does not start near 0 on purpose."""
+def _size(parameter: Tensor) -> float:
+    """The norm of a matrix; 0 for one that starts near 0 on purpose, and for vectors."""
     if parameter.dim() < 2 or not parameter.numel():
-        return False
-    fan_in = parameter.numel() / len(parameter)
-    return float(real(parameter).square().mean().sqrt()) * math.sqrt(fan_in) > _SMALL
-
-
-def _step(lr: float, kind: str | None, seen: SeenBatch, gradient: Tensor) -> Tensor:
-    """The first update of a parameter."""
-    gradient = real(gradient)
-    if kind is None or kind == "SGD":
-        return lr / seen.scale * gradient
-    longer = 1.0
-    if kind == "RMSprop" and seen.optimizer is not None:
-        longer = 1 / math.sqrt(max(1 - seen.optimizer.defaults.get("alpha", 0.99), 1e-12))
-    return lr * longer * gradient.sign()
+        return 0.0
+    size = float(real(parameter).norm())
+    return size if size > _SMALL * math.sqrt(len(parameter)) else 0.0
 
 
 def _moved(
-    facts: BatchFacts, seen: SeenBatch, lr: float, kind: str | None, gradient_of: Gradients
+    facts: BatchFacts, seen: SeenBatch, gradient_of: Gradients, along: Callable[[Tensor], Tensor]
 ) -> float | None:
-    """By how much the first update moves what the first layer makes of the inputs."""
+    """By how much a step moves what the first layer makes of the inputs."""
     if facts.first_layer is None:
         return None
     layer = dict(seen.model.named_modules()).get(facts.first_layer.name)
@@ -166,10 +182,11 @@ def _moved(
     gradient = None if weight is None else gradient_of.get(id(weight))
     if gradient is None:
         return None
+    step = along(gradient)
     same = [t for t in seen.inputs if t.is_floating_point() and t.dim() > 0]
-    taken = next((t for t in same if t.shape[-1] == gradient.shape[1]), None)
+    taken = next((t for t in same if t.shape[-1] == step.shape[1]), None)
     if taken is None:
-        taken = next((t.flatten(1) for t in same if t[0].numel() == gradient.shape[1]), None)
+        taken = next((t.flatten(1) for t in same if t[0].numel() == step.shape[1]), None)
     if taken is None:
         return None
-    return number((_rows(taken) @ _step(lr, kind, seen, gradient).T).square().mean().sqrt())
+    return number((_rows(taken) @ step.T).square().mean().sqrt())
