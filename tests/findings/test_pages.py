@@ -101,7 +101,7 @@ def test_a_program_is_short_and_names_no_threshold(code: str) -> None:
     for program in make_pages.programs(code):
         lines = program.program.splitlines()
         assert len(lines) <= 30
-        assert max(map(len, lines), default=0) <= 100
+        assert max(map(len, lines), default=0) <= 78  # on a terminal of 80 columns
         assert program.output.strip()
 
 
@@ -149,3 +149,21 @@ def test_an_unknown_code_is_refused_with_the_nearest() -> None:
 def test_completion_offers_codes_with_what_they_say() -> None:
     assert [name for name, _ in complete_code("")] == list(CODES)
     assert complete_code("van") == [("vanishing", CODES["vanishing"].summary)]
+
+
+def test_a_diff_changes_the_lines_that_it_takes_away() -> None:
+    program = "a = 1\nb = 2\nc = 3\n"
+    assert make_pages.patched(program, "-b = 2\n+b = 4\n+d = 5\n") == "a = 1\nb = 4\nd = 5\nc = 3\n"
+    assert make_pages.patched(program, " a = 1\n-b = 2\n") == "a = 1\nc = 3\n"
+    for wrong in ("-e = 6\n+e = 7\n", "-\n"):
+        with pytest.raises(ValueError, match="does not have once"):
+            make_pages.patched(program, wrong)
+
+
+def test_of_the_scripts_that_do_not_learn_each_is_told_apart_from_its_mended_form() -> None:
+    shown = list(make_pages.programs("scripts-that-do-not-learn"))
+    assert len(shown) == 10
+    for broken, mended in zip(shown[::2], shown[1::2], strict=True):
+        assert broken.program != mended.program
+        assert re.search(r"^[✗!] ", broken.output, flags=re.MULTILINE)
+        assert not re.search(r"^[✗!] ", mended.output, flags=re.MULTILINE)
