@@ -19,7 +19,7 @@ from gradflow.findings.output_checks import (
     shapes,
     targets,
 )
-from gradflow.findings.thresholds import FAINT, MOVED, SLOW, WHOLE_STEP
+from gradflow.findings.thresholds import FAINT, FIRST_MOVE, SLOW, WHOLE_STEP
 from gradflow.results.base import Finding, Result
 from gradflow.results.facts import BatchFacts, FirstLayerFacts, TensorFacts
 
@@ -64,7 +64,7 @@ def _scale(facts: BatchFacts) -> Finding | None:
     square = layer.input_offset**2 + layer.input_spread**2
     unit = square if update.optimizer in (None, "SGD") else math.sqrt(square)
     standard, apart = update.moved / unit, layer.spread / layer.input_spread
-    if update.moved > MOVED * layer.spread and standard < apart and square > 1:
+    if update.moved > FIRST_MOVE * layer.spread and standard < apart and square > 1:
         return finding(
             "inputs",
             f"the inputs {_size(layer)}: the first update changes what layer {layer.name} makes of "

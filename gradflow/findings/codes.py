@@ -91,7 +91,6 @@ _ALL = (
         "Backward passes begin on the last step's gradients.",
         also=("warning",),
     ),
-    Code("step-size", "warning", "Updates are far too large or too small for the weights."),
     Code("weight-decay", "warning", "Weight decay takes the weights away."),
     Code("stuck", "warning", "The loss stays where it began.", also=("error",)),
     Code("unfinished", "warning", "The loss was still falling fast when training ended."),

@@ -19,6 +19,8 @@ THRESHOLDS: dict[str, Threshold] = {}
 
 
 def _threshold(name: str, value: float, reason: str) -> float:
+    if name in THRESHOLDS:  # one of two would decide for both
+        raise ValueError(f"the threshold '{name}' has two values")
     THRESHOLDS[name] = Threshold(name, value, reason)
     return value
 
@@ -353,8 +355,8 @@ UNREACHABLE = _threshold(
     "learn its task.",
 )
 
-MOVED = _threshold(
-    "moved",
+FIRST_MOVE = _threshold(
+    "first move",
     3.0,
     "By how many times what tells examples apart the first update may change the first layer's "
     "outputs: images of 0 to 255 at a rate of 0.1 come to hundreds, of 0 to 1 to 0.1.",

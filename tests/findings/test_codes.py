@@ -11,6 +11,7 @@ from support.finding_examples import EXAMPLES
 
 import gradflow
 from gradflow.cli.fail_on import all_checks, known_codes
+from gradflow.findings import codes, thresholds
 from gradflow.findings.check import Check, check, finding, judged
 from gradflow.findings.codes import CODES
 from gradflow.findings.thresholds import THRESHOLDS
@@ -81,9 +82,9 @@ def test_a_severity_that_a_code_does_not_have_is_refused() -> None:
 
 
 def test_a_check_of_no_known_code_is_refused() -> None:
-    for codes in ((), ("ded",)):
+    for unknown in ((), ("ded",)):
         with pytest.raises(ValueError, match="declares codes"):
-            check(*codes)
+            check(*unknown)
 
 
 def test_the_first_error_is_the_verdict_and_warnings_are_not() -> None:
@@ -116,6 +117,15 @@ def test_the_verdict_is_unjudged_where_a_check_says_so_and_none_found_an_error()
 
 def test_a_verdict_needs_no_result_without_one() -> None:
     assert judged(Result(), ()).findings == ()
+
+
+def test_a_code_is_one_entry() -> None:
+    assert len({code.name for code in codes._ALL}) == len(codes._ALL)
+
+
+def test_a_threshold_has_one_value() -> None:
+    with pytest.raises(ValueError, match="'dead' has two values"):
+        thresholds._threshold("dead", 0.5, "A second opinion.")
 
 
 def test_every_threshold_has_its_reason() -> None:
