@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from gradflow.configs.network import NetworkConfig
 from gradflow.diagnosis import checks
-from gradflow.diagnosis.builtin import built_in
 from gradflow.diagnosis.model_files import Given, model_in_file
 from gradflow.diagnosis.objective import Objective
 from gradflow.diagnosis.rows import (
@@ -83,6 +82,8 @@ def diagnose(
     """
     if not isinstance(model, NetworkConfig):
         return measured(user_module(model, Objective(inputs, targets, loss), lr))
+    from gradflow.diagnosis.builtin import built_in  # scipy and theory: not for a user's module
+
     result = measured(built_in(model))
     if not remedies or result.verdict == "healthy":
         return result

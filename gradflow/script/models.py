@@ -137,7 +137,9 @@ class Models:
     # -- finding them
 
     @never_raises
-    def _optimizer_made(self, optimizer: Optimizer, frame: FrameType | None) -> None:
+    def _optimizer_made(
+        self, optimizer: Optimizer, frame: FrameType | None, *, met: bool = False
+    ) -> None:
         if self.elsewhere or optimizer in self._known:
             return
         self._known.add(optimizer)
@@ -150,16 +152,17 @@ class Models:
             tree = ModuleTree()
             for module in tree.models_of(new):
                 self._expect(module, tree, frame)
-            self._take_loose(tree.loose(new), frame)
+            self._take_loose(tree.loose(new), frame, at_once=not met)
 
-    def _take_loose(self, tensors: list[Tensor], frame: FrameType | None) -> None:
+    def _take_loose(self, tensors: list[Tensor], frame: FrameType | None, *, at_once: bool) -> None:
         """Watch parameters that no module holds, if there is a matrix among them."""
         if not any(t.dim() >= 2 for t in tensors):
             return
         names = tensor_names(tensors, frame)
         model = Model(LooseParameters(dict(zip(names, tensors, strict=True))), "parameters")
         self.found.append(model)
-        self._begin(model)
+        if at_once:
+            self._begin(model)
 
     def _expect(self, module: nn.Module, tree: ModuleTree, frame: FrameType | None) -> None:
         """Wait for the first call of a model, of what holds it, or of a part of it."""
@@ -233,7 +236,7 @@ class Models:
     def _meet(self, optimizer: Optimizer, *_: Any) -> None:
         """Take an optimizer that was not made but copied or loaded, from its next step on."""
         if not self.elsewhere and optimizer not in self._known:
-            self._optimizer_made(optimizer, sys._getframe(2))
+            self._optimizer_made(optimizer, sys._getframe(2), met=True)
 
     def _before_step(self, optimizer: Optimizer, arguments: Any, keywords: Any) -> Any:
         """Begin the watches of models that were not called yet, as where a closure calls them."""

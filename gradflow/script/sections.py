@@ -19,7 +19,8 @@ def program_result(models: Sequence[Model], ending: Ending, meta: RunMeta) -> Wa
     """Return the result of a program that is over."""
     shown = _shown(models)
     results = [_result(model) for model in shown]
-    sections = [_section(*pair) for pair in zip(shown, results, strict=True)]
+    names = _different([model.name for model in shown])
+    sections = [_section(*parts) for parts in zip(shown, names, results, strict=True)]
     if not sections:
         whole = judged(WatchResult(meta=meta), CHECKS)
     elif len(sections) == 1:
@@ -58,9 +59,17 @@ def _result(model: Model) -> WatchResult:
     return replace(run, findings=findings, verdict=verdict_of(findings))
 
 
-def _section(model: Model, result: WatchResult) -> WatchedModel:
+def _different(names: Sequence[str]) -> list[str]:
+    """Return names that differ: models that are made in a loop get numbers."""
+    return [
+        name if names.index(name) == place else f"{name} {names[:place].count(name) + 1}"
+        for place, name in enumerate(names)
+    ]
+
+
+def _section(model: Model, name: str, result: WatchResult) -> WatchedModel:
     return WatchedModel(
-        name=model.name,
+        name=name,
         verdict=result.verdict,
         optimizer=", ".join(model.optimizers),
         title=result.title,
