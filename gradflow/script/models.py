@@ -29,6 +29,7 @@ from gradflow.script.discovery import LooseParameters, ModuleTree, is_callable, 
 from gradflow.script.names import name_of, tensor_names
 from gradflow.script.start import Start, learning_rate
 from gradflow.watching.guard import never_raises
+from gradflow.watching.recording import Snapshot
 from gradflow.watching.run import Watch, watch
 
 
@@ -265,10 +266,13 @@ class Models:
         return [m for m in self.found if any(id(p) in first for p in m.module.parameters())]
 
 
-def _loss_of(snapshot: Any) -> float | None:
-    """Return a step's loss, where it was heard."""
-    loss = getattr(getattr(snapshot, "notes", None), "loss", None)
-    return None if loss is None else float(loss)
+def _loss_of(snapshot: Snapshot) -> float | None:
+    """Return a step's loss, that of all its backward passes together, where it was heard."""
+    losses = snapshot.notes.losses
+    if not losses or any(loss.value is None for loss in losses):
+        return None
+    scales = [1.0 if loss.scale is None else float(loss.scale) for loss in losses]
+    return sum(float(loss.value or 0) / scale for loss, scale in zip(losses, scales, strict=True))
 
 
 class _OnceMade:

@@ -13,6 +13,7 @@ from gradflow.script.endings import Ending
 from gradflow.script.models import Model, trained_entries
 from gradflow.script.start import added
 from gradflow.watching.checks import CHECKS
+from gradflow.watching.outcome import tempered
 
 
 def program_result(models: Sequence[Model], ending: Ending, meta: RunMeta) -> WatchResult:
@@ -55,7 +56,7 @@ def _result(model: Model) -> WatchResult:
     start = None if model.start is None else model.start.result(model.lr, summed=summed)
     if start is None:
         return run
-    findings = (*run.findings, *added(run, start))
+    findings = (*run.findings, *tempered(added(run, start), run))
     return replace(run, findings=findings, verdict=verdict_of(findings))
 
 
