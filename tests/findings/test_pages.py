@@ -31,9 +31,6 @@ def _script() -> ModuleType:
 
 make_pages = _script()
 BROKEN, MENDED = "A program that shows it", "The program, mended"
-#: Codes whose checks are being written.
-COMING = {"symmetric"}
-PAGED = [code for code in CODES if code not in COMING]
 #: Codes that say something either way, so that no program is without them.
 SAID_EITHER_WAY = {"self-normalising"}
 
@@ -50,11 +47,10 @@ def output(program: Any) -> str:
 
 
 def test_every_code_has_a_page_and_every_page_a_code() -> None:
-    pages = {path.stem for path in make_pages.SOURCES.glob("*")}
-    assert pages - COMING == set(CODES) - COMING
+    assert {path.stem for path in make_pages.SOURCES.glob("*")} == set(CODES)
 
 
-@pytest.mark.parametrize("code", PAGED)
+@pytest.mark.parametrize("code", CODES)
 def test_a_page_has_every_section_and_each_says_something(code: str) -> None:
     text = source(code)
     assert tuple(re.findall(r"^## (.*)$", text, flags=re.MULTILINE)) == SECTIONS
@@ -62,22 +58,22 @@ def test_a_page_has_every_section_and_each_says_something(code: str) -> None:
     assert text.startswith("## ")
 
 
-@pytest.mark.parametrize("code", PAGED)
+@pytest.mark.parametrize("code", CODES)
 def test_a_page_names_other_codes_and_known_thresholds(code: str) -> None:
     page = gradflow.explain(code)
     assert page.see_also
     assert code not in page.see_also
-    assert set(page.see_also) <= set(CODES) | COMING
+    assert set(page.see_also) <= set(CODES)
     assert "{threshold" not in page.text
 
 
-@pytest.mark.parametrize("code", PAGED)
+@pytest.mark.parametrize("code", CODES)
 def test_the_program_gives_the_finding(code: str) -> None:
     (program,) = programs(code, BROKEN)
     assert code in make_pages.found(output(program))
 
 
-@pytest.mark.parametrize("code", PAGED)
+@pytest.mark.parametrize("code", CODES)
 def test_the_mended_program_does_not(code: str) -> None:
     mended = programs(code, MENDED)
     if not mended:  # nothing can be mended of what is no fault
@@ -87,7 +83,7 @@ def test_the_mended_program_does_not(code: str) -> None:
         assert (code in found) is (code in SAID_EITHER_WAY)
 
 
-@pytest.mark.parametrize("code", PAGED)
+@pytest.mark.parametrize("code", CODES)
 def test_a_program_is_short_and_names_no_threshold(code: str) -> None:
     for program in make_pages.programs(code):
         lines = program.program.splitlines()
