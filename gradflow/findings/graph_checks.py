@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from gradflow.findings.batches import many, of_batch, sized
 from gradflow.findings.check import check, finding
+from gradflow.findings.thresholds import DROPPED, UNREGISTERED
 from gradflow.results.base import Finding, Result
 
 #: Things that a message lists.
@@ -42,7 +43,7 @@ def unregistered(result: Result) -> Iterator[Finding]:
         "the loss would train: model.parameters() does not give them to the optimizer",
         "nn.ModuleList or nn.ModuleDict instead of a list or dict, and layers made in __init__, "
         "not in forward",
-        severity="error" if facts.unregistered_share >= 0.5 else "warning",
+        severity="error" if facts.unregistered_share >= UNREGISTERED else "warning",
     )
 
 
@@ -83,7 +84,7 @@ def linear(result: Result) -> Iterator[Finding]:
 def dropout(result: Result) -> Iterator[Finding]:
     """Dropout that leaves next to nothing."""
     largest, often = of_batch(result).dropout
-    if largest < 0.9:
+    if largest < DROPPED:
         return
     left = f"{100 * (1 - largest):.2g} % of the activations"
     yield finding(

@@ -15,7 +15,14 @@ from gradflow.findings.batches import (
     sized,
 )
 from gradflow.findings.check import check, finding
-from gradflow.findings.thresholds import FIRST_LOSS, FIRST_LOSS_MORE, OUT_OF_REACH, UNREACHABLE
+from gradflow.findings.thresholds import (
+    FAR_TARGETS,
+    FIRST_LOSS,
+    FIRST_LOSS_MORE,
+    ONE_CLASS,
+    OUT_OF_REACH,
+    UNREACHABLE,
+)
 from gradflow.results.base import Finding, Result
 from gradflow.results.facts import ActivationFacts, BatchFacts, CriterionFacts, TensorFacts
 
@@ -413,7 +420,7 @@ def _one_class(criterion: CriterionFacts, facts: BatchFacts) -> Finding | None:
     """All labels of a batch are the same."""
     alone = len(facts.criteria) == 1 and criterion.kind in OF_CLASSES and criterion.labels == 1
     target = criterion.target
-    if not alone or target is None or not target.integer or math.prod(target.shape) < 16:
+    if not alone or target is None or not target.integer or math.prod(target.shape) < ONE_CLASS:
         return None
     if len(target.shape) != 1 or criterion.classes == 1:
         return None
@@ -433,7 +440,7 @@ def _far_away(criterion: CriterionFacts, target: TensorFacts) -> Finding | None:
     if criterion.kind not in DISTANCES or output is None or None in (first, constant):
         return None
     rms, std, given = target.rms or 0.0, target.std or 0.0, max(output.rms or 0.0, 1.0)
-    if target.integer or math.prod(target.shape) < 4 or rms < 10 * given:
+    if target.integer or math.prod(target.shape) < 4 or rms < FAR_TARGETS * given:
         return None
     mean = abs(target.mean or 0.0)
     if mean >= 3 * std or std >= 30 * given:

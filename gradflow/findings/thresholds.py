@@ -379,6 +379,35 @@ WHOLE_STEP = _threshold(
     "Size of the first update over that of the weights from which nothing is left of them.",
 )
 
+UNCOVERED = _threshold(
+    "uncovered",
+    0.01,
+    "Share of the trained entries above which it is a warning that no row shows them.",
+)
+DROPPED = _threshold(
+    "dropped",
+    0.9,
+    "Probability of a dropout from which next to nothing is left: meant is, as a rule, what is "
+    "kept.",
+)
+UNREGISTERED = _threshold(
+    "unregistered",
+    0.5,
+    "Share of what the loss would train that no optimizer is given from which it is an error; "
+    "less may be a prompt or a bias that is moved by hand.",
+)
+ONE_CLASS = _threshold(
+    "one class",
+    16,
+    "Labels of a batch from which it is no chance that all are the same.",
+)
+FAR_TARGETS = _threshold(
+    "far targets",
+    10.0,
+    "rms of a regression's targets over that of the first outputs (at least 1) from which most of "
+    "the training may be the way there.",
+)
+
 
 def bearable_decades(layers: int, *, batch_norm: bool = False) -> float:
     """Return how many decades δ may lose over so many hidden layers; what it may gain as well.
@@ -390,7 +419,3 @@ def bearable_decades(layers: int, *, batch_norm: bool = False) -> float:
     """
     bound = DECADES + DECADES_PER_LAYER * max(0.0, FEW_LAYERS - layers)
     return max(bound, BATCH_NORM_DECADES) if batch_norm else bound
-
-
-#: Share of the trained entries above which it is a warning that no row shows them.
-UNCOVERED = 0.01
