@@ -36,6 +36,5 @@ for epoch in range(12):
         loss.backward()
         adam.step()
 acc = (net(base).argmax(1) == target).float().mean().item()
-print(
-    f"metric accuracy {acc:.4f} baseline {target.flatten().bincount().max() / target.numel():.4f}"
-)
+base_share = target.flatten().bincount().max().item() / target.numel()
+print(f"metric accuracy {acc:.4f} baseline {base_share:.4f}")
