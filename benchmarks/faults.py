@@ -22,22 +22,22 @@ B, which only judges.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
-import multiprocessing
 import os
 import re
 import runpy
+import signal
 import statistics
-import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import asdict, dataclass, field
 from importlib.resources import files
-from io import StringIO
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
+from typing import Any, NoReturn
 
 HERE = Path(__file__).resolve().parent
 FOLDER = HERE / "faults"
@@ -89,6 +89,62 @@ def environment(seed: int = 0) -> dict[str, str]:
     return {**os.environ, "MNIST_NPZ": mnist, "OMP_NUM_THREADS": "1", "SEED": str(seed)}
 
 
+def warm_up() -> None:
+    """Import once what every program needs: the children are forked from here."""
+    os.environ.update(environment())
+    for name in ("torch._dynamo", "matplotlib.figure", "gradflow.cli.app", "gradflow.script.run"):
+        importlib.import_module(name)
+    sys.modules["torch"].set_num_threads(1)
+
+
+def in_a_child(call: Callable[[], None], seed: int = 0) -> tuple[str, str, float, str]:
+    """Run in a forked process; return stdout, stderr, the seconds, and why it failed."""
+    start = time.perf_counter()
+    with TemporaryFile() as out, TemporaryFile() as err:
+        sys.stdout.flush()
+        process = os.fork()
+        if not process:
+            _as_a_program(call, seed, out.fileno(), err.fileno())
+        why = _end_of(process)
+        texts = []
+        for file in (out, err):
+            file.seek(0)
+            texts.append(file.read().decode(errors="replace"))
+    why = why and (texts[1].strip().splitlines() or [why])[-1]
+    return texts[0], texts[1], time.perf_counter() - start, why
+
+
+def _as_a_program(call: Callable[[], None], seed: int, out: int, err: int) -> NoReturn:
+    os.dup2(out, 1)
+    os.dup2(err, 2)
+    os.environ.update(environment(seed))
+    code = 1
+    try:
+        call()
+        code = 0
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _end_of(process: int) -> str:
+    """Wait for a child; return why it failed."""
+    end = time.monotonic() + TIME_LIMIT
+    while time.monotonic() < end:
+        done, status = os.waitpid(process, os.WNOHANG)
+        if done:
+            return f"exit code {os.waitstatus_to_exitcode(status)}" if status else ""
+        time.sleep(0.02)
+    os.kill(process, signal.SIGKILL)
+    os.waitpid(process, 0)
+    return f"no answer in {TIME_LIMIT} s"
+
+
 # ------------------------------------------------------------------------------ check
 
 
@@ -121,36 +177,24 @@ def is_broken(broken: Outcome, fixed: Outcome) -> bool:
     return broken.skill < NOT_LEARNT * fixed.skill or left >= TIMES_THE_ERROR
 
 
-def _child(script: Path, arguments: Sequence[str], seed: int, pipe: Any) -> None:
-    """Run a program as `python SCRIPT …` would, in a process that has torch already."""
-    import torch  # noqa: PLC0415
-
-    torch.set_num_threads(1)
-    os.environ.update(environment(seed))
-    sys.argv = [str(script), *arguments]
-    text = StringIO()
-    with redirect_stdout(text), redirect_stderr(text):
-        runpy.run_path(str(script), run_name="__main__")
-    pipe.send(text.getvalue())
-
-
 def outcome(script: Path, *arguments: str, seed: int = 0) -> tuple[Outcome, float]:
-    """Train one program; return its last line and the seconds."""
-    here, there = multiprocessing.get_context("fork").Pipe(duplex=False)
-    process = multiprocessing.get_context("fork").Process(
-        target=_child, args=(script, arguments, seed, there)
-    )
-    start = time.perf_counter()
-    process.start()
-    there.close()
-    try:
-        text = here.recv()
-    except EOFError:
-        raise SystemExit(f"{script.stem} {' '.join(arguments)} failed") from None
-    finally:
-        process.join()
-    name, value, baseline = METRIC.findall(text)[-1]
-    return Outcome(name, float(value), float(baseline)), time.perf_counter() - start
+    """Train one program as `python SCRIPT …` would; return its last line and the seconds."""
+
+    def call() -> None:
+        sys.argv = [str(script), *arguments]
+        runpy.run_path(str(script), run_name="__main__")
+
+    text, _, seconds, why = in_a_child(call, seed)
+    found = last_line(text)
+    if found is None:
+        raise SystemExit(f"{script.stem} {' '.join(arguments)}: {why}")
+    return found, seconds
+
+
+def last_line(text: str) -> Outcome | None:
+    """Return what a program printed last."""
+    found = METRIC.findall(text)
+    return Outcome(found[-1][0], *map(float, found[-1][1:])) if found else None
 
 
 def check_case(case: Case, folder: Path, seeds: range) -> dict[str, Any]:
@@ -185,9 +229,6 @@ def check_clean(script: Path, seeds: range) -> dict[str, Any]:
 
 def check(folder: Path, prefixes: Sequence[str], seeds: range) -> list[dict[str, Any]]:
     """Print and return what training says of every program."""
-    os.environ["OMP_NUM_THREADS"] = "1"
-    import torch  # noqa: F401, PLC0415 (once, for all that are forked)
-
     jobs: list[Callable[[], dict[str, Any]]] = [
         lambda case=case: check_case(case, folder, seeds)  # type: ignore[misc]
         for case in cases(folder, prefixes)
@@ -215,6 +256,16 @@ def check(folder: Path, prefixes: Sequence[str], seeds: range) -> list[dict[str,
 Findings = frozenset[tuple[str, str]]
 
 
+@dataclass(frozen=True)
+class Watched:
+    """What a program was told, severities and codes, and what it printed last itself."""
+
+    found: Findings | None
+    outcome: Outcome | None
+    seconds: float
+    why: str = ""
+
+
 @dataclass
 class Score:
     """What gradflow said of one program, and what that counts as."""
@@ -224,6 +275,7 @@ class Score:
     half: str
     mark: str
     said: dict[str, list[str]] = field(default_factory=dict)
+    outcomes: list[float | None] = field(default_factory=list)
     seconds: float = 0.0
     why: str = ""
 
@@ -233,31 +285,22 @@ class Score:
         return self.mark in {"detected", "named"}
 
 
-def watched(script: Path, *arguments: str) -> tuple[Findings | None, float, str]:
-    """Return severities and codes, the seconds, and why there are none."""
-    command = [str(Path(sys.executable).with_name("gradflow")), "watch", "--json", str(script)]
-    start = time.perf_counter()
+def watched(script: Path, *arguments: str) -> Watched:
+    """Run `gradflow watch --json SCRIPT …`."""
+
+    def call() -> None:
+        from gradflow.cli import main  # noqa: PLC0415
+
+        sys.argv = ["gradflow", "watch", "--json", str(script), *arguments]
+        main()
+
+    out, err, seconds, why = in_a_child(call)
     try:
-        done = subprocess.run(
-            [*command, *arguments],
-            env=environment(),
-            capture_output=True,
-            text=True,
-            timeout=TIME_LIMIT,
-            check=False,
-        )
-        document = json.loads(done.stdout)
-    except subprocess.TimeoutExpired:
-        return None, time.perf_counter() - start, f"no answer in {TIME_LIMIT} s"
+        document = json.loads(out)
     except json.JSONDecodeError:
-        return (
-            None,
-            time.perf_counter() - start,
-            (done.stderr.strip().splitlines() or ["no JSON"])[-1],
-        )
+        return Watched(None, None, seconds, why or "no JSON")
     found = [*document["findings"], *(f for m in document.get("models", []) for f in m["findings"])]
-    pairs = frozenset((f["severity"], f["code"]) for f in found)
-    return pairs, time.perf_counter() - start, ""
+    return Watched(frozenset((f["severity"], f["code"]) for f in found), last_line(err), seconds)
 
 
 def loud(found: Findings) -> set[str]:
@@ -289,32 +332,35 @@ def words(found: Findings) -> list[str]:
 def score_case(case: Case, folder: Path) -> Score:
     """Watch both variants of a program."""
     script = folder / "cases" / f"{case.id}.py"
-    broken, t1, why1 = watched(script, "broken")
-    fixed, t2, why2 = watched(script, "fixed")
-    row = Score(case.id, case.fault, case.half, "no answer", seconds=round(t1 + t2, 1))
-    if broken is None or fixed is None:
-        row.why = why1 or why2
+    broken, fixed = watched(script, "broken"), watched(script, "fixed")
+    row = Score(case.id, case.fault, case.half, "no answer")
+    row.seconds = round(broken.seconds + fixed.seconds, 1)
+    row.outcomes = [o.value if (o := w.outcome) else None for w in (broken, fixed)]
+    if broken.found is None or fixed.found is None:
+        row.why = broken.why or fixed.why
         return row
-    row.mark = judged(broken, fixed, case.accepted)
-    row.said = {"broken": words(broken), "fixed": words(fixed)}
+    row.mark = judged(broken.found, fixed.found, case.accepted)
+    row.said = {"broken": words(broken.found), "fixed": words(fixed.found)}
     return row
 
 
 def score_clean(script: Path) -> Score:
     """Watch a clean program."""
-    found, seconds, why = watched(script)
-    row = Score(script.stem, "clean", "", "no answer", seconds=round(seconds, 1), why=why)
-    if found is not None:
-        row.mark = "alarm" if errors(found) else "clean"
-        row.said = {"clean": words(found)}
+    seen = watched(script)
+    row = Score(script.stem, "clean", "", "no answer", seconds=round(seen.seconds, 1), why=seen.why)
+    row.outcomes = [seen.outcome.value if seen.outcome else None]
+    if seen.found is not None:
+        row.mark = "alarm" if errors(seen.found) else "clean"
+        row.said = {"clean": words(seen.found)}
     return row
 
 
-def scores(folder: Path, prefixes: Sequence[str], half: str) -> Iterator[Score]:
-    """Watch every program, one after the other."""
-    for case in cases(folder, prefixes, half):
+def scores(options: argparse.Namespace) -> Iterator[Score]:
+    """Watch every program asked for, one after the other."""
+    folder: Path = options.folder
+    for case in [] if options.clean else cases(folder, options.ids, options.half):
         yield score_case(case, folder)
-    for path in clean_programs(folder, prefixes):
+    for path in [] if options.half else clean_programs(folder, options.ids):
         yield score_clean(path)
 
 
@@ -347,10 +393,10 @@ def _counts(name: str, rows: Sequence[Score]) -> str:
     )
 
 
-def score(folder: Path, prefixes: Sequence[str], half: str) -> list[Score]:
+def score(options: argparse.Namespace) -> list[Score]:
     """Print and return what gradflow says of every program."""
     rows = []
-    for row in scores(folder, prefixes, half):
+    for row in scores(options):
         rows.append(row)
         print(line(row), flush=True)
     print(*table(rows), sep="\n")
@@ -368,6 +414,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("command", choices=("check", "score"))
     parser.add_argument("ids", nargs="*", help="the first letters of programs' names; default: all")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="with index.json and cases/")
+    parser.add_argument("--clean", action="store_true", help="score: the clean programs alone")
     parser.add_argument("--half", choices=("A", "B"), default="", help="even or odd numbers only")
     parser.add_argument("--seeds", type=int, default=3, help="of check")
     parser.add_argument("-o", "--output", type=Path, help="a file of JSON lines")
@@ -377,10 +424,11 @@ def parsed() -> argparse.Namespace:
 def main() -> None:
     """Run one of the two commands."""
     options = parsed()
+    warm_up()
     if options.command == "check":
         rows = check(options.folder, options.ids, range(options.seeds))
     else:
-        rows = [asdict(row) for row in score(options.folder, options.ids, options.half)]
+        rows = [asdict(row) for row in score(options)]
     if options.output:
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         options.output.write_text(text, encoding="utf-8")
