@@ -364,6 +364,12 @@ def scores(options: argparse.Namespace) -> Iterator[Score]:
         yield score_clean(path)
 
 
+def kept(path: Path) -> Iterator[Score]:
+    """Return the rows of a file that `-o` wrote."""
+    for text in path.read_text(encoding="utf-8").splitlines():
+        yield Score(**json.loads(text))
+
+
 def line(row: Score) -> str:
     """Return one program's line."""
     told = "  ".join(f"{k}: {' '.join(v) or '–'}" for k, v in row.said.items())
@@ -396,7 +402,7 @@ def _counts(name: str, rows: Sequence[Score]) -> str:
 def score(options: argparse.Namespace) -> list[Score]:
     """Print and return what gradflow says of every program."""
     rows = []
-    for row in scores(options):
+    for row in kept(options.kept) if options.kept else scores(options):
         rows.append(row)
         print(line(row), flush=True)
     print(*table(rows), sep="\n")
@@ -414,6 +420,9 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("command", choices=("check", "score"))
     parser.add_argument("ids", nargs="*", help="the first letters of programs' names; default: all")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="with index.json and cases/")
+    parser.add_argument(
+        "--from", dest="kept", type=Path, metavar="FILE", help="score: of a file that -o wrote"
+    )
     parser.add_argument("--clean", action="store_true", help="score: the clean programs alone")
     parser.add_argument("--half", choices=("A", "B"), default="", help="even or odd numbers only")
     parser.add_argument("--seeds", type=int, default=3, help="of check")
@@ -424,7 +433,8 @@ def parsed() -> argparse.Namespace:
 def main() -> None:
     """Run one of the two commands."""
     options = parsed()
-    warm_up()
+    if not options.kept:
+        warm_up()
     if options.command == "check":
         rows = check(options.folder, options.ids, range(options.seeds))
     else:

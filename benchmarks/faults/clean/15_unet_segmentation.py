@@ -45,7 +45,7 @@ def dice(score, mask):
 
 net = UNet()
 opt = torch.optim.Adam(net.parameters(), lr=5e-3)
-for epoch in range(3):
+for epoch in range(4):
     for rows in torch.randperm(400).split(20):
         opt.zero_grad()
         score = net(image[rows])

@@ -23,9 +23,9 @@ for step in range(150):
     e = F.normalize(net(x[rows]), dim=1)
     d = 2 - 2 * e @ e.t()
     same = y[rows][:, None] == y[rows][None]
-    hard_positive = (d * same).max(1).values
-    hard_negative = d.masked_fill(same, 9.0).min(1).values
-    loss = F.relu(hard_positive - hard_negative + 0.3).mean()
+    rest = d[:, :, None] - d[:, None, :] + 0.3  # anchor, positive, negative
+    wanted = same[:, :, None] & ~same[:, None, :]
+    loss = F.relu(rest)[wanted].mean()
     opt.zero_grad()
     loss.backward()
     opt.step()
