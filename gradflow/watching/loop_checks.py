@@ -57,6 +57,24 @@ def not_updated(result: WatchResult) -> Iterator[Finding]:
             f"thousandth of its largest in {share:.0%} of the steps: nothing is learnt in those",
             "call scheduler.step() once an epoch if it counts epochs, or make its decay slower",
         )
+    elif 2 * (last := _last_without_gradient(result)) >= len(result.steps) >= FEW_STEPS:
+        yield finding(
+            "not-updated",
+            f"in the last {last} of {len(result.steps)} steps no weight of the optimizer had a "
+            "gradient: those steps change nothing",
+            "call backward() on a loss of this very model: a copy, or one that was loaded or made "
+            "again, has weights of its own, and needs an optimizer of its own",
+        )
+
+
+def _last_without_gradient(result: WatchResult) -> int:
+    """Return how many steps at the end followed no backward pass through the model."""
+    count = 0
+    for step in reversed(result.steps):
+        if step.loss is not None or step.norm_before:
+            break
+        count += 1
+    return count
 
 
 def _nothing_changes(result: WatchResult) -> Finding:
