@@ -427,7 +427,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--half", choices=("A", "B"), default="", help="even or odd numbers only")
     parser.add_argument("--seeds", type=int, default=3, help="of check")
     parser.add_argument("-o", "--output", type=Path, help="a file of JSON lines")
-    return parser.parse_args()
+    return parser.parse_intermixed_args()
 
 
 def main() -> None:

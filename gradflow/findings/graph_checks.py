@@ -58,6 +58,16 @@ def symmetric(result: Result) -> Iterator[Finding]:
             "stay copies of each other, and the layer acts as one unit",
             "random initial weights, of zero mean; only biases may be constant",
         )
+    copies = of_batch(result).copied_outputs
+    if copies and not names:
+        yield finding(
+            "symmetric",
+            f"outputs {copies[0]} and {copies[1]} of the model are the same number for every "
+            "example: one module seems to give both",
+            "a module of its own for each: [nn.Linear(…) for _ in range(n)] instead of "
+            "[nn.Linear(…)] * n",
+            severity="warning",
+        )
 
 
 @check("linear")

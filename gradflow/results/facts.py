@@ -263,6 +263,9 @@ class BatchFacts:
         Operations whose gradient is not finite where they were used, with how many entries.
     symmetric
         Layers all of whose units are copies of each other: equal weights and equal gradients.
+    copied_outputs
+        Two columns of the output that are equal in every example, though they differ between
+        examples; None: there are none.
     first_layer
         Of the first layer.
     plain_step, unit_step
@@ -285,6 +288,7 @@ class BatchFacts:
     batch_norm: bool = False
     hazards: tuple[tuple[str, int], ...] = ()
     symmetric: tuple[str, ...] = ()
+    copied_outputs: tuple[int, int] | None = None
     first_layer: FirstLayerFacts | None = None
     plain_step: StepFacts | None = None
     unit_step: StepFacts | None = None

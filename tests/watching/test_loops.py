@@ -722,3 +722,31 @@ def test_watches_may_end_in_any_order() -> None:
     assert (first.result().seen, second.result().seen) == (1, 2)
     assert hooks_of(model) == 0
     assert not _get_current_function_mode_stack()
+
+
+@pytest.mark.parametrize("copied", [True, False])
+def test_steps_that_follow_no_backward_pass_are_told(copied: bool) -> None:
+    model = network()
+    trained, optimizer = model, sgd(model)
+    with gradflow.watch(model, optimizer=optimizer) as watch:
+        for step in range(30):
+            optimizer.zero_grad()
+            loss_of(trained).backward()
+            optimizer.step()
+            if copied and step == 5:
+                trained = copy.deepcopy(model)
+    told = [f.message for f in watch.result().findings if f.code == "not-updated"]
+    assert len(told) == copied
+    assert all("in the last 24 of 30 steps" in message for message in told)
+
+
+def test_an_optimizer_that_waits_for_its_turn_is_no_optimizer_of_a_copy() -> None:
+    model = network()
+    optimizer = sgd(model)
+    with gradflow.watch(model, optimizer=optimizer) as watch:
+        for step in range(40):
+            optimizer.zero_grad()
+            if step % 8 > 5:
+                loss_of(model).backward()
+            optimizer.step()
+    assert "not-updated" not in codes(watch.result())

@@ -12,7 +12,7 @@ from gradflow.measurement.batch.graph import Graph, Node, name_of, saved_tensor
 from gradflow.measurement.batch.judged import criterion_facts, output_numbers
 from gradflow.measurement.batch.layers import dropout_of, is_linear, linear_runs, unregistered
 from gradflow.measurement.batch.seen import SeenBatch
-from gradflow.measurement.batch.tensors import tensor_facts
+from gradflow.measurement.batch.tensors import copied_columns, tensor_facts
 from gradflow.measurement.batch.terms import Term, terms_of
 from gradflow.measurement.batch.updates import first_layer
 from gradflow.measurement.modules import normalizes_batch
@@ -70,6 +70,7 @@ def _facts(seen: SeenBatch) -> BatchFacts:
         batch_norm=_read(lambda: normalizes_batch(seen.model), False),
         first_layer=_read(lambda: first_layer(own, seen), None),
         hazards=_read(lambda: _hazards(loss, sources), ()),
+        copied_outputs=_read(lambda: copied_columns(seen.outputs[0]), None),
     )
 
 

@@ -13,6 +13,8 @@ from gradflow.results.facts import TensorFacts
 MOST_ENTRIES = 2**18
 #: Entries that are searched for values that are not finite.
 _MOST_SEARCHED = 2**24
+#: Rows and columns of a matrix in which copies are looked for.
+_FEWEST_ROWS, _MOST_ROWS, _MOST_COLUMNS = 8, 64, 4096
 #: Values that are told apart.
 _MOST_VALUES = 4096
 
@@ -67,6 +69,23 @@ def tensor_facts(tensor: Tensor) -> TensorFacts:
         values=_values(values),
         **_over_examples(values),
     )
+
+
+def copied_columns(tensor: Tensor) -> tuple[int, int] | None:
+    """Return two columns of a matrix that are equal in every row, and not constant."""
+    rows, columns = tensor.shape if tensor.dim() == 2 else (0, 0)
+    if rows < _FEWEST_ROWS or not 2 <= columns <= _MOST_COLUMNS or not tensor.is_floating_point():
+        return None
+    values = tensor.detach()[:_MOST_ROWS]
+    order = values[0].argsort(stable=True)
+    pairs = values[:, order[1:]] == values[:, order[:-1]]
+    apart = values[:, order[1:]] != values[:1, order[1:]]
+    found = (pairs.all(0) & apart.any(0)).nonzero()
+    if not len(found):
+        return None
+    place = int(found[0])
+    first, second = sorted((int(order[place]), int(order[place + 1])))
+    return first, second
 
 
 def _nonfinite(tensor: Tensor) -> int:
