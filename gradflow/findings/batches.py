@@ -71,7 +71,7 @@ def hazard(facts: BatchFacts) -> tuple[str, str] | None:
     """Return which operation of the loss has no finite gradient, and what to do about it."""
     for name, entries in facts.hazards:
         return (
-            f"the loss takes the {_HAZARDS[name]} of exactly 0, at {entries} "
+            f"the loss takes {_HAZARDS[name]}, at {entries} "
             f"{'entry' if entries == 1 else 'entries'}: its gradient is not finite there, even "
             "where what follows multiplies it by 0",
             _AGAINST[name],
@@ -79,10 +79,17 @@ def hazard(facts: BatchFacts) -> tuple[str, str] | None:
     return None
 
 
-_HAZARDS = {"sqrt": "square root", "log": "logarithm"}
+_HAZARDS = {
+    "sqrt": "the square root of exactly 0",
+    "log": "the logarithm of exactly 0",
+    "div": "a quotient by exactly 0",
+    "acos": "the arc cosine or sine of exactly 1",
+}
 _AGAINST = {
     "sqrt": "(x + 1e-12).sqrt(), or clamp(min=1e-12) before the root",
     "log": "log(p.clamp(min=1e-8)), or log_softmax or logsigmoid of the scores",
+    "div": "x / (y + 1e-8), or clamp(min=1e-8) below",
+    "acos": "clamp(-1 + 1e-6, 1 - 1e-6) before it",
 }
 
 

@@ -77,8 +77,8 @@ def linear(result: Result) -> Iterator[Finding]:
     if facts.all_linear:
         yield finding(
             "linear",
-            "there is no non-linearity between the layers of the network: together they are one "
-            "linear layer",
+            "there is no activation between the layers of the network: together they are one "
+            "linear layer, pooling aside",
             "an activation (ReLU, GELU, tanh) after every hidden layer",
         )
     elif facts.linear:

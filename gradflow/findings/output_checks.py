@@ -166,6 +166,13 @@ def _before_nll(criterion: CriterionFacts) -> Finding | None:
 def _before_bce(criterion: CriterionFacts) -> Finding | None:
     """Binary cross-entropy wants probabilities."""
     inner = [a for a in criterion.activations if a.kind not in ("clamp", "hardtanh")]
+    if inner and inner[0].kind == "softmax" and _not_shares(criterion):
+        return finding(
+            "output-activation",
+            f"a softmax over {inner[0].size} units makes the probabilities of an example sum to "
+            f"1, and its targets sum to {criterion.row_sum:.3g} on average",
+            "a sigmoid after the last layer, where several labels are right at once",
+        )
     if inner and inner[0].kind not in ("ReLU", "tanh"):
         return None
     if not criterion.layer_units and not inner:
@@ -269,7 +276,7 @@ def _out_of_reach(
 def shapes(result: Result) -> Iterator[Finding]:
     """A loss that broadcasts the output, and one score per position where one per class belongs."""
     for criterion in of_batch(result).criteria:
-        found = _broadcasts(criterion) or _score_per_place(criterion)
+        found = _broadcasts(criterion) or _repeats(criterion) or _score_per_place(criterion)
         if found is not None:
             yield found
             return
@@ -290,6 +297,22 @@ def _broadcasts(criterion: CriterionFacts) -> Finding | None:
         "every output is held against the targets of other examples, and the best is their mean",
         "the same shape for both: output.squeeze(1), or target.unsqueeze(1)",
         severity="error" if criterion.heard else "warning",
+    )
+
+
+def _repeats(criterion: CriterionFacts) -> Finding | None:
+    """One target for several outputs of an example: they all learn the same."""
+    output, target = criterion.output, criterion.target
+    if criterion.kind not in DISTANCES or not criterion.heard or not output or not target:
+        return None
+    several = math.prod(target.shape) > 1 and math.prod(output.shape) > math.prod(target.shape)
+    if not several or output.examples != target.examples or criterion.expanded is not None:
+        return None
+    return finding(
+        "shapes",
+        f"{in_words(criterion.kind)} broadcasts targets {sized(target.shape)} to outputs "
+        f"{sized(output.shape)}: all outputs of an example are held against one number",
+        "as many units in the last layer as there are targets",
     )
 
 
@@ -324,6 +347,13 @@ def loss(result: Result) -> Iterator[Finding]:
         )
     for criterion in criteria:
         target = criterion.target
+        if criterion.swapped:
+            yield finding(
+                "loss",
+                f"{in_words(criterion.kind)} is given the target first and the output second: "
+                "the two are not the same to it",
+                "criterion(output, target)",
+            )
         if criterion.kind == "poisson" and target is not None and (target.low or 0.0) < 0:
             yield finding(
                 "loss",
@@ -371,6 +401,7 @@ def targets(result: Result) -> Iterator[Finding]:
             continue
         found = (
             _not_finite(criterion.target, facts)
+            or _no_shares(criterion, criterion.target)
             or _out_of_range(criterion, criterion.target)
             or _one_class(criterion, facts)
             or _far_away(criterion, criterion.target)
@@ -413,6 +444,21 @@ def _out_of_range(criterion: CriterionFacts, target: TensorFacts) -> Finding | N
         f"the labels are {target.low:.3g} and {target.high:.3g}, and the {nearest.kind} after the "
         f"last layer cannot give {target.low:.3g}",
         "labels 0 and 1 with a sigmoid, or tanh with labels -1 and 1",
+    )
+
+
+def _no_shares(criterion: CriterionFacts, target: TensorFacts) -> Finding | None:
+    """Targets of cross-entropy that are no probabilities, as of examples with several labels."""
+    total = criterion.row_sum
+    if criterion.kind != "cross-entropy" or target.integer or total is None:
+        return None
+    if abs(total - 1) < 0.1:
+        return None
+    return finding(
+        "targets",
+        f"the targets of cross-entropy are probabilities, and those of an example sum to "
+        f"{total:.3g} on average",
+        "BCEWithLogitsLoss where several classes are right at once; else rows that sum to 1",
     )
 
 

@@ -373,6 +373,18 @@ SLOW = _threshold(
     "Change of the first layer's outputs by one update below which 10,000 would be needed for a "
     "change of 1.",
 )
+FAR = _threshold(
+    "far",
+    10.0,
+    "What all inputs have in common over what tells them apart, from which a learning rate that is "
+    "right for the one is 100 times too small for the other; images of 0 to 1 are at 1 to 2.",
+)
+LARGE = _threshold(
+    "large inputs",
+    5.0,
+    "Root mean square of inputs, and of the outputs that they lead to, above which they are far "
+    "from standardised ones.",
+)
 WHOLE_STEP = _threshold(
     "whole step",
     1.0,

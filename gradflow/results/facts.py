@@ -102,6 +102,8 @@ class CriterionFacts:
         Their numbers.
     expanded
         The output's shape, and what the loss broadcasts it to; None: it does not.
+    swapped
+        Whether torch's function was given the target first, where that matters.
     classes
         Over how many classes.
     labels
@@ -120,7 +122,7 @@ class CriterionFacts:
     unreachable
         What the nearest values that it can give leave of the targets' mean square about their mean.
     row_sum
-        Of targets of a softmax: their mean sum over its units.
+        Of targets of a softmax, or of cross-entropy: their mean sum over its units.
     """
 
     kind: str
@@ -135,6 +137,7 @@ class CriterionFacts:
     output: TensorFacts | None = None
     target: TensorFacts | None = None
     expanded: tuple[tuple[int, ...], tuple[int, ...]] | None = None
+    swapped: bool = False
     classes: int | None = None
     labels: int | None = None
     label_entropy: float | None = None
@@ -175,6 +178,10 @@ class FirstLayerFacts:
         Root mean square of its weights times the root of their fan-in.
     normalised
         Whether a normalisation follows it.
+    activation
+        That follows it.
+    saturated
+        Share of its outputs further than 4 from 0, without its bias.
     """
 
     name: str
@@ -183,6 +190,8 @@ class FirstLayerFacts:
     input_spread: float | None = None
     weight_gain: float | None = None
     normalised: bool = False
+    activation: str | None = None
+    saturated: float | None = None
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -404,3 +405,137 @@ def test_a_graph_that_is_gone_gives_no_facts_and_no_error() -> None:
     loss = F.cross_entropy(model(X), LABELS)
     loss.backward()
     assert findings_of(batch_facts(SeenBatch(model, (X,), (), loss))) == []
+
+
+def test_a_softmax_over_one_unit_is_seen_whatever_the_loss_is() -> None:
+    model = mlp(10, 1, nn.Softmax(1))
+    found = only(model, lambda: ((model(X) - NUMBERS) / NUMBERS).abs().mean())
+    assert (found.code, found.severity) == ("output-activation", "error")
+
+
+def test_a_softmax_over_the_steps_instead_of_the_classes() -> None:
+    model, x = nn.Linear(10, 4), torch.randn(8, 20, 10)
+    goal = F.one_hot(torch.randint(4, (8, 20)), 4).float()
+    found = only(model, lambda: F.mse_loss(model(x).softmax(1), goal))
+    assert found.code == "output-activation"
+    assert "over 20 units" in found.message
+    assert said(model, lambda: F.mse_loss(model(x).softmax(2), goal)) == {}
+    labels = goal.argmax(2)
+    logs = only(model, lambda: F.nll_loss(model(x).log_softmax(1).transpose(1, 2), labels))
+    assert logs.code == "output-activation"
+    assert said(model, lambda: F.nll_loss(model(x).log_softmax(2).transpose(1, 2), labels)) == {}
+
+
+def test_a_softmax_where_several_labels_are_right_at_once() -> None:
+    model, labels = mlp(10, 6, nn.Softmax(1)), torch.ones(32, 6)
+    labels[:, :3] = 0
+    found = only(model, lambda: F.binary_cross_entropy(model(X), labels))
+    assert found.code == "output-activation"
+    assert "sum to 3" in found.message
+    scores = model[:-1]
+    assert only(scores, lambda: F.cross_entropy(scores(X), labels)).code == "targets"
+
+
+def test_a_criterion_that_is_given_the_target_first() -> None:
+    model = mlp(10, 1, nn.Sigmoid())
+    found = only(model, lambda: F.binary_cross_entropy(BINARY, model(X)))
+    assert found.code == "loss"
+    assert "target first" in found.message
+    numbers = mlp(10, 1)
+    assert said(numbers, lambda: F.mse_loss(NUMBERS, numbers(X))) == {}
+    squashed = mlp(10, 1, nn.Sigmoid())
+    assert "output-activation" in said(squashed, lambda: F.mse_loss(2 * NUMBERS, squashed(X)))
+
+
+@pytest.mark.filterwarnings("ignore:Using a target size")
+def test_one_number_for_several_outputs() -> None:
+    model = mlp(10, 5)
+    assert only(model, lambda: F.mse_loss(model(X), NUMBERS)).code == "shapes"
+
+
+def test_a_network_of_convolutions_and_pooling_alone_has_no_activation() -> None:
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.MaxPool2d(2), nn.Conv2d(4, 4, 3), nn.Flatten(), nn.Linear(64, 1)
+    )
+    model.append(nn.Sigmoid())
+    x = torch.rand(32, 1, 14, 14)
+    assert only(model, lambda: F.binary_cross_entropy(model(x), BINARY)).code == "linear"
+
+
+def test_dropout_as_a_function() -> None:
+    class Dropping(nn.Module):
+        def __init__(self, p: float) -> None:
+            super().__init__()
+            self.a, self.b, self.p = nn.Linear(10, 64), nn.Linear(64, 4), p
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.b(F.dropout(self.a(x).relu(), self.p, self.training))
+
+    for p in (0.2, 0.95):
+        model = Dropping(p)
+        batch = facts_of(model, lambda: F.cross_entropy(model(X), LABELS))  # noqa: B023
+        if "torch.utils.checkpoint" not in sys.modules:
+            assert batch.dropout == (pytest.approx(p, abs=1e-5), int(p > 0.9))
+
+
+@pytest.mark.parametrize(
+    ("written", "says"),
+    [
+        (lambda a: (0 * a).log().sum(), "logarithm"),
+        (lambda a: (a / (0 * X[:, :4])).sum(), "quotient"),
+        (lambda a: (0 * a + 1).acos().sum(), "arc cosine"),
+    ],
+)
+def test_operations_without_a_finite_gradient_are_named(
+    written: Callable[[Tensor], Tensor], says: str
+) -> None:
+    result = gradflow.diagnose(mlp(10, 4), X, loss=written)
+    assert result.verdict == "broken"
+    assert says in result.findings[0].message
+
+
+def far(kind: str) -> tuple[nn.Module, Tensor]:
+    """A first layer of one kind, and inputs far from the origin."""
+    x = 100 + torch.randn(32, 10)
+    if kind == "recurrent":
+        return Last(), x.reshape(32, 5, 2)
+    if kind == "convolution":
+        head = nn.Sequential(nn.ReLU(), nn.Flatten(), nn.Linear(32, 4))
+        return nn.Sequential(nn.Conv1d(1, 4, 3), *head), x.reshape(32, 1, 10)
+    return mlp(10, 4), x
+
+
+class Last(nn.Module):
+    """The last state of a recurrent layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cells, self.head = nn.LSTM(2, 16, batch_first=True), nn.Linear(16, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.cells(x)[0][:, -1])
+
+
+@pytest.mark.parametrize("kind", ["linear", "convolution", "recurrent"])
+def test_inputs_far_from_the_origin_into_any_first_layer(kind: str) -> None:
+    torch.manual_seed(0)
+    model, x = far(kind)
+    assert "inputs" in said(model, lambda: F.cross_entropy(model(x), LABELS), 1e-4)
+    near = (x - x.mean()) / x.std()
+    assert said(model, lambda: F.cross_entropy(model(near), LABELS), 1e-4) == {}
+
+
+def test_large_inputs_that_saturate_the_first_layer() -> None:
+    torch.manual_seed(0)
+    model, x = nn.Sequential(nn.Linear(10, 32), nn.Tanh(), nn.Linear(32, 4)), 30 * X
+    found = only(model, lambda: F.cross_entropy(model(x), LABELS), 1e-4)
+    assert found.code == "inputs"
+    assert "tanh" in found.message
+
+
+def test_large_inputs_that_make_the_first_loss_large() -> None:
+    torch.manual_seed(0)
+    model, x = mlp(10, 1), 500 * X
+    found = only(model, lambda: F.mse_loss(model(x), NUMBERS), 1e-9)
+    assert found.code == "inputs"
+    assert "constant prediction" in found.message

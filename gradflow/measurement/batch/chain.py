@@ -66,6 +66,7 @@ ACTIVATIONS = {
     "Elu": "ELU",
     "Gelu": "GELU",
     "Silu": "SiLU",
+    "Exp": "exp",
     "Clamp": "clamp",
     "ClampMin": "clamp",
     "ClampMax": "clamp",

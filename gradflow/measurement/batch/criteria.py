@@ -28,6 +28,8 @@ class CriterionCall:
         ``"mean"``, ``"sum"`` or ``"none"``.
     options
         Its further keyword arguments that are no tensors.
+    swapped
+        Whether it was given the other way round: `input` is what takes a gradient.
     """
 
     name: str
@@ -35,6 +37,7 @@ class CriterionCall:
     target: Tensor | None
     reduction: str
     options: dict[str, Any]
+    swapped: bool = False
 
 
 #: The losses that are heard; the modules of `torch.nn` call these functions.
@@ -121,12 +124,17 @@ class _Ear:
 def _call(name: str, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> CriterionCall | None:
     given = dict(zip(("input", "target"), arguments, strict=False)) | keywords
     of, target = given.get("input"), given.get("target")
-    if not isinstance(of, Tensor) or not torch.is_grad_enabled() or not of.requires_grad:
+    if not isinstance(of, Tensor) or not torch.is_grad_enabled():
+        return None
+    swapped = not of.requires_grad and isinstance(target, Tensor) and target.requires_grad
+    if swapped:
+        of, target = target, of
+    if not isinstance(of, Tensor) or not of.requires_grad:
         return None
     options = {k: v for k, v in keywords.items() if not isinstance(v, Tensor)}
     reduction = str(options.get("reduction") or "mean")
     return CriterionCall(
-        name, of, target if isinstance(target, Tensor) else None, reduction, options
+        name, of, target if isinstance(target, Tensor) else None, reduction, options, swapped
     )
 
 

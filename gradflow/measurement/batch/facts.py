@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+from gradflow.measurement.batch.chain import chain_from
 from gradflow.measurement.batch.graph import Graph, Node, name_of, saved_tensor
 from gradflow.measurement.batch.judged import criterion_facts, output_numbers
 from gradflow.measurement.batch.layers import dropout_of, is_linear, linear_runs, unregistered
@@ -65,8 +67,8 @@ def _facts(seen: SeenBatch) -> BatchFacts:
         unregistered=tuple(strange),
         unregistered_share=share / (share + entries) if share else 0.0,
         linear=_read(lambda: linear_runs(own, seen.model), ()),
-        all_linear=_read(lambda: is_linear(sources), False),
-        dropout=_read(lambda: dropout_of(seen.model), (0.0, 0)),
+        all_linear=_read(lambda: is_linear([chain_from(n).layer or n for n in sources]), False),
+        dropout=_read(lambda: dropout_of(seen.model, own), (0.0, 0)),
         batch_norm=_read(lambda: normalizes_batch(seen.model), False),
         first_layer=_read(lambda: first_layer(own, seen), None),
         hazards=_read(lambda: _hazards(loss, sources), ()),
@@ -77,7 +79,11 @@ def _facts(seen: SeenBatch) -> BatchFacts:
 def _terms(seen: SeenBatch, graph: Graph) -> list[Term]:
     """The criteria of which the loss is made; what was heard of other losses is left out."""
     heard = [c for c in seen.criteria if c.input.grad_fn is not None and c.input.grad_fn in graph]
-    return terms_of(seen.loss, heard)[:_MOST_CRITERIA]
+    found = terms_of(seen.loss, heard)[:_MOST_CRITERIA]
+    if not found and len(seen.outputs) == 1 and seen.outputs[0].grad_fn in graph:
+        output = seen.outputs[0]
+        return [Term("unknown", output.grad_fn, output.detach(), None, sign=0)]
+    return found
 
 
 def _criteria(terms: list[Term], seen: SeenBatch) -> list[CriterionFacts]:
@@ -96,16 +102,27 @@ def _examples(seen: SeenBatch) -> int | None:
     return None if first is None else len(first)
 
 
+#: Operations by the node that undoes them: what of theirs must not be 0 (or 1), by name.
+_HAZARDS = {
+    "Sqrt": ("sqrt", "result", 0.0),
+    "Log": ("log", "self", 0.0),
+    "Div": ("div", "other", 0.0),
+    "Rsqrt": ("sqrt", "result", math.inf),
+    "Acos": ("acos", "self", 1.0),
+    "Asin": ("acos", "self", 1.0),
+}
+
+
 def _hazards(loss: Tensor, sources: list[Node]) -> tuple[tuple[str, int], ...]:
     """Operations between the outputs and the loss whose gradient is not finite, as they were used.
 
     The gradient of a root at 0 is infinite, even where what comes after multiplies it by 0.
     """
     found = dict[str, int]()
-    for node in Graph.of([loss.grad_fn], stop=sources).named("Sqrt", "Log"):
-        name = name_of(node)
-        values = saved_tensor(node, "result" if name == "Sqrt" else "self")
-        zeros = 0 if values is None else int((values == 0).sum())
-        if zeros:
-            found[name.lower()] = found.get(name.lower(), 0) + zeros
+    for node in Graph.of([loss.grad_fn], stop=sources).named(*_HAZARDS):
+        name, where, value = _HAZARDS[name_of(node)]
+        values = saved_tensor(node, where)
+        entries = 0 if values is None else int((values.abs() == value).sum())
+        if entries:
+            found[name] = found.get(name, 0) + entries
     return tuple(found.items())

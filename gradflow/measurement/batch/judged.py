@@ -26,6 +26,10 @@ _REACH = {
     "softmax": (0.0, 1.0),
     "ReLU": (0.0, math.inf),
     "softplus": (0.0, math.inf),
+    "exp": (0.0, math.inf),
+    "ELU": (-1.0, math.inf),
+    "GELU": (-0.17, math.inf),
+    "SiLU": (-0.28, math.inf),
     "tanh": (-1.0, 1.0),
     "log-softmax": (-math.inf, 0.0),
     "log-sigmoid": (-math.inf, 0.0),
@@ -49,6 +53,7 @@ def criterion_facts(term: Term, outputs: Sequence[Tensor]) -> CriterionFacts:
         output=None if scores is None else tensor_facts(scores),
         target=None if target is None else tensor_facts(target),
         expanded=term.expanded,
+        swapped=term.swapped,
         **_numbers(term, chain, scores, target),
     )
 
@@ -130,6 +135,9 @@ def _numbers(
         one, other = real(looked_at(scores)), real(looked_at(target))
         if term.kind in BINARY:
             found |= _of_two_classes(term, one, other)
+            last = chain.last
+            if last is not None and last.kind == "softmax" and other.dim() > 1:
+                found["row_sum"] = _row_sum(other, last)
         elif term.kind in DISTANCES or term.kind == "poisson":
             found |= _of_distances(term, chain, one, other)
     return found
@@ -147,6 +155,7 @@ def _of_classes(term: Term, scores: Tensor, target: Tensor | None) -> dict[str, 
         return found
     if labels.is_floating_point():
         found["first_loss"] = number(-(labels * logs).sum(1).mean())
+        found["row_sum"] = number(labels.double().sum(1).mean())
         return found | _entropy(labels.mean(0))
     known = (labels != term.ignored) & (labels >= 0) & (labels < rows.shape[1])
     logs, labels = logs[known], labels[known]
@@ -214,8 +223,15 @@ def _of_distances(term: Term, chain: Chain, scores: Tensor, target: Tensor) -> d
     found["unreachable"] = number(left) if std == 0 else number(left / std**2)
     last = chain.last
     if last is not None and last.kind == "softmax" and target.dim() > 1:
-        found["row_sum"] = number(target.double().sum(-1).mean())
+        found["row_sum"] = _row_sum(target, last)
     return found
+
+
+def _row_sum(target: Tensor, softmax: Activation) -> float | None:
+    """Mean sum of the targets over the units of a softmax; over the last ones if those moved."""
+    whole = len(shape_of(softmax.node)) == target.dim() and softmax.dim is not None
+    dim = softmax.dim if whole and softmax.dim else -1
+    return number(target.double().sum(dim).mean())
 
 
 def _reach(chain: Chain) -> tuple[float, float] | None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 
 from torch import Tensor, nn
 
 from gradflow.measurement.batch.chain import CHOOSING, LAYERS, PASSING
-from gradflow.measurement.batch.graph import Graph, Node, inputs_of, is_leaf, name_of
+from gradflow.measurement.batch.graph import Graph, Node, inputs_of, is_leaf, name_of, saved_tensor
 from gradflow.measurement.preserving import plain_name
 from gradflow.results.facts import LeafFacts
 
+#: Factors that have to be there to tell a dropout.
+_FACTORS = 256
 #: Nodes without a non-linearity, beside those that pass numbers on.
 _LINEAR = frozenset(
     {
@@ -31,6 +34,9 @@ _LINEAR = frozenset(
         "NativeDropout",
         "NativeBatchNorm",
         "MkldnnConvolution",
+        "MaxPool1D",
+        "MaxPool2DWithIndices",
+        "MaxPool3DWithIndices",
     }
 )
 
@@ -57,7 +63,10 @@ def linear_runs(graph: Graph, model: nn.Module) -> tuple[tuple[str, ...], ...]:
 
 
 def is_linear(sources: Sequence[Node]) -> bool:
-    """Return whether two or more layers lie behind these nodes, and no non-linearity at all."""
+    """Return whether two or more layers lie behind these nodes, and no non-linearity at all.
+
+    That pooling takes the largest of its window does not count: it is no activation.
+    """
     inside = Graph.of(sources)
     if not sources or not inside.complete:
         return False
@@ -145,8 +154,24 @@ def unregistered(graph: Graph, model: nn.Module, known: frozenset[int]) -> list[
     return [LeafFacts(tuple(t.shape), t.numel()) for t in strange]
 
 
-def dropout_of(model: nn.Module) -> tuple[float, int]:
-    """Return the largest probability of a dropout that is on, and how many are 0.9 or more."""
+def dropout_of(model: nn.Module, graph: Graph) -> tuple[float, int]:
+    """Return the largest probability of a dropout that is on, and how many are 0.9 or more.
+
+    One that the model calls as a function is told by what it multiplies with: 0 and 1/(1 - p).
+    """
     kinds = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
     found = [m.p for m in model.modules() if isinstance(m, kinds) and m.training]
+    if not found and "torch.utils.checkpoint" not in sys.modules:  # which would run forward again
+        factors = (saved_tensor(node, "other") for node in graph.named("Mul"))
+        found = [p for p in map(_dropped, factors) if p is not None]
     return max(found, default=0.0), sum(p >= 0.9 for p in found)
+
+
+def _dropped(factor: Tensor | None) -> float | None:
+    """The probability of the dropout whose factors these are, if they are one's."""
+    if factor is None or factor.dim() == 0 or factor.numel() < _FACTORS:
+        return None
+    some = factor.reshape(-1)[: 16 * _FACTORS]
+    largest = float(some.max())
+    either = bool(((some == 0) | (some == largest)).all()) and bool((some == 0).any())
+    return 1 - 1 / largest if either and largest > 1 else None

@@ -107,7 +107,7 @@ def _over_examples(values: Tensor) -> dict[str, float | None]:
     """What the features of the examples have in common; pixels of one channel are one feature."""
     if values.dim() == 0 or len(values) < 2:
         return {}
-    columns = (values if values.dim() == 2 else _channels(values)).double()
+    columns = (values if values.dim() == 2 else channels(values)).double()
     mean, std = columns.mean(0), columns.std(0, correction=0)
     tiny = 1e-7 * columns.abs().amax(0)
     return {
@@ -117,8 +117,8 @@ def _over_examples(values: Tensor) -> dict[str, float | None]:
     }
 
 
-def _channels(values: Tensor) -> Tensor:
-    """The entries as rows of channels: of images, the second dimension; of sequences, the last."""
+def channels(values: Tensor) -> Tensor:
+    """Return the entries as rows of features: of images, the channels; of sequences, the last."""
     if values.dim() < 3:
         return values.reshape(len(values), -1)
     if values.dim() == 3:

@@ -48,6 +48,8 @@ class Term:
         The label that does not count.
     log_input
         Of a Poisson loss: whether the scores are logarithms.
+    swapped
+        Whether the function was given the target first, where that matters.
     difference
         Of a hand-written loss: the output minus the target.
     """
@@ -62,6 +64,7 @@ class Term:
     expanded: tuple[tuple[int, ...], tuple[int, ...]] | None = None
     ignored: int = -100
     log_input: bool = True
+    swapped: bool = False
     difference: Tensor | None = None
 
 
@@ -232,13 +235,14 @@ def _exponent(node: Node) -> float | None:
 def _of_node(place: _Place, kind: str) -> Term:
     node = place.node
     source = next((n for n, _ in inputs_of(node)), None)
+    turned = bool(node.next_functions) and node.next_functions[0][0] is None  # (target, output)
     reduction = saved(node, "reduction")
     summed = {0: place.summed and not place.averaged, 1: False, 2: not place.averaged}
     term = Term(
         kind,
         source,
-        saved_tensor(node, "self"),
-        saved_tensor(node, "target"),
+        saved_tensor(node, "target" if turned else "self"),
+        saved_tensor(node, "self" if turned else "target"),
         sign=place.sign,
         summed=summed.get(reduction) if isinstance(reduction, int) else None,
         expanded=_expanded(source),
@@ -253,7 +257,7 @@ def _as_cross_entropy(term: Term) -> Term:
     for _ in range(6):
         if node is None:
             return term
-        if name_of(node) == "LogSoftmax":
+        if name_of(node) == "LogSoftmax" and _normalised(term.scores):
             before = inputs_of(node)
             return replace(term, kind="cross-entropy", source=before[0][0] if before else None)
         if name_of(node) not in PASSING:
@@ -261,6 +265,14 @@ def _as_cross_entropy(term: Term) -> Term:
         before = inputs_of(node)
         node = before[0][0] if len(before) == 1 else None
     return term
+
+
+def _normalised(logs: Tensor | None) -> bool:
+    """Whether log-probabilities are those of the classes: not of the examples, say."""
+    if logs is None or logs.dim() < 2:
+        return True
+    total = logs[: 2**16 // max(logs[0].numel(), 1) + 1].float().logsumexp(1)
+    return bool(total.abs().max() < 0.1)
 
 
 def _expanded(source: Node | None) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
@@ -328,6 +340,7 @@ def _told(call: CriterionCall) -> Term:
         expanded=expanded,
         ignored=int(call.options.get("ignore_index", -100)),
         log_input=bool(call.options.get("log_input", True)),
+        swapped=call.swapped and call.name not in _ALIKE,
     )
 
 

@@ -9,11 +9,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from gradflow.measurement.batch.chain import PASSING
+from gradflow.measurement.batch.chain import ACTIVATIONS, PASSING
 from gradflow.measurement.batch.graph import Graph, Node, inputs_of, name_of, saved_tensor
 from gradflow.measurement.batch.layers import module_of, owners
 from gradflow.measurement.batch.seen import SeenBatch
-from gradflow.measurement.batch.tensors import number, real
+from gradflow.measurement.batch.tensors import channels, looked_at, number, real
 from gradflow.measurement.preserving import plain_name
 from gradflow.results.facts import BatchFacts, FirstLayerFacts, StepFacts, UpdateFacts
 
@@ -22,6 +22,10 @@ Gradients = Mapping[int, Tensor | None]
 
 #: Rows of the input that are looked at.
 _ROWS = 256
+#: Images that a convolution is given again.
+_IMAGES = 8
+#: Distance from 0 beyond which sigmoid and tanh are on a plateau.
+_PLATEAU = 4.0
 #: Difference between gradients of copies, over the largest, that rounding explains.
 _ROUNDING = 1e-5
 #: rms of a weight times the root of its fan-in below which it starts near 0 on purpose.
@@ -70,55 +74,104 @@ def _symmetric(model: nn.Module, gradient_of: Gradients) -> Iterator[str]:
 
 
 def first_layer(graph: Graph, seen: SeenBatch) -> FirstLayerFacts | None:
-    """Return what is known of the linear layer that takes an input as it is; None without one."""
-    known = owners(seen.model)
-    places = {t.untyped_storage().data_ptr() for t in seen.inputs if t.is_floating_point()}
+    """Return what is known of the layer that takes an input as it is; None without one."""
+    known = owners(seen.model) | _recurrent(seen.model)
+    given = [t for t in seen.inputs if t.is_floating_point()]
     for node in graph.nodes:
         taken = _input_of(node)
-        if taken is None or taken.untyped_storage().data_ptr() not in places:
+        if taken is None or not any(_same(taken, one) for one in given):
             continue
         found = module_of(node, known)
-        if found is None or not isinstance(found[1], nn.Linear):
-            continue
-        return _described(found[0], found[1], taken, _followed(graph, node))
+        if found is not None:
+            return _described(*found, taken, _followed(graph, node))
     return None
+
+
+def _same(taken: Tensor, given: Tensor) -> bool:
+    """Whether a layer takes an input as it is, or turned round in memory of its own."""
+    if taken.untyped_storage().data_ptr() == given.untyped_storage().data_ptr():
+        return True
+    if taken.numel() != given.numel() or taken.dtype != given.dtype or not taken.numel():
+        return False
+    return bool(taken.min() == given.min()) and bool(taken.max() == given.max())
+
+
+def _recurrent(model: nn.Module) -> dict[int, tuple[str, nn.Module]]:
+    """Recurrent layers by the ``id`` of the weight that takes their input."""
+    return {
+        id(module.weight_ih_l0): (plain_name(name), module)
+        for name, module in model.named_modules()
+        if isinstance(module, nn.RNNBase)
+    }
+
+
+#: Nodes of layers, by the place of their input among the edges and its name.
+_INPUTS = {
+    "Addmm": (1, "mat1"),
+    "Mm": (0, "self"),
+    "Convolution": (0, "input"),
+    "MkldnnRnnLayer": (0, "input"),
+}
 
 
 def _input_of(node: Node) -> Tensor | None:
-    """What a linear layer's node was given, where that takes no gradient."""
-    name = name_of(node)
-    if name == "Addmm":
-        edges = node.next_functions
-        return saved_tensor(node, "mat1") if len(edges) > 1 and edges[1][0] is None else None
-    if name == "Mm" and node.next_functions[0][0] is None:
-        return saved_tensor(node, "self")
-    return None
+    """What a layer's node was given, where that takes no gradient."""
+    place, name = _INPUTS.get(name_of(node), (0, ""))
+    edges = node.next_functions
+    if not name or len(edges) <= place or edges[place][0] is not None:
+        return None
+    return saved_tensor(node, name)
 
 
-def _followed(graph: Graph, node: Node) -> bool:
-    """Whether a normalisation takes a layer's output."""
+def _made(layer: nn.Module, weight: Tensor, taken: Tensor) -> Tensor:
+    """What a layer makes of a few examples with a weight, without a bias; channels last."""
+    if isinstance(layer, nn.modules.conv._ConvNd):
+        few = real(taken)[:_IMAGES]
+        made: Tensor = layer._conv_forward(few, weight, None)
+        return made.movedim(1, -1).flatten(0, -2)
+    return _rows(taken) @ weight.T
+
+
+def _followed(graph: Graph, node: Node) -> tuple[bool, str | None]:
+    """Whether a normalisation takes a layer's output, and which activation does."""
     made = {node}
     for _ in range(3):
         after = [n for n in graph.nodes if any(b in made for b, _ in inputs_of(n))]
-        if any(name_of(n) in _NORMS for n in after):
-            return True
+        names = {name_of(n) for n in after}
+        if names & _NORMS:
+            return True, None
+        found = next((ACTIVATIONS[n] for n in names if n in ACTIVATIONS), None)
+        if found is not None:
+            return False, found
         made = {n for n in after if name_of(n) in PASSING}
-    return False
+    return False, None
 
 
-def _described(name: str, layer: nn.Linear, taken: Tensor, normalised: bool) -> FirstLayerFacts:
-    rows = _rows(taken)
-    weight = real(layer.weight)
-    made = rows @ weight.T
+def _described(
+    name: str, layer: nn.Module, taken: Tensor, followed: tuple[bool, str | None]
+) -> FirstLayerFacts:
+    weight = real(_weight(layer))
+    made = _made(layer, weight, taken)
+    rows = channels(real(looked_at(taken))) if taken.dim() > 2 else _rows(taken)
     mean, std = rows.mean(0), rows.std(0, correction=0)
+    normalised, activation = followed
     return FirstLayerFacts(
         name,
         spread=number(made.std(0, correction=0).square().mean().sqrt()),
         input_offset=number(mean.square().mean().sqrt()),
         input_spread=number(std.square().mean().sqrt()),
-        weight_gain=number(weight.square().mean().sqrt() * math.sqrt(weight.shape[1])),
+        weight_gain=number(weight.square().mean().sqrt() * math.sqrt(weight[0].numel())),
         normalised=normalised,
+        activation="tanh" if isinstance(layer, nn.RNNBase) else activation,
+        saturated=number((made.abs() > _PLATEAU).double().mean()),
     )
+
+
+def _weight(layer: nn.Module) -> Tensor:
+    """The weight that takes a layer's input."""
+    found = layer._parameters.get("weight", layer._parameters.get("weight_ih_l0"))
+    assert found is not None
+    return found
 
 
 def _rows(taken: Tensor) -> Tensor:
@@ -178,15 +231,21 @@ def _moved(
     if facts.first_layer is None:
         return None
     layer = dict(seen.model.named_modules()).get(facts.first_layer.name)
-    weight = None if layer is None else layer._parameters.get("weight")
-    gradient = None if weight is None else gradient_of.get(id(weight))
-    if gradient is None:
+    gradient = None if layer is None else gradient_of.get(id(_weight(layer)))
+    if layer is None or gradient is None:
         return None
     step = along(gradient)
-    same = [t for t in seen.inputs if t.is_floating_point() and t.dim() > 0]
-    taken = next((t for t in same if t.shape[-1] == step.shape[1]), None)
-    if taken is None:
-        taken = next((t.flatten(1) for t in same if t[0].numel() == step.shape[1]), None)
-    if taken is None:
+    for taken in (t for t in seen.inputs if t.is_floating_point() and t.dim() > 1):
+        for shaped in (taken, taken.flatten(1)):
+            made = _tried(layer, step, shaped)
+            if made is not None:
+                return number(made.square().mean().sqrt())
+    return None
+
+
+def _tried(layer: nn.Module, weight: Tensor, taken: Tensor) -> Tensor | None:
+    """What a layer makes of an input; None if it takes another one, or another shape."""
+    try:
+        return _made(layer, weight, taken)
+    except RuntimeError:
         return None
-    return number((_rows(taken) @ step.T).square().mean().sqrt())
