@@ -350,9 +350,10 @@ OUT_OF_REACH = _threshold(
 )
 UNREACHABLE = _threshold(
     "unreachable",
-    0.5,
+    0.6,
     "Share of the targets' variance that the nearest outputs leave from which the network cannot "
-    "learn its task.",
+    "learn its task. Numbers of either sign behind a ReLU leave half, as where features are judged "
+    "that were not meant to be.",
 )
 
 FIRST_MOVE = _threshold(

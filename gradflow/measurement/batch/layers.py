@@ -45,7 +45,8 @@ def linear_runs(graph: Graph, model: nn.Module) -> tuple[tuple[str, ...], ...]:
     """Return pairs of layers of one kind with nothing but views or dropout between them.
 
     Not those that are linear on purpose: a narrow layer between wider ones, kernels of one pixel,
-    groups of channels, a layer whose output is used elsewhere too.
+    groups of channels, a layer whose output is used elsewhere too, parts of different modules that
+    were put one behind the other.
     """
     known = owners(model)
     runs = []
@@ -57,7 +58,8 @@ def linear_runs(graph: Graph, model: nn.Module) -> tuple[tuple[str, ...], ...]:
         first = None if before is None else module_of(before, known)
         if after is None or first is None or after[0] == first[0]:
             continue
-        if _is_pair(first[1], after[1]):
+        beside = first[0].rpartition(".")[0] == after[0].rpartition(".")[0]
+        if beside and _is_pair(first[1], after[1]):
             runs.append((first[0], after[0]))
     return tuple(reversed(runs))
 
