@@ -38,6 +38,8 @@ class ResultView:
             for section in sections:
                 yield from self._section(section, console, options.max_width)
             yield from _findings(getattr(self.result, "of_the_program", ()))
+            if options.is_terminal:
+                yield from _way_on(self.result.findings)
             return
         yield Text(self.result.title, style="bold")
         records = shown_records(self.result)

@@ -16,6 +16,7 @@ from gradflow.findings.codes import CODES
 from gradflow.report.console import ResultView
 from gradflow.results.base import Finding
 from gradflow.results.diagnosis import DiagnosisResult
+from gradflow.results.watching import WatchedModel, WatchResult
 
 Run = Callable[..., Any]
 
@@ -80,6 +81,20 @@ def test_findings_on_a_terminal_lead_to_the_page_of_the_worst() -> None:
     shown = on_a_terminal(ResultView(result_with(("lazy", "info"), ("dead", "error"))))
     assert "gradflow explain dead says more" in shown
     assert "explain" not in on_a_terminal(ResultView(result_with()))
+
+
+def test_of_a_program_of_several_models_it_is_named_once() -> None:
+    found = (Finding("dead", "error", (), "it was seen", ""),)
+    same: dict[str, Any] = {
+        "verdict": "dead",
+        "optimizer": "Adam",
+        "title": "Dead",
+        "seen": 3,
+        "findings": found,
+    }
+    models = tuple(WatchedModel(name=name, **same) for name in ("one", "two"))
+    shown = on_a_terminal(ResultView(WatchResult(models=models, findings=2 * found)))
+    assert shown.count("gradflow explain dead says more") == 1
 
 
 def test_findings_in_a_pipe_are_not_followed_by_it() -> None:
