@@ -303,8 +303,9 @@ MOMENTUM = _threshold(
 HUGE_UPDATE = _threshold(
     "huge update",
     0.5,
-    "The same of any run: steps that are half as large as the weights forget what came before.",
+    "The same of the first few steps, of any run: steps half as large as the weights forget them.",
 )
+FIRST_UPDATES = 5
 RIGHT_UPDATE = _threshold(
     "right update",
     3e-3,

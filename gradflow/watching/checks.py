@@ -10,6 +10,7 @@ from gradflow.findings.check import Check, check, finding
 from gradflow.findings.thresholds import (
     CLIPPED_OFTEN,
     DEAD,
+    DIVERGED,
     LEAST_SCALE,
     NO_GRADIENT,
     bearable_decades,
@@ -60,17 +61,31 @@ def _of_first(result: WatchResult, first: NonFiniteFacts) -> tuple[str, str]:
         )
     if first.what == "update":
         return _of_update(result, where, step)
+    if first.what in ("output", "loss") and (grown := _grown(result, first.step)):
+        return (
+            f"the {first.what}{where} is not finite {step}, after {grown}",
+            "a lower learning rate, clipping, or a wider dtype",
+        )
     if first.what == "output":
         return (
             f"the output{where} is the first value that is not finite, {step}",
             "look at what that layer and what follows it compute; a lower learning rate, clipping, "
             "or a wider dtype if it grew",
         )
-    if first.what == "loss":
-        return (
-            f"the loss is not finite {step}, though every layer's output is",
-            "look at the loss: a logarithm or a division of 0, NaN in the targets",
-        )
+    return _of_loss(step) if first.what == "loss" else _of_gradient(result, first, where, step)
+
+
+def _of_loss(step: str) -> tuple[str, str]:
+    return (
+        f"the loss is not finite {step}, though every layer's output is",
+        "look at the loss: a logarithm or a division of 0, NaN in the targets",
+    )
+
+
+def _of_gradient(
+    result: WatchResult, first: NonFiniteFacts, where: str, step: str
+) -> tuple[str, str]:
+    """Tell a gradient that the loss makes from one that a layer makes."""
     whole = len(first.layers) >= len(result.records)
     if whole and first.loss is not None:
         return (
@@ -83,6 +98,15 @@ def _of_first(result: WatchResult, first: NonFiniteFacts) -> tuple[str, str]:
         f"the gradient{where} is not finite {step}",
         "a lower learning rate, clipping, or a wider dtype",
     )
+
+
+def _grown(result: WatchResult, step: int) -> str:
+    """Say how the loss had grown up to a step, if it had grown far."""
+    losses = [s.loss for s in result.steps if s.loss is not None and s.step < step]
+    finite = [loss for loss in losses if math.isfinite(loss)]
+    if len(finite) < 2 or abs(finite[-1]) < DIVERGED * abs(finite[0]):
+        return ""
+    return f"the loss had grown from {finite[0]:.3g} to {finite[-1]:.3g}"
 
 
 def _of_update(result: WatchResult, where: str, step: str) -> tuple[str, str]:

@@ -84,9 +84,14 @@ class Loop:
         self._reads_batch = recording and sampling and _reads_batch(number)
         self._calls.switch(recording and (self._reads_batch or self.conflicts.wanted))
         if recording and sampling and number:
-            self._staleness.begin(self.gradients.named.values())
+            self._staleness.begin(self._owned())
         else:
             self._staleness.end()
+
+    def _owned(self) -> list[nn.Parameter]:
+        """Return the parameters that an optimizer steps: it sets no others to 0."""
+        named, owned = self.gradients.named.values(), self.owned.ids
+        return [p for p in named if id(p) in owned] if owned else list(named)
 
     # -- the backward pass
 
@@ -105,7 +110,9 @@ class Loop:
             self._read_batch(loss, scale)
         if not self._lost and self._heard.lost:
             self._lost = True
-            self.nonfinite_layer = first_nonfinite_layer(loss, self.gradients.named)
+            self.nonfinite_layer = first_nonfinite_layer(
+                loss, self.gradients.named, self._calls.outputs
+            )
 
     @never_raises
     def reached(self) -> None:

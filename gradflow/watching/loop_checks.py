@@ -14,6 +14,7 @@ from gradflow.findings.thresholds import (
     DECAYED_AWAY,
     EARLY,
     FEW_STEPS,
+    FIRST_UPDATES,
     HUGE_UPDATE,
     LARGE_UPDATE,
     LEAST_SAMPLED,
@@ -135,8 +136,10 @@ def step_size(result: WatchResult) -> Iterator[Finding]:
     usual = max(median(ratios.values()), median(early))
     if (momentum := _lasting_momentum(result)) is not None:
         yield _too_heavy(result, momentum)
-    elif usual > HUGE_UPDATE and len(result.records) > 1:
-        yield _too_large(result, ratios, usual)
+    elif _shrunk(result) < DECAYED:
+        return  # beside weights that are nearly 0 every step is large
+    elif (first := _first_updates(result)) > HUGE_UPDATE and len(result.records) > 1:
+        yield _too_large(result, ratios, max(usual, first))
     elif outcome(result) == "learnt":
         return
     elif usual > LARGE_UPDATE:
@@ -145,15 +148,25 @@ def step_size(result: WatchResult) -> Iterator[Finding]:
         yield from _too_small(result, median(ratios.values()))
 
 
+def _first_updates(result: WatchResult) -> float:
+    """Return the median of the first few steps' ratios."""
+    ratios = _by_step(result)
+    return median([ratios[step] for step in sorted(ratios)[:FIRST_UPDATES]])
+
+
 def update_ratios(result: WatchResult) -> dict[int, float]:
     """Return the median over the layers of ‖Δw‖/‖w‖, by sampled step; the first few left out."""
+    found = _by_step(result)
+    first = sorted(found)[: max(0, min(3, len(found) - LEAST_SAMPLED))]
+    return {step: ratio for step, ratio in found.items() if step not in first}
+
+
+def _by_step(result: WatchResult) -> dict[int, float]:
     steps: dict[int, list[float]] = {}
     for row in result.history:
         if row.update_ratio is not None:
             steps.setdefault(row.step, []).append(row.update_ratio)
-    found = {step: median(ratios) for step, ratios in steps.items()}
-    first = sorted(found)[: max(0, min(3, len(found) - LEAST_SAMPLED))]
-    return {step: ratio for step, ratio in found.items() if step not in first}
+    return {step: median(ratios) for step, ratios in steps.items()}
 
 
 def _too_large(result: WatchResult, ratios: dict[int, float], usual: float) -> Finding:
@@ -242,20 +255,25 @@ def weight_decay(result: WatchResult) -> Iterator[Finding]:
     """Weights that shrink away under weight decay."""
     optimizer = result.facts.optimizer
     decay = optimizer.weight_decay if optimizer else None
-    known = [s for s in result.facts.shrunk if s is not None]
-    if not decay or not known or median(known) > DECAYED:
+    if not decay or _shrunk(result) > DECAYED:
         return
     pulled = _pulled(result, decay)
     if pulled < DECAYED_AWAY or outcome(result) == "learnt":
         return
     yield finding(
         "weight-decay",
-        f"the weights shrank to {median(known):.2g} of their norm (the median layer): weight decay "
-        f"of {decay:g} alone takes off a factor of {math.exp(min(pulled, 700)):.2g} in "
+        f"the weights shrank to {_shrunk(result):.2g} of their norm (the median layer): weight "
+        f"decay of {decay:g} alone takes off a factor of {math.exp(min(pulled, 700)):.2g} in "
         f"{result.seen} steps",
         "a weight decay of 1e-4 to 1e-2",
         layers=indices(result.records),
     )
+
+
+def _shrunk(result: WatchResult) -> float:
+    """Return the last ‖w‖ over the first, of the median layer."""
+    known = [s for s in result.facts.shrunk if s is not None]
+    return median(known) if known else 1.0
 
 
 def _pulled(result: WatchResult, decay: float) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -17,20 +17,31 @@ MOST = 20_000
 INPUTS = ""
 
 
-def first_nonfinite_layer(loss: Tensor, named: Mapping[str, nn.Parameter]) -> str | None:
+def first_nonfinite_layer(
+    loss: Tensor, named: Mapping[str, nn.Parameter], outputs: Iterable[Tensor] = ()
+) -> str | None:
     """Return the first layer whose output is not finite; `INPUTS`, or None where it is the loss.
 
     A layer is known by its parameter; that its output is not finite is seen at the next layer's
     input, so what acts between the two counts as its part.
+
+    Parameters
+    ----------
+    outputs
+        Of the model, where they are held: they tell the last layer's from the loss.
     """
     names = {id(p): n for n, p in named.items()}
     layers = sorted(_layers(loss, names), key=lambda found: found[0])
     before = INPUTS
     for _, name, inputs in layers:
-        if any(not bool(torch.isfinite(t).all()) for t in inputs):
+        if any(map(_is_lost, inputs)):
             return before
         before = name
-    return None
+    return before if any(map(_is_lost, outputs)) else None
+
+
+def _is_lost(values: Tensor) -> bool:
+    return values.is_floating_point() and not bool(torch.isfinite(values).all())
 
 
 def _layers(

@@ -386,3 +386,18 @@ def test_an_update_is_named_that_is_not_finite() -> None:
     assert found is not None
     assert (found.what, found.step) == ("update", 3)
     assert "update" in message(result, "broken")
+
+
+def test_gradients_of_what_no_optimizer_has_are_not_called_stale() -> None:
+    result = trained(lambda m: torch.optim.SGD(m[4].parameters(), lr=0.1))
+    assert "stale-gradients" not in said(result)  # nothing zeroes them, and nothing steps on them
+
+
+def test_a_loss_that_explodes_is_not_said_to_be_wrong_itself() -> None:
+    result = trained(sgd(lr=1e4), epochs=3)
+    assert result.verdict == "broken"
+    assert "learning rate" in message(result, "broken")
+
+
+def test_weights_that_decay_away_are_no_matter_of_the_step_size() -> None:
+    assert "step-size" not in said(trained(sgd(lr=0.1, momentum=0.9, weight_decay=0.5), epochs=12))
