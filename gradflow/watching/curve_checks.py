@@ -16,6 +16,7 @@ from gradflow.findings.thresholds import (
     JUMP,
     LEAST_LOSSES,
     MOVED,
+    RISEN,
     SPREAD_KEPT,
     STILL_FALLING,
     STUCK_FOR_GOOD,
@@ -53,7 +54,8 @@ def stuck(result: WatchResult) -> Iterator[Finding]:
         return
     constant = constant_loss(result)
     alike = spread is not None and spread.last < ALIKE
-    if found.lowest < FELL * found.first:
+    risen = constant is None and found.last > RISEN * found.first
+    if found.lowest < FELL * found.first or risen:  # a game's loss rises when its rival learns
         return
     long = result.seen >= STUCK_FOR_GOOD
     said = f"; a constant prediction has {constant:.4g}" if constant is not None else ""
@@ -103,6 +105,8 @@ def _too_few(result: WatchResult, found: Curve, moved: float) -> Finding:
 def spike(result: WatchResult) -> Iterator[Finding]:
     """A loss that jumps far above its start and comes back."""
     steps = [s for s in result.steps if s.loss is not None and math.isfinite(s.loss)]
+    if min((s.loss or 0.0 for s in steps), default=0.0) < 0:  # multiples mean nothing
+        return
     jumps = [j for j in range(5, len(steps)) if _jumps(steps, j)]
     if not jumps:
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from statistics import median
+from statistics import median, median_low
 
 from gradflow.findings.check import check, finding
 from gradflow.findings.thresholds import (
@@ -14,7 +14,7 @@ from gradflow.findings.thresholds import (
     DECAYED_AWAY,
     EARLY,
     FEW_STEPS,
-    FIRST_UPDATES,
+    GROWN,
     HUGE_UPDATE,
     LARGE_UPDATE,
     LEAST_SAMPLED,
@@ -138,7 +138,7 @@ def step_size(result: WatchResult) -> Iterator[Finding]:
         yield _too_heavy(result, momentum)
     elif _shrunk(result) < DECAYED:
         return  # beside weights that are nearly 0 every step is large
-    elif (first := _first_updates(result)) > HUGE_UPDATE and len(result.records) > 1:
+    elif (first := _first_update(result)) > HUGE_UPDATE:
         yield _too_large(result, ratios, max(usual, first))
     elif outcome(result) == "learnt":
         return
@@ -148,10 +148,14 @@ def step_size(result: WatchResult) -> Iterator[Finding]:
         yield from _too_small(result, median(ratios.values()))
 
 
-def _first_updates(result: WatchResult) -> float:
-    """Return the median of the first few steps' ratios."""
-    ratios = _by_step(result)
-    return median([ratios[step] for step in sorted(ratios)[:FIRST_UPDATES]])
+def _first_update(result: WatchResult) -> float:
+    """Return ‖Δw‖/‖w‖ of the first step, if the weights then grew manyfold; 0 if not."""
+    grown = [s for s in result.facts.shrunk if s is not None]
+    if len(grown) < 2 or median_low(grown) < GROWN:  # not of a head alone that began near 0
+        return 0.0
+    first = min((row.step for row in result.history), default=0)
+    ratios = [r.update_ratio for r in result.history if r.step == first and r.update_ratio]
+    return median_low(ratios) if ratios else 0.0
 
 
 def update_ratios(result: WatchResult) -> dict[int, float]:
