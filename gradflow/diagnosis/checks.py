@@ -126,7 +126,7 @@ def vanishing(result: DiagnosisResult) -> Iterator[Finding]:
     """δ shrinks on its way back; told apart by its cause: saturation, or small weights."""
     lost = lost_decades(result.rate, depth(result))
     rows = saturated_layers(result)
-    if lost is None or lost < bearable_decades(depth(result)):
+    if lost is None or min(lost, _whole(result, lost)) < bearable_decades(depth(result)):
         yield from _saturated_alone(result, rows)
         return
     evidence = (
@@ -147,6 +147,12 @@ def vanishing(result: DiagnosisResult) -> Iterator[Finding]:
         "weights at the activation's critical variance, or an activation with a larger slope",
         layers=_far_layers(result),
     )
+
+
+def _whole(result: DiagnosisResult, lost: float) -> float:
+    """Return by how many decades the norm of δ shrinks, where the rms is of more entries."""
+    whole = lost_decades(result.facts.whole_rate, depth(result))
+    return lost if whole is None else whole
 
 
 def saturated_layers(result: DiagnosisResult) -> list[LayerRow]:
@@ -196,11 +202,13 @@ def saturated_output(result: DiagnosisResult) -> Iterator[Finding]:
 
 @check("vanishing")
 def weak_head(result: DiagnosisResult) -> Iterator[Finding]:
-    """δ shrinks between the output and the last hidden layer."""
+    """δ shrinks between the output and the last hidden layer, for longer than one step."""
     drop = head_drop(result)
-    if drop is None or drop < HEAD_DECADES or saturated_layers(result):
+    if drop is None or drop < HEAD_DECADES or saturated_layers(result) or result.facts.small_gains:
         return
     last, hidden = result.output, hidden_rows(result)[-1]
+    if (last.update_ratio or 0) >= 1:  # the first step makes its weights larger
+        return
     yield finding(
         "vanishing",
         f"δ shrinks by {drop:.1f} decades from the output, {named_layers([last])}, to "
@@ -231,6 +239,8 @@ def collapsing(result: DiagnosisResult) -> Iterator[Finding]:
         return
     rows = [row for row in hidden_rows(result) if _signal(row) >= bound]
     sudden = _sudden(result, rows[0])
+    if sudden and result.facts.small_gains:  # what the branch adds to is there
+        return
     how = "to 0" if lost == math.inf else f"by {lost:.1f} decades"
     yield finding(
         "collapse",

@@ -35,9 +35,18 @@ class Objective:
     targets: Any = None
     loss: Loss | None = None
 
-    def run(self, model: nn.Module) -> Tensor:
-        """Return the loss of one forward pass."""
-        output = called(model, copied(self.inputs))
+    def run(self, model: nn.Module, leaves: list[Tensor] | None = None) -> Tensor:
+        """Return the loss of one forward pass.
+
+        Parameters
+        ----------
+        leaves
+            Takes the inputs that require a gradient, which are copies.
+        """
+        inputs = copied(self.inputs)
+        if leaves is not None:
+            mapped(lambda v: leaves.append(v) if _waits(v) else None, inputs)
+        output = called(model, inputs)
         try:
             return _scalar(self._loss(output))
         except GradflowError:
@@ -149,6 +158,10 @@ def mapped(function: Callable[[Any], Any], value: Any) -> Any:
     if type(value) is dict:
         return {key: mapped(function, item) for key, item in value.items()}
     return function(value)
+
+
+def _waits(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.requires_grad
 
 
 def copied(inputs: Any) -> Any:

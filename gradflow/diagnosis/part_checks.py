@@ -6,7 +6,7 @@ Standard library only.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from gradflow.findings.check import check, finding
 from gradflow.findings.thresholds import (
@@ -17,15 +17,17 @@ from gradflow.findings.thresholds import (
     SATURATED_GATE,
     SHARP_ATTENTION,
     TOKEN_SPREAD,
+    TOKEN_SPREAD_LEFT,
+    TOKEN_SPREAD_LOST,
     bearable_decades,
 )
 from gradflow.findings.words import indices, lost_decades, named_layers
 from gradflow.results.base import Finding
 from gradflow.results.diagnosis import DiagnosisResult, LayerRow, Recurrence
 
-#: Rows from the last hidden one back of which one at least has to tell tokens apart: what attention
-#: alone adds to the stream does so little.
-_LAST_ROWS = 4
+#: Rows of which one at least has to tell tokens apart: what attention alone adds to the stream does
+#: so little.
+_FIRST, _LAST = slice(4), slice(-4, None)
 
 
 @check("saturated")
@@ -61,16 +63,37 @@ def same_tokens(result: DiagnosisResult) -> Iterator[Finding]:
     """
     hidden = result.records[: result.hidden]
     known = [r for r in hidden if r.token_spread is not None and not math.isnan(r.token_spread)]
-    last = max((row.token_spread or 0 for row in known[-_LAST_ROWS:]), default=1.0)
-    if last > TOKEN_SPREAD or known[-1].index in result.facts.started:
+    first, last = (_largest(known[some]) for some in (_FIRST, _LAST))
+    if not known or known[-1].index in result.facts.started:
+        return
+    if last > TOKEN_SPREAD:
+        if last <= TOKEN_SPREAD_LEFT and first >= TOKEN_SPREAD_LOST * last:
+            yield _mixed(known, first, last)
         return
     rows = [row for row in known if (row.token_spread or 0) <= TOKEN_SPREAD]
-    first = "already " if rows[0] is known[0] else ""
+    already = "already " if rows[0] is known[0] else ""
     yield finding(
         "collapse",
-        f"the tokens of an example are {first}nearly the same in {named_layers(rows)} "
+        f"the tokens of an example are {already}nearly the same in {named_layers(rows)} "
         f"({last:.1g} of their mean square differs): attention can hardly tell "
         "them apart",
+        "residual connections around attention, and positions or tokens that differ",
+        layers=indices(rows),
+        severity="warning",
+    )
+
+
+def _largest(rows: Sequence[LayerRow]) -> float:
+    return max((row.token_spread or 0 for row in rows), default=1.0)
+
+
+def _mixed(known: Sequence[LayerRow], first: float, last: float) -> Finding:
+    """Tokens that become alike from layer to layer, and are on their way to be the same."""
+    rows = [row for row in known if (row.token_spread or 0) <= last]
+    return finding(
+        "collapse",
+        f"the tokens of an example become alike: {first:.0%} of their mean square differs in the "
+        f"first layers, {last:.0%} in {named_layers(rows)}",
         "residual connections around attention, and positions or tokens that differ",
         layers=indices(rows),
         severity="warning",

@@ -130,6 +130,65 @@ def _band(values: Floats | None) -> tuple[float | None, float | None]:
     return float(quantile(values, 0.05)), float(quantile(values, 0.95))
 
 
+def in_chain(deltas: Sequence[Floats | None], calls: Sequence[int]) -> list[Floats | None]:
+    """Return δ of the layers that stand at one place of the chain; None for others.
+
+    A block that is called several times behind a layer that is called once, as ALBERT's is, has one
+    row for all its places: that one row after the other says nothing of depth.
+
+    Parameters
+    ----------
+    calls
+        Of every layer, in the order of their first ones.
+    """
+    if not calls:
+        return list(deltas)
+    return [d if n <= calls[0] else None for d, n in zip(deltas, calls, strict=False)]
+
+
+def whole_deltas(
+    deltas: Sequence[Floats | None], measured: Measurement
+) -> list[Floats | None] | None:
+    """Return log₁₀ of the norm of δ instead of its rms; None where it tells nothing else.
+
+    Where layers have fewer and fewer positions (strides, pooling, nodes and their edges), the rms
+    shrinks backwards because the same δ is spread over more entries, which loses no gradient.
+    """
+    sizes = [n / c for n, c in zip(measured.entries, measured.calls, strict=True) if n][
+        : len(deltas)
+    ]
+    if len(sizes) < len(deltas) or len(set(sizes)) < 2:
+        return None
+    return [
+        None if d is None else d + 0.5 * math.log10(size)
+        for d, size in zip(deltas, sizes, strict=True)
+    ]
+
+
+#: A gain is small: the root mean square of its entries.
+_SMALL_GAIN = 0.01
+#: Decades by which its gradient may be below that of the output layer.
+_FULL_GRADIENT = 2
+
+
+def small_gains(rows: Sequence[LayerRow], measured: Measurement) -> tuple[int, ...]:
+    """Return the rows of small parameters beside layers that get a full gradient.
+
+    Branches behind such a gain (a layer scale of 1e-6) have little of a gradient, and soon more.
+    """
+    norms = measured.values[:, QUANTITIES.index("weight_norm"), 0].tolist()
+    output = rows[max(measured.layers - 1, 0)].gradient_log10_norm
+    if output is None:
+        return ()
+    return tuple(
+        row.index
+        for row, norm, size in zip(rows, norms, measured.weight_sizes, strict=True)
+        if row.index > measured.layers
+        and 0 < norm <= _SMALL_GAIN * math.sqrt(size)
+        and (row.gradient_log10_norm or -math.inf) >= output - _FULL_GRADIENT
+    )
+
+
 def recurrences(measured: Measurement) -> tuple[Recurrence, ...]:
     """Return what was seen of the time steps of torch's own recurrent layers."""
     return tuple(

@@ -14,12 +14,15 @@ from gradflow.diagnosis import checks
 from gradflow.diagnosis.model_files import Given, model_in_file
 from gradflow.diagnosis.objective import Objective
 from gradflow.diagnosis.rows import (
+    in_chain,
     layer_rows,
     pass_fields,
     recurrences,
+    small_gains,
     stacked_fields,
     step_rate,
     step_rows,
+    whole_deltas,
 )
 from gradflow.diagnosis.subject import Pass, Subject
 from gradflow.diagnosis.user_module import user_module
@@ -136,8 +139,9 @@ def _result(subject: Subject, seen: Pass, fields: list[dict[str, Any]]) -> Diagn
     rows = layer_rows(seen, fields)
     hidden = max(seen.measurement.layers - 1, 0)
     names = seen.measurement.names[:hidden]
-    deltas = [f["delta_log10_rms"] for f in fields[:hidden]]
+    deltas = in_chain([f["delta_log10_rms"] for f in fields[:hidden]], seen.measurement.calls)
     rates = fit_rates(deltas, names)
+    whole = whole_deltas(deltas, seen.measurement)
     if rates is None and seen.after_step is not None:  # δ is 0 behind a weight that starts at 0
         after = pass_fields(replace(seen, measurement=seen.after_step), subject.lr)
         behind = min(zero_layers(seen.measurement), default=hidden + 1) - 1
@@ -159,6 +163,8 @@ def _result(subject: Subject, seen: Pass, fields: list[dict[str, Any]]) -> Diagn
         facts=replace(
             seen.facts,
             span=span,
+            whole_rate=None if whole is None else interval(fit_rates(whole, names))[0],
+            small_gains=small_gains(rows, seen.measurement),
             examples=seen.examples,
             zero_layers=zero_layers(seen.measurement),
             recurrences=recurrent,

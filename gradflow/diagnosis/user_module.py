@@ -144,6 +144,7 @@ def one_pass(
         raise GradflowError(
             "no parameter of the model requires a gradient", "requires_grad_(True) on some of them"
         )
+    leaves: list[Tensor] = []
     try:
         with (
             preserved(model, thrown_away=thrown_away),
@@ -153,7 +154,8 @@ def one_pass(
         ):
             seen = measure(
                 model,
-                lambda: objective.run(model),
+                lambda: objective.run(model, leaves),
+                leaves=leaves,
                 rescaled=rescaled,
                 only=only,
                 keep=keep,

@@ -115,6 +115,19 @@ TOKEN_SPREAD = _threshold(
     "fresh public transformers keep 0.2 and more; three blocks without residual connections come "
     "to 0.015 and learn to copy the last token far more slowly, eight to 0.0001.",
 )
+TOKEN_SPREAD_LEFT = _threshold(
+    "token spread left",
+    0.2,
+    "The same where the first layers tell tokens apart: four blocks of GPT-2 and BERT without "
+    "residual connections come to 0.19 and learn nothing of the order of words; with them they "
+    "keep 0.55 and more, and other public transformers 0.25 and more.",
+)
+TOKEN_SPREAD_LOST = _threshold(
+    "token spread lost",
+    3,
+    "By which factor it has then to have shrunk: tokens that are alike from the start are another "
+    "matter.",
+)
 SATURATED_GATE = _threshold(
     "saturated gate",
     0.5,

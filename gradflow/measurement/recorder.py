@@ -371,6 +371,7 @@ def measure(
     model: nn.Module,
     losses: Callable[[], Tensor],
     *,
+    leaves: Sequence[Tensor] = (),
     replicated: bool = False,
     rescaled: bool = True,
     only: Collection[str] | None = None,
@@ -383,6 +384,9 @@ def measure(
 
     Parameters
     ----------
+    leaves
+        Inputs that require a gradient, as far as `losses` has put them there: some functions of
+        somebody's own, as reversible blocks, run backward for them alone.
     only, keep
         As of `Recorder`.
     look
@@ -402,7 +406,7 @@ def measure(
         attention.note()
         if look is not None:
             look.before_backward(loss)
-        recorder.backward(loss.sum(), recurrent.leaves, look)
+        recorder.backward(loss.sum(), [*recurrent.leaves, *leaves], look)
     return replace(
         measurement(recorder.records, loss, replicated=replicated),
         recurrent=tuple(recurrent.calls),

@@ -113,6 +113,8 @@ class Measurement:
         Calls of torch's own recurrent layers.
     calls
         How often each layer was called.
+    entries
+        Of the δ of each layer's calls.
     beside
         How many of the rows, the last ones, are parameters that belong to no layer.
     uncovered
@@ -131,6 +133,7 @@ class Measurement:
     trainable: list[bool]
     recurrent: tuple[RecurrentCall, ...] = ()
     calls: list[int] = field(default_factory=list)
+    entries: list[int] = field(default_factory=list)
     beside: int = 0
     uncovered: Uncovered = Uncovered()
     kept: Mapping[int, Tensor | None] = field(default_factory=dict)
@@ -171,6 +174,7 @@ def measurement(records: Sequence[LayerRecord], loss: Tensor, *, replicated: boo
         dtypes=[record.dtype or loss.dtype for record in records],
         trainable=[any(w.requires_grad for w in r.weights) for r in records],
         calls=[record.calls for record in records],
+        entries=[record.entries.get("delta", 0) for record in records],
     )
 
 
@@ -183,7 +187,8 @@ def assembled(
     quantities: Sequence[Measured],
     dtypes: list[torch.dtype],
     trainable: list[bool],
-    calls: list[int] | None = None,
+    calls: Sequence[int] = (),
+    entries: Sequence[int] = (),
 ) -> Measurement:
     """Return the measurement of layers whose quantities, (replicas,) each, are known by name."""
     replicas = _replicas(quantities)
@@ -196,7 +201,8 @@ def assembled(
         measured=[frozenset(q) for q in quantities],
         dtypes=dtypes,
         trainable=trainable,
-        calls=calls or [],
+        calls=list(calls),
+        entries=list(entries),
     )
 
 

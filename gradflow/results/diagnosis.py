@@ -139,6 +139,10 @@ class DiagnosisFacts(Facts):
         Why a half-precision model could not be compared with its float32 copy.
     span
         Over how many layers the rate reaches: from the first to the last of one role.
+    whole_rate
+        The rate of the norm of δ where layers differ in how many entries it has; None: the rate is.
+    small_gains
+        Rows of small parameters beside layers that get a full gradient, as a layer scale does.
     examples
         In the batch.
     same_inputs
@@ -180,6 +184,8 @@ class DiagnosisFacts(Facts):
     no_float64: str | None = None
     no_float32: str | None = None
     span: int | None = None
+    whole_rate: float | None = None
+    small_gains: tuple[int, ...] = ()
     examples: int | None = None
     same_inputs: bool = False
     example_loss: float | None = None
