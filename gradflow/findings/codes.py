@@ -46,7 +46,12 @@ _ALL = (
     Code("collapse", "error", "Every example is mapped to nearly one point.", also=("warning",)),
     Code("saturated", "error", "Slopes are near 0 on an activation's plateaus.", also=("warning",)),
     Code("exploding", "error", "The gradient grows over depth."),
-    Code("diverged", "error", "The training loss grew far beyond its start, or is not finite."),
+    Code(
+        "diverged",
+        "error",
+        "The training loss grew far beyond its start, or is not finite.",
+        also=("warning",),
+    ),
     Code("unjudged", "warning", "What a verdict rests on could not be measured."),
     Code("batch", "info", "Too few examples for a statement, or for BatchNorm.", also=("warning",)),
     Code(

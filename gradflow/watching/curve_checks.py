@@ -37,10 +37,12 @@ def diverged(result: WatchResult) -> Iterator[Finding]:
     times = found.last / found.first
     if times < DIVERGED or found.last - found.first < 4 * found.noise:
         return
+    sure = constant_loss(result) is not None or times > DIVERGED**3
     yield finding(
         "diverged",
         f"the loss ended at {found.last:.4g}, {times:.2g} times its start of {found.first:.4g}",
         "a lower learning rate, or clipping",
+        severity="error" if sure else "warning",  # a generator's grows as its rival learns
     )
 
 

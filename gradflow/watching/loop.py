@@ -44,8 +44,8 @@ class Loop:
         Parameters of all optimizers that stepped.
     """
 
-    def __init__(self, model: nn.Module, gradients: Gradients) -> None:
-        self.model, self.gradients = model, gradients
+    def __init__(self, model: nn.Module, gradients: Gradients, compiled: bool = False) -> None:
+        self.model, self.gradients, self.compiled = model, gradients, compiled
         self.failures: list[str] = []
         self.optimizer: OptimizerFacts | None = None
         self.first_batch: BatchFacts | None = None
@@ -71,7 +71,8 @@ class Loop:
         """Listen until the hooks come off."""
         self._owner = owner
         hooks.add(LossHandle(self))
-        hooks.after_call(self.model, self._calls.called)
+        if not self.compiled:  # a hook would be compiled as well
+            hooks.after_call(self.model, self._calls.called)
         heard = criteria_heard(self._calls.criteria)
         heard.__enter__()
         hooks.add(_Leaving(heard))

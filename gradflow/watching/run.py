@@ -135,7 +135,7 @@ class Watch:
         self.failures: list[str] = []
         self.snapshots: list[Snapshot] = []
         self.gradients = Gradients(self.model)
-        self.loop = Loop(self.model, self.gradients)
+        self.loop = Loop(self.model, self.gradients, self.compiled)
         read = activations and not self.compiled
         self.sampler = Sampler(self.model, window, deltas) if read else None
         self._hooks = Hooks()

@@ -254,3 +254,16 @@ def test_losses_that_need_not_fall_are_no_errors(
     for result in loop():
         assert [f.message for f in result.findings if f.severity == "error"] == []
         assert result.verdict == "healthy"
+
+
+def test_a_generator_whose_rival_learns_has_not_diverged_for_sure() -> None:
+    torch.manual_seed(1)
+    model = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 1))
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-6)
+    with gradflow.watch(model) as watch:
+        for step in range(40):
+            optimizer.zero_grad()
+            ((1 + step) * F.softplus(model(torch.randn(16, 2))).mean()).backward()
+            optimizer.step()
+    (found,) = (f for f in watch.result().findings if f.code == "diverged")
+    assert found.severity == "warning"
