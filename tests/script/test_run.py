@@ -147,3 +147,34 @@ def test_exit_codes_are_kept(tmp_path: Path, capfd, ending: str, code: int, said
     assert capfd.readouterr().err.endswith(said)
     interrupted = [f for f in result.findings if f.code == "interrupted"]
     assert len(interrupted) == (ending == "raise KeyboardInterrupt")
+
+
+def test_a_notebook_that_was_exported_runs(tmp_path: Path, capfd) -> None:
+    cells = """
+    get_ipython().run_line_magic("matplotlib", "inline")
+    get_ipython().system("pip install nothing")
+    get_ipython().run_line_magic("time", "value = 3")
+    get_ipython().run_cell_magic("time", "", "print(value)\\nother = 4")
+    assert other == 4
+    """
+    assert gradflow.watch_script(program(tmp_path, cells)).script_exit_code == 0
+    assert capfd.readouterr().out == "3\n"
+
+
+def test_threads_of_the_program_are_waited_for(tmp_path: Path) -> None:
+    threaded = """
+    import threading, time
+
+    def train():
+        time.sleep(0.2)
+        net = network()
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+        for _ in range(3):
+            optimizer.zero_grad()
+            F.cross_entropy(net(x), y).backward()
+            optimizer.step()
+
+    threading.Thread(target=train).start()
+    """
+    result = gradflow.watch_script(program(tmp_path, HEAD, threaded))
+    assert result.seen == 3
