@@ -4,7 +4,7 @@ import sys
 
 import torch
 from torch import nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 torch.manual_seed(0)
 torch.set_num_threads(1)

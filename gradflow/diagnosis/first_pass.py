@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +25,35 @@ from gradflow.measurement.recorder import Recorder
 from gradflow.measurement.records import Measurement, measurement
 from gradflow.measurement.recurrence import RecurrentCalls
 from gradflow.results.diagnosis import DiagnosisFacts, DiagnosisResult
+from gradflow.watching.guard import never_raises
+
+
+class _Quiet(Recorder):
+    """A recorder in a program that is not ours: what goes wrong in it is noted, never raised."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__(model, rescaled=False)
+        self.failures: list[str] = []
+
+    layer_called = never_raises(Recorder.layer_called)
+    activation_called = never_raises(Recorder.activation_called)
+    activation_returned = never_raises(Recorder.activation_returned)
+    take_delta = never_raises(Recorder.take_delta)
+
+
+class _QuietRecurrence(RecurrentCalls):
+    """The same for recurrent layers."""
+
+    def __init__(self, failures: list[str]) -> None:
+        super().__init__()
+        self.failures = failures
+
+    def _before(self, name: str) -> Any:
+        return functools.partial(self._safely, super()._before(name))
+
+    @never_raises
+    def _safely(self, hook: Callable[..., Any], *arguments: Any) -> Any:
+        return hook(*arguments)
 
 
 class FirstPass:
@@ -41,9 +72,9 @@ class FirstPass:
         self.over = False
         self._seen: Measurement | None = None
         self._loss = math.nan
-        self._recorder = Recorder(model, rescaled=False)
+        self._recorder = _Quiet(model)
         self._attention = AttentionCalls(self._recorder.records)
-        self._recurrent = RecurrentCalls()
+        self._recurrent = _QuietRecurrence(self._recorder.failures)
         self._modes: list[Any] = []
         self._hooks = Hooks()
         self._inputs: Any = None
@@ -65,6 +96,7 @@ class FirstPass:
         self.over = True
         self._leave()
         self._hooks.remove()
+        self._recorder.await_backward()  # hooks of gradients stay with the graph
 
     # -- the forward pass
 
@@ -74,9 +106,17 @@ class FirstPass:
             return
         if self._inputs is None:
             self._inputs = (*inputs, *keywords.values())
-        mode = self._recorder.functions(self._attention.functions())
+        told = self._attention.functions().items()
+        also = {function: functools.partial(self._tell, call) for function, call in told}
+        mode = self._recorder.functions(also)
         mode.__enter__()  # type: ignore[no-untyped-call]
         self._modes.append(mode)
+
+    def _tell(self, call: Callable[..., None], *arguments: Any) -> None:
+        try:
+            call(*arguments)
+        except Exception as error:  # whatever attention of somebody's own is called with
+            self._recorder.failures.append(str(error))
 
     def _end(self, *_: Any) -> None:
         self._leave()
@@ -115,6 +155,8 @@ class FirstPass:
             return
         self.remove()
         recorder = self._recorder
+        if recorder.failures:
+            return
         self._attention.note()
         recorder.take_gradients(gradients)
         self._unscale(scale)

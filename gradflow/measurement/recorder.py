@@ -9,6 +9,7 @@ Nothing here waits for the device.
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -227,18 +228,18 @@ class Recorder:
 
     def _observe(self, record: LayerRecord, output: Tensor) -> None:
         """Have δ at an output measured."""
-
-        def delta(gradient: Tensor) -> None:
-            if not self._backward:  # a gradient that the loss takes itself
-                return
-            self._add(record, "delta", gradient)
-            exponent = self.current(gradient)
-            record.values |= {"delta_exponent": exponent, "weight_exponent": exponent}
-
         if output.grad_fn is not None:
             self._by_node[output.grad_fn] = record
             record.observed = True
-        on_gradient(output, delta)
+        on_gradient(output, functools.partial(self.take_delta, record))
+
+    def take_delta(self, record: LayerRecord, gradient: Tensor) -> None:
+        """Measure δ at an output."""
+        if not self._backward:  # a gradient that the loss takes itself
+            return
+        self._add(record, "delta", gradient)
+        exponent = self.current(gradient)
+        record.values |= {"delta_exponent": exponent, "weight_exponent": exponent}
 
     def activation_called(self, record: LayerRecord, function: Function, inputs: Tensor) -> None:
         """Measure the slopes of the first activation after a layer."""

@@ -9,7 +9,7 @@ import sys
 import time
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import FrameType, TracebackType
 from typing import Any, NamedTuple
 
@@ -23,14 +23,20 @@ from torch.optim.optimizer import (
 )
 
 from gradflow.configs.watching import WatchConfig
+from gradflow.findings.check import verdict_of
 from gradflow.measurement.hooks import Hooks, own_hooks_off
 from gradflow.measurement.norms import as_tensor
+from gradflow.results.watching import WatchResult
 from gradflow.script.discovery import LooseParameters, ModuleTree, is_callable, is_wrapper
 from gradflow.script.names import name_of, tensor_names
-from gradflow.script.start import Start, learning_rate
+from gradflow.script.start import Start, added, learning_rate
 from gradflow.watching.guard import never_raises
+from gradflow.watching.outcome import tempered
 from gradflow.watching.recording import Snapshot
 from gradflow.watching.run import Watch, watch
+
+#: Models that are watched at once.
+_MOST = 16
 
 
 class Progress(NamedTuple):
@@ -55,7 +61,7 @@ class Model:
         From its first forward pass on.
     """
 
-    module: nn.Module
+    module: nn.Module | None
     name: str
     optimizers: dict[str, None] = field(default_factory=dict)
     watch: Watch | None = None
@@ -63,7 +69,9 @@ class Model:
     start: Start | None = None
     lr: float = 0.01
 
+    entries: int = 0
     verdict: str = "healthy"
+    _result: WatchResult | None = None
     _judge_next: float = 0.0
 
     def progress(self) -> Progress:
@@ -79,6 +87,51 @@ class Model:
         norms = as_tensor(last.before.numbers)
         norm = float(norms[norms != -torch.inf].square().sum().sqrt())
         return Progress(self.name, watch.seen, _loss_of(last), norm, self.verdict)
+
+    @property
+    def ran(self) -> bool:
+        """Whether it was called, or stepped."""
+        return self.watch is not None or self._result is not None
+
+    @property
+    def stepped(self) -> bool:
+        """Whether an optimizer stepped it, or a GradScaler left its steps out."""
+        seen = self.watch if self._result is None else self._result
+        return seen is not None and bool(seen.seen or seen.skipped)
+
+    def result(self) -> WatchResult:
+        """Return what was seen of it: of its run, and of its start."""
+        if self._result is not None:
+            return self._result
+        assert self.watch is not None
+        run = self.watch.result()
+        batch = run.facts.batch
+        summed = batch is not None and any(c.summed for c in batch.criteria)
+        start = None if self.start is None else self.start.result(self.lr, summed=summed)
+        if start is None:
+            return run
+        findings = (*run.findings, *tempered(added(run, start), run))
+        return replace(run, findings=findings, verdict=verdict_of(findings))
+
+    def conclude(self) -> None:
+        """Take the result, and let go of the model."""
+        self._result = self.result()
+        self.remove()
+        self.module = self.watch = self.start = None
+
+    def remove(self) -> None:
+        """Take the hooks off."""
+        self.waiting.remove()
+        if self.start is not None:
+            self.start.remove()
+        if self.watch is not None:
+            self.watch.__exit__(None, None, None)
+
+    def holds(self, parameters: set[int]) -> bool:
+        """Return whether it has one of the parameters, which are given by ``id``."""
+        return self.module is not None and any(
+            id(p) in parameters for p in self.module.parameters()
+        )
 
     def recorded(self) -> int:
         """Return how many steps were recorded."""
@@ -119,11 +172,7 @@ class Models:
         self._hooks.remove()
         self._last.remove()
         for model in self.found:
-            model.waiting.remove()
-            if model.start is not None:
-                model.start.remove()
-            if model.watch is not None:
-                model.watch.__exit__(None, None, None)
+            model.remove()
 
     @property
     def elsewhere(self) -> bool:
@@ -147,7 +196,8 @@ class Models:
         # Of the optimizer itself: before those of all optimizers, to which a new watch adds.
         self._hooks.add(optimizer.register_step_pre_hook(self._before_step))
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        held = {id(p) for model in self.found for p in model.module.parameters()}
+        modules = [m.module for m in self.found if m.module is not None]
+        held = {id(p) for module in modules for p in module.parameters()}
         new = [p for p in parameters if id(p) not in held]
         if new:
             tree = ModuleTree()
@@ -206,7 +256,7 @@ class Models:
 
     def _merge(self, model: Model) -> None:
         """Take models that turn out to be parts of this one as this one."""
-        parts = set(model.module.modules())
+        parts = set() if model.module is None else set(model.module.modules())
         for other in [m for m in self.found if m is not model and m.module in parts]:
             other.waiting.remove()
             self.found.remove(other)
@@ -214,17 +264,25 @@ class Models:
 
     @never_raises
     def _begin(self, model: Model) -> Watch | None:
-        if any(is_lazy(p) for p in model.module.parameters()):
+        if model.module is None or any(is_lazy(p) for p in model.module.parameters()):
             return None  # its first call gives it its shapes
         model.waiting.remove()
-        config = self.config
-        model.watch = watch(self._as_called(model.module), every=config.every, window=config.window)
+        self._make_room()
+        config, module = self.config, self._as_called(model.module)
+        model.entries = trained_entries(model.module)
+        model.watch = watch(module, every=config.every, window=config.window)
         model.watch.__enter__()
         if model.watch.sampler is not None:
             model.start = Start(model.watch.model)
             model.start.attach()
         self._come_last()
         return model.watch
+
+    def _make_room(self) -> None:
+        """Let go of the oldest of very many models, as of a search over settings."""
+        running = [m for m in self.found if m.watch is not None and m.watch.seen]
+        if len(running) >= _MOST:
+            running[0].conclude()
 
     def _as_called(self, module: nn.Module) -> nn.Module:
         """Return the module that `torch.compile` made of it, if it did."""
@@ -263,7 +321,7 @@ class Models:
     def _of(self, optimizer: Optimizer) -> list[Model]:
         """Return the models that an optimizer trains."""
         first = {id(p) for group in optimizer.param_groups for p in group["params"]}
-        return [m for m in self.found if any(id(p) in first for p in m.module.parameters())]
+        return [model for model in self.found if model.holds(first)]
 
 
 def _loss_of(snapshot: Snapshot) -> float | None:

@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from gradflow.findings.check import UNJUDGED, judged, verdict_of
+from gradflow.findings.check import UNJUDGED, judged
 from gradflow.results.base import Finding, RunMeta
 from gradflow.results.watching import WatchedModel, WatchHistoryRow, WatchResult, WatchRow
 from gradflow.script.checks import CHECKS as PROGRAM_CHECKS
 from gradflow.script.endings import Ending
-from gradflow.script.models import Model, trained_entries
-from gradflow.script.start import added
+from gradflow.script.models import Model
 from gradflow.watching.checks import CHECKS
-from gradflow.watching.outcome import tempered
 
 
 def program_result(models: Sequence[Model], ending: Ending, meta: RunMeta) -> WatchResult:
     """Return the result of a program that is over."""
     shown = _shown(models)
-    results = [_result(model) for model in shown]
+    results = [model.result() for model in shown]
     names = _different([model.name for model in shown])
     sections = [_section(*parts) for parts in zip(shown, names, results, strict=True)]
     if not sections:
@@ -27,7 +25,7 @@ def program_result(models: Sequence[Model], ending: Ending, meta: RunMeta) -> Wa
     elif len(sections) == 1:
         whole = results[0]
     else:
-        sizes = [trained_entries(model.module) for model in shown]
+        sizes = [model.entries for model in shown]
         whole = together(results[sizes.index(max(sizes))], sections, results)
     whole = replace(
         whole,
@@ -42,22 +40,8 @@ def program_result(models: Sequence[Model], ending: Ending, meta: RunMeta) -> Wa
 
 def _shown(models: Sequence[Model]) -> list[Model]:
     """Return the models that were stepped; all that ran where none was."""
-    ran = [m for m in models if m.watch is not None]
-    stepped = [m for m in ran if m.watch is not None and (m.watch.seen or m.watch.skipped)]
-    return stepped or ran
-
-
-def _result(model: Model) -> WatchResult:
-    """Return what was seen of a model: of its run, and of its start."""
-    assert model.watch is not None
-    run = model.watch.result()
-    batch = run.facts.batch
-    summed = any(criterion.summed for criterion in getattr(batch, "criteria", ()))
-    start = None if model.start is None else model.start.result(model.lr, summed=summed)
-    if start is None:
-        return run
-    findings = (*run.findings, *tempered(added(run, start), run))
-    return replace(run, findings=findings, verdict=verdict_of(findings))
+    ran = [model for model in models if model.ran]
+    return [model for model in ran if model.stepped] or ran
 
 
 def _different(names: Sequence[str]) -> list[str]:

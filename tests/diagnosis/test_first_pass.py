@@ -128,3 +128,25 @@ def test_the_pass_of_another_model_is_waited_out() -> None:
     loss.backward()
     first.after_backward(loss, 1.0)
     assert first.result(0.01, summed=False) is not None
+
+
+def test_what_goes_wrong_in_looking_never_reaches_the_program() -> None:
+    class Once(nn.Module):
+        """An activation that refuses to be copied, and to be called again."""
+
+        def __deepcopy__(self, _: object) -> nn.Module:
+            raise RuntimeError("no copies")
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x.clamp_min(0)
+
+    model = nn.Sequential(nn.Linear(6, 8), Once(), nn.Linear(8, 3))
+    first = FirstPass(model)
+    first.attach()
+    first._recorder.activation_called(first._recorder.records, None, None)  # type: ignore[arg-type]
+    loss = model(torch.randn(4, 6)).sum()
+    first.before_backward()
+    loss.backward()
+    first.after_backward(loss, 1.0)
+    assert first.over
+    assert first.result(0.01, summed=False) is None

@@ -259,3 +259,23 @@ def test_every_and_window_are_passed_on(tmp_path: Path) -> None:
     result, _ = watched(tmp_path, text, every=3, window=2)
     assert [step.step for step in result.steps] == [1, 4, 7]
     assert result.meta.config["window"] == 2
+
+
+def test_of_very_many_models_all_are_reported(tmp_path: Path) -> None:
+    result, models = watched(
+        tmp_path,
+        """
+        import gc, weakref
+
+        alive = weakref.WeakSet()
+        for _ in range(20):
+            net = nn.Sequential(nn.Linear(6, 2))
+            alive.add(net)
+            train(net, [torch.optim.SGD(net.parameters(), 0.1)], steps=1)
+        gc.collect()
+        print(len(alive))
+        """,
+    )
+    assert len(models) == 20
+    assert all(model.seen == 1 for model in models.values())
+    assert len(result.records) == 20
