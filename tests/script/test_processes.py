@@ -26,7 +26,7 @@ def watched(*command: object, folder: Path) -> tuple[dict[str, Any], str]:
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -59,7 +59,7 @@ def train_elsewhere(queue):
 def main(how):
     model = network()
     optimizer = torch.optim.AdamW(model.parameters())
-    for inputs, labels in DataLoader(Data(), 8, num_workers=2, multiprocessing_context=how):
+    for inputs, labels in DataLoader(Data(), 8, num_workers=1, multiprocessing_context=how):
         optimizer.zero_grad()
         F.cross_entropy(model(inputs), labels).backward()
         optimizer.step()
