@@ -52,6 +52,10 @@ def _place(frames: list[tuple[FrameType, int]]) -> str:
 
 def _hint(error: Exception) -> str | None:
     said = str(error)
+    if "scalar types: Long" in said or "used as indices must be long" in said:
+        return "does the model take token numbers? --input-ids LENGTH --vocab N; integers in Python"
+    if "index out of range in self" in said:
+        return "are all token numbers below the embedding's size (--vocab)?"
     if "shapes cannot be multiplied" in said or "size mismatch" in said or "to have" in said:
         return "does --input-shape (without the batch) fit the model's first layer?"
     if "Checkpointing is not compatible" in said:

@@ -488,3 +488,18 @@ def test_weight_normalised_layers_are_measured() -> None:
 
 def test_a_config_is_still_a_config() -> None:
     assert diagnose(NetworkConfig(depth=2, device="cpu")).verdict == "healthy"
+
+
+@pytest.mark.parametrize(
+    ("inputs", "hint"),
+    [(torch.zeros(4, 3), "--input-ids"), (torch.full((4, 3), 99), "--vocab")],
+    ids=["not integers", "too large"],
+)
+def test_inputs_that_an_embedding_cannot_take_are_told_what_it_takes(
+    inputs: Tensor, hint: str
+) -> None:
+    model = nn.Sequential(nn.Embedding(10, 4), nn.Flatten(), nn.Linear(12, 2))
+    with pytest.raises(GradflowError) as raised:
+        diagnose(model, inputs, torch.tensor([0, 1, 0, 1]))
+    assert "layer '0' (Embedding)" in raised.value.message
+    assert hint in (raised.value.hint or "")
