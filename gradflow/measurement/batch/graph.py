@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -17,7 +18,12 @@ MOST_NODES = 50_000
 
 def name_of(node: Node) -> str:
     """Return what a node undoes: ``"Addmm"``, ``"NllLoss2D"``, ``"Relu"``, …"""
-    return re.sub(r"Backward\d*$", "", node.name().rpartition("::")[2])
+    return _undone(node.name())
+
+
+@functools.cache
+def _undone(name: str) -> str:
+    return re.sub(r"Backward\d*$", "", name.rpartition("::")[2])
 
 
 def shape_of(node: Node, place: int = 0) -> tuple[int, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -48,8 +48,9 @@ def gradient_facts(facts: BatchFacts, seen: SeenBatch, gradient_of: Gradients) -
         with torch.no_grad():
             symmetric = tuple(_symmetric(seen.model, gradient_of))
             facts = replace(facts, symmetric=symmetric)
-            plain = _step(facts, seen, gradient_of, lambda g: real(g) / seen.scale)
-            unit = _step(facts, seen, gradient_of, lambda g: real(g).sign())
+            sizes = _sizes(seen.model, gradient_of)
+            plain = _step(facts, seen, gradient_of, sizes, lambda g: real(g) / seen.scale)
+            unit = _step(facts, seen, gradient_of, sizes, lambda g: real(g).sign())
             facts = replace(facts, plain_step=plain, unit_step=unit)
             kind = None if seen.optimizer is None else type(seen.optimizer).__name__
             return with_optimizer(facts, kind, seen.lr)
@@ -202,16 +203,27 @@ def with_optimizer(facts: BatchFacts, kind: str | None, lr: float | None) -> Bat
     return replace(facts, update=update)
 
 
+def _sizes(model: nn.Module, gradient_of: Gradients) -> list[tuple[str, Tensor, float]]:
+    """Return name, gradient and size of the matrices whose step is looked at."""
+    known = ((n, gradient_of.get(id(p)), p) for n, p in model.named_parameters())
+    sizes = [
+        (plain_name(n), gradient, _size(p)) for n, gradient, p in known if gradient is not None
+    ]
+    return [(name, gradient, size) for name, gradient, size in sizes if size]
+
+
 def _step(
-    facts: BatchFacts, seen: SeenBatch, gradient_of: Gradients, along: Callable[[Tensor], Tensor]
+    facts: BatchFacts,
+    seen: SeenBatch,
+    gradient_of: Gradients,
+    sizes: Sequence[tuple[str, Tensor, float]],
+    along: Callable[[Tensor], Tensor],
 ) -> StepFacts:
     """What a step of learning rate 1 along `along(gradient)` does."""
     ratios = []
-    for name, parameter in seen.model.named_parameters():
-        gradient, size = gradient_of.get(id(parameter)), _size(parameter)
-        if gradient is not None and size:
-            ratio = number(along(gradient).norm() / size)
-            ratios += [] if ratio is None else [(ratio, plain_name(name))]
+    for name, gradient, size in sizes:
+        ratio = number(along(gradient).norm() / size)
+        ratios += [] if ratio is None else [(ratio, name)]
     relative, layer = max(ratios, default=(None, None))
     return StepFacts(relative, layer, _moved(facts, seen, gradient_of, along))
 
