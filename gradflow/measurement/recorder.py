@@ -407,7 +407,8 @@ def measure(
         attention.note()
         if look is not None:
             look.before_backward(loss)
-        recorder.backward(loss.sum(), [*recurrent.leaves, *leaves], look)
+        also = [] if leaves and _refuses_inputs(loss) else leaves
+        recorder.backward(loss.sum(), [*recurrent.leaves, *also], look)
     return replace(
         measurement(recorder.records, loss, replicated=replicated),
         recurrent=tuple(recurrent.calls),
@@ -415,3 +416,19 @@ def measure(
         uncovered=recorder.uncovered,
         kept=recorder.kept,
     )
+
+
+def _refuses_inputs(loss: Tensor) -> bool:
+    """Return whether a reentrant checkpoint is on the way, which raises if inputs are asked for."""
+    seen, queue = {loss.grad_fn}, [loss.grad_fn]
+    while queue:
+        node = queue.pop()
+        if node is None:
+            continue
+        if node.name() == "CheckpointFunctionBackward":
+            return True
+        for before, _ in node.next_functions:
+            if before not in seen:
+                seen.add(before)
+                queue.append(before)
+    return False
