@@ -31,7 +31,7 @@ from gradflow.script.discovery import LooseParameters, ModuleTree, is_callable, 
 from gradflow.script.names import name_of, tensor_names
 from gradflow.script.start import Start, added, learning_rate
 from gradflow.watching.guard import never_raises
-from gradflow.watching.outcome import tempered
+from gradflow.watching.outcome import outcome
 from gradflow.watching.recording import Snapshot
 from gradflow.watching.run import Watch, watch
 
@@ -108,9 +108,9 @@ class Model:
         batch = run.facts.batch
         summed = batch is not None and any(c.summed for c in batch.criteria)
         start = None if self.start is None else self.start.result(self.lr, summed=summed)
-        if start is None:
+        if start is None or outcome(run) == "learnt":  # predictions that did not come true
             return run
-        findings = (*run.findings, *tempered(added(run, start), run))
+        findings = (*run.findings, *added(run, start))
         return replace(run, findings=findings, verdict=verdict_of(findings))
 
     def conclude(self) -> None:

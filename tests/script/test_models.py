@@ -279,3 +279,25 @@ def test_of_very_many_models_all_are_reported(tmp_path: Path) -> None:
     assert len(models) == 20
     assert all(model.seen == 1 for model in models.values())
     assert len(result.records) == 20
+
+
+def test_what_the_start_predicts_is_left_out_of_a_run_that_learnt(tmp_path: Path) -> None:
+    start = """
+    class Steps(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn, self.out = nn.RNN(6, 8, batch_first=True), nn.Linear(8, 2)
+
+        def forward(self, x):  # 24 steps, of which the last tells the class
+            steps = torch.cat([0 * x[:, None].expand(-1, 23, -1), x[:, None]], 1)
+            return self.out(self.rnn(steps)[0][:, -1])
+
+    net = Steps()
+    nn.init.uniform_(net.rnn.weight_hh_l0, -0.1, 0.1)
+    train(net, [torch.optim.Adam(net.parameters(), 0.03)], steps=int(sys.argv[1]))
+    """
+    path = program(tmp_path, HEAD, TRAIN, start)
+    short, long = (gradflow.watch_script(path, [steps]) for steps in (3, 80))
+    at_first = [f for f in short.findings if f.message.startswith("at the first step, ")]
+    assert [f.code for f in at_first] == ["vanishing"]
+    assert not any("at the first step" in f.message for f in long.findings)
