@@ -16,7 +16,8 @@ class TensorFacts:
     integer
         Whether it holds integers or truth values.
     nonfinite
-        How many of its entries are not finite; -∞, as in masks, does not count.
+        How many of its entries are not finite; -∞, as in masks, counts of targets
+        alone.
     low, high, mean, std, rms
         Over the finite ones that were looked at.
     offset, spread

@@ -226,6 +226,7 @@ def test_inputs_that_are_not_finite_are_told_from_targets_and_losses() -> None:
     x[0, 0], y[1, 0] = torch.nan, torch.inf
     assert only(model, lambda: F.mse_loss(model(x), NUMBERS)).code == "inputs"
     assert only(model, lambda: F.mse_loss(model(X), y)).code == "targets"
+    assert only(model, lambda: F.mse_loss(model(X), -y)).code == "targets"
     for inputs, targets, says in ((x, NUMBERS, "input values"), (X, y, "targets are not")):
         result = gradflow.diagnose(mlp(10, 1), inputs, targets, loss=F.mse_loss)
         assert result.verdict == "broken"

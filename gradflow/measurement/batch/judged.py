@@ -51,7 +51,7 @@ def criterion_facts(term: Term, outputs: Sequence[Tensor]) -> CriterionFacts:
         scaled=chain.scaled or chain.shifted,
         logs=chain.logs,
         output=None if scores is None else tensor_facts(scores),
-        target=None if target is None else tensor_facts(target),
+        target=None if target is None else tensor_facts(target, mask=False),
         expanded=term.expanded,
         swapped=term.swapped,
         **_numbers(term, chain, scores, target),

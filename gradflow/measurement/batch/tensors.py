@@ -47,11 +47,17 @@ def number(tensor: Tensor) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def tensor_facts(tensor: Tensor) -> TensorFacts:
-    """Return a tensor's numbers."""
+def tensor_facts(tensor: Tensor, *, mask: bool = True) -> TensorFacts:
+    """Return a tensor's numbers.
+
+    Parameters
+    ----------
+    mask
+        Whether -∞ may be a mask, and is no fault.
+    """
     integer = not (tensor.is_floating_point() or tensor.is_complex())
     shape = tuple(tensor.shape)
-    nonfinite = 0 if integer else _nonfinite(tensor)
+    nonfinite = 0 if integer else _nonfinite(tensor, mask)
     values = real(looked_at(tensor))
     if nonfinite:
         values = values.nan_to_num(0.0, 0.0, 0.0)
@@ -88,12 +94,12 @@ def copied_columns(tensor: Tensor) -> tuple[int, int] | None:
     return first, second
 
 
-def _nonfinite(tensor: Tensor) -> int:
+def _nonfinite(tensor: Tensor, mask: bool) -> int:
     if tensor.numel() > _MOST_SEARCHED:
         tensor = looked_at(tensor, _MOST_SEARCHED)
     tensor = tensor.detach()
     wrong = ~torch.isfinite(tensor)
-    if not tensor.is_complex():
+    if mask and not tensor.is_complex():
         wrong &= tensor != -torch.inf
     return int(wrong.sum())
 
