@@ -250,6 +250,16 @@ SPREAD_KEPT = _threshold(
     0.05,
     "Share of the first step's spread below which outputs have come together.",
 )
+SHORT_RUN = _threshold(
+    "short run",
+    100,
+    "Steps up to which a loss along a falling line says that there were too few.",
+)
+FAR_DOWN = _threshold(
+    "far down",
+    0.4,
+    "Share of its start below which a loss that still falls is no longer called unfinished.",
+)
 STILL_FALLING = _threshold(
     "still falling",
     0.4,
@@ -318,6 +328,12 @@ MOMENTUM = _threshold(
     0.995,
     "Below, a momentum is never called too large, however short the run is.",
 )
+LARGE_START = _threshold(
+    "large start",
+    0.3,
+    "The same of the first three steps alone: Adam at 0.01 begins with 0.1, RMSprop with 10 times "
+    "its learning rate.",
+)
 HUGE_UPDATE = _threshold(
     "huge update",
     1.0,
@@ -348,6 +364,11 @@ DECAYED_AWAY = _threshold(
     "decayed away",
     0.7,
     "Logarithm of the factor that weight decay alone takes off: what explains half the norm.",
+)
+DECAY_SHARE = _threshold(
+    "decay share",
+    0.5,
+    "Weight decay times ‖w‖ over ‖g‖, at the median, from which the decay leads Adam's steps.",
 )
 CONFLICTING = _threshold(
     "conflicting",

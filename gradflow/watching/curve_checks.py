@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from statistics import median
+from statistics import linear_regression, median, pstdev
 
 from gradflow.findings.check import check, finding
 from gradflow.findings.thresholds import (
     ALIKE,
     COLLAPSED,
     DIVERGED,
+    FAR_DOWN,
     FELL,
     FEW_STEPS,
     JUMP,
     LEAST_LOSSES,
     MOVED,
     RISEN,
+    SHORT_RUN,
     SPREAD_KEPT,
     STILL_FALLING,
     STUCK_FOR_GOOD,
@@ -75,23 +77,43 @@ def stuck(result: WatchResult) -> Iterator[Finding]:
 def unfinished(result: WatchResult) -> Iterator[Finding]:
     """A loss that was still falling fast when the run ended."""
     found = curve([s.loss for s in result.steps])
-    if found is None or found.last < 0 or outcome(result) == "learnt":
+    if found is None or found.last < 0 or found.last < FAR_DOWN * found.first:
         return
     moved = [m for m in result.facts.moved if m is not None]
     if found.count <= FEW_STEPS and moved and median(moved) < 2 * MOVED:
         yield _too_few(result, found, median(moved))
+        return
+    if _short_and_steady(result):
+        yield _still_falling(result, found)
         return
     if not found.clear:
         return
     second = found.middle - found.last
     if second < STILL_FALLING * found.fall or second < 4 * found.noise:
         return
-    yield finding(
+    yield _still_falling(result, found)
+
+
+def _still_falling(result: WatchResult, found: Curve) -> Finding:
+    return finding(
         "unfinished",
         f"the loss was still falling when training ended: from {found.first:.4g} over "
         f"{found.middle:.4g} halfway to {found.last:.4g}, in {result.seen} steps",
         "more steps (more epochs, smaller batches), or a higher learning rate",
     )
+
+
+def _short_and_steady(result: WatchResult) -> bool:
+    """Return whether the losses of a short run lie along a falling line, noise or not."""
+    losses = [s.loss for s in result.steps if s.loss is not None and math.isfinite(s.loss)]
+    if not LEAST_LOSSES < len(losses) <= SHORT_RUN or outcome(result) == "learnt":
+        return False
+    places, half = list(range(len(losses))), len(losses) // 2
+    slope, start = linear_regression(places, losses)
+    rest = [loss - start - slope * i for i, loss in zip(places, losses, strict=True)]
+    error = pstdev(rest) / (pstdev(places) * math.sqrt(len(losses)))
+    late, _ = linear_regression(places[half:], losses[half:])
+    return slope < -4 * error and late < slope / 2
 
 
 def _too_few(result: WatchResult, found: Curve, moved: float) -> Finding:

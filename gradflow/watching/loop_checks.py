@@ -10,12 +10,14 @@ from gradflow.findings.check import check, finding
 from gradflow.findings.thresholds import (
     CONFLICTING,
     CREEPING,
+    DECAY_SHARE,
     DECAYED,
     DECAYED_AWAY,
     EARLY,
     FEW_STEPS,
     GROWN,
     HUGE_UPDATE,
+    LARGE_START,
     LARGE_UPDATE,
     LEAST_SAMPLED,
     MANY_STEPS,
@@ -144,6 +146,8 @@ def step_size(result: WatchResult) -> Iterator[Finding]:
         return
     elif usual > LARGE_UPDATE:
         yield _too_large(result, ratios, usual)
+    elif (start := median(_start(result))) > LARGE_START:  # whatever it killed moves no more
+        yield _too_large(result, ratios, start)
     elif 0 < median(ratios.values()) < RIGHT_UPDATE:
         yield from _too_small(result, median(ratios.values()))
 
@@ -171,6 +175,12 @@ def _by_step(result: WatchResult) -> dict[int, float]:
         if row.update_ratio is not None:
             steps.setdefault(row.step, []).append(row.update_ratio)
     return {step: median(ratios) for step, ratios in steps.items()}
+
+
+def _start(result: WatchResult) -> list[float]:
+    """Return the ratios of the first few sampled steps."""
+    found = _by_step(result)
+    return [found[step] for step in sorted(found)[:LEAST_SAMPLED]]
 
 
 def _too_large(result: WatchResult, ratios: dict[int, float], usual: float) -> Finding:
@@ -261,17 +271,37 @@ def weight_decay(result: WatchResult) -> Iterator[Finding]:
     decay = optimizer.weight_decay if optimizer else None
     if not decay or _shrunk(result) > DECAYED:
         return
-    pulled = _pulled(result, decay)
-    if pulled < DECAYED_AWAY or outcome(result) == "learnt":
+    pulled, share = _pulled(result, decay), _decay_share(result, decay)
+    led = pulled >= DECAYED_AWAY
+    if not (led or share >= DECAY_SHARE) or outcome(result) == "learnt":
         return
+    why = (
+        f"alone takes off a factor of {math.exp(min(pulled, 700)):.2g} in {result.seen} steps"
+        if led
+        else f"adds {share:.2g} times the gradient to it"
+    )
     yield finding(
         "weight-decay",
         f"the weights shrank to {_shrunk(result):.2g} of their norm (the median layer): weight "
-        f"decay of {decay:g} alone takes off a factor of {math.exp(min(pulled, 700)):.2g} in "
-        f"{result.seen} steps",
+        f"decay of {decay:g} {why}",
         "a weight decay of 1e-4 to 1e-2",
         layers=indices(result.records),
     )
+
+
+def _decay_share(result: WatchResult, decay: float) -> float:
+    """Return how large the decay's part of the gradient is beside the loss's, at the median."""
+    optimizer = result.facts.optimizer
+    if optimizer is None or optimizer.decoupled:
+        return 0.0
+    shares = [
+        decay * row.weight_norm / 10**row.gradient_log10_norm
+        for row in result.history
+        if row.weight_norm is not None
+        and row.gradient_log10_norm is not None
+        and abs(row.gradient_log10_norm) < 30
+    ]
+    return median(shares) if shares else 0.0
 
 
 def _shrunk(result: WatchResult) -> float:

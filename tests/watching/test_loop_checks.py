@@ -401,3 +401,12 @@ def test_a_loss_that_explodes_is_not_said_to_be_wrong_itself() -> None:
 
 def test_weights_that_decay_away_are_no_matter_of_the_step_size() -> None:
     assert "step-size" not in said(trained(sgd(lr=0.1, momentum=0.9, weight_decay=0.5), epochs=12))
+
+
+def test_a_short_run_whose_loss_lies_along_a_line() -> None:
+    assert "unfinished" in said(trained(sgd(lr=0.01), epochs=3))
+
+
+def test_decay_that_leads_the_steps_of_adam() -> None:
+    assert "times the gradient" in message(trained(adam(weight_decay=1.0)), "weight-decay")
+    assert "weight-decay" not in said(trained(adam(weight_decay=0.01)))
