@@ -39,7 +39,7 @@ __all__ = ["BATCH_CHECKS", "of_batch"]
 def inputs(result: Result) -> Iterator[Finding]:
     """Inputs that are not finite, or the same for every example."""
     facts = of_batch(result)
-    found = _not_finite(facts) or _all_alike(facts) or _scale(facts)
+    found = _not_finite(facts) or _all_alike(facts) or _sentinel(facts) or _scale(facts)
     if found is not None:
         yield found
 
@@ -60,6 +60,20 @@ def _all_alike(facts: BatchFacts) -> Finding | None:
         f"all {facts.inputs[0].examples} examples of the batch have the same inputs: nothing can "
         "be told from them",
         "look at what the data pipeline returns: is one example repeated, or all of them 0?",
+    )
+
+
+def _sentinel(facts: BatchFacts) -> Finding | None:
+    """A number that stands for missing values and is taken for a measurement."""
+    found = next((one.sentinel for one in facts.inputs if one.sentinel is not None), None)
+    if found is None:
+        return None
+    return finding(
+        "inputs",
+        f"several entries of the inputs are {found:g}, more than a hundred times as large as all "
+        "others: is it a code for missing values?",
+        "put the column's mean in its place, and whether the value was there into a column of "
+        "its own",
     )
 
 

@@ -27,6 +27,9 @@ class TensorFacts:
         Share of the features that are the same for every example.
     values
         How many different values there are, where few.
+    sentinel
+        A number that comes several times and is far greater than all others, as -9999 is that
+        stands for missing values; None: there is none.
     """
 
     shape: tuple[int, ...] = ()
@@ -41,6 +44,7 @@ class TensorFacts:
     spread: float | None = None
     constant_share: float | None = None
     values: int | None = None
+    sentinel: float | None = None
 
     @property
     def examples(self) -> int:

@@ -13,6 +13,8 @@ from gradflow.results.facts import TensorFacts
 MOST_ENTRIES = 2**16
 #: Entries that are searched for values that are not finite.
 _MOST_SEARCHED = 2**24
+#: How many times as large as all others a number is that stands for a missing one.
+_FAR = 100
 #: Rows and columns of a matrix in which copies are looked for.
 _FEWEST_ROWS, _MOST_ROWS, _MOST_COLUMNS = 8, 64, 4096
 #: Values that are told apart.
@@ -73,8 +75,23 @@ def tensor_facts(tensor: Tensor, *, mask: bool = True) -> TensorFacts:
         std=number(values.double().std(correction=0)),
         rms=number(values.double().square().mean().sqrt()),
         values=_values(values),
+        sentinel=None if integer else _sentinel(values),
         **_over_examples(values),
     )
+
+
+def _sentinel(values: Tensor) -> float | None:
+    """Return a whole number that comes several times, and is far greater than all other entries."""
+    size = values.abs()
+    largest = float(size.max())
+    there = size == largest
+    count, rest = int(there.sum()), float(size.masked_fill(there, 0).max())
+    if count < 2 or 2 * count > values.numel() or not largest.is_integer():
+        return None
+    signed = values[there]
+    if not 0 < rest * _FAR <= largest < math.inf or bool((signed != signed[0]).any()):
+        return None
+    return float(signed[0])
 
 
 def copied_columns(tensor: Tensor) -> tuple[int, int] | None:
