@@ -10,7 +10,7 @@ centres = torch.randn(8, 16)
 
 def draw(n):
     c = torch.randint(0, 8, (n,))
-    return centres[c] + 0.5 * torch.randn(n, 16), c
+    return centres[c] + 0.8 * torch.randn(n, 16), c
 
 
 net = nn.Sequential(nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 2))
