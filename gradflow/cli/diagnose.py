@@ -7,7 +7,9 @@ from typing import Annotated
 import typer
 
 from gradflow.cli.fail_on import FailOn, parse_fail_on
+from gradflow.cli.options import completer
 from gradflow.cli.output import Output
+from gradflow.configs.choices import OPTIMIZERS
 from gradflow.configs.network import NetworkConfig
 from gradflow.errors import GradflowError
 
@@ -42,6 +44,17 @@ Vocab = Annotated[
     int | None,
     typer.Option(metavar="N", min=1, help="How many tokens there are.", rich_help_panel=_MODEL),
 ]
+Optimizer = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Optimizer that the verdict is for, by its name in torch.optim: sgd, adam, …. Unless "
+        "given, sgd for a built-in network; a model of your own is unhealthy where neither SGD "
+        "nor Adam would train it.",
+        autocompletion=completer(OPTIMIZERS),
+        rich_help_panel="Measurement",
+    ),
+]
 
 
 def diagnose(
@@ -52,6 +65,7 @@ def diagnose(
     input_ids: InputIds = None,
     vocab: Vocab = None,
     fail_on: FailOn = "",
+    optimizer: Optimizer = None,
     remedies: Annotated[
         bool,
         typer.Option(
@@ -73,9 +87,14 @@ def diagnose(
         from gradflow import diagnosis
 
         if model is None:
-            result = diagnosis.diagnose(network, remedies=remedies)
+            result = diagnosis.diagnose(network, remedies=remedies, optimizer=optimizer)
         else:
             result = diagnosis.diagnose_file(
-                model, network, input_shape, input_ids=input_ids, vocab=vocab
+                model,
+                network,
+                input_shape,
+                input_ids=input_ids,
+                vocab=vocab,
+                optimizer=optimizer,
             )
     output.emit(result, codes)

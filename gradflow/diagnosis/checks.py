@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator
 
 from gradflow.diagnosis.part_checks import attention, gates, same_tokens, time_steps
 from gradflow.diagnosis.zero_checks import no_gradient, one_example, unjudged
-from gradflow.findings.batch_checks import BATCH_CHECKS
-from gradflow.findings.batches import lost_at, of_batch
+from gradflow.findings.batch_checks import BATCH_CHECKS, LATE_BATCH_CHECKS
+from gradflow.findings.batches import lost_at, no_choice, of_batch, output_signal
 from gradflow.findings.check import Check, check, finding
 from gradflow.findings.thresholds import (
     DECADES,
+    GOES_AROUND,
     HEAD_DECADES,
     ONE_SEED,
     SATURATED,
@@ -23,9 +24,20 @@ from gradflow.findings.thresholds import (
     STUCK_OUTPUT,
     UNCOVERED,
     UNDERFLOW,
+    Tolerance,
     bearable_decades,
+    tolerances,
 )
-from gradflow.findings.words import at, dead_rows, indices, lost_decades, named_layers
+from gradflow.findings.words import (
+    Graded,
+    at,
+    dead_rows,
+    graded,
+    indices,
+    lost_decades,
+    named_layers,
+    near,
+)
 from gradflow.results.base import Finding
 from gradflow.results.diagnosis import DiagnosisResult, LayerRow
 from gradflow.results.names import told
@@ -124,28 +136,26 @@ def _goes_around(result: DiagnosisResult, dead: list[LayerRow]) -> bool:
 @check("vanishing", "saturated")
 def vanishing(result: DiagnosisResult) -> Iterator[Finding]:
     """δ shrinks on its way back; told apart by its cause: saturation, or small weights."""
-    lost = lost_decades(result.rate, depth(result))
     rows = saturated_layers(result)
-    if lost is None or min(lost, _whole(result, lost)) < bearable_decades(depth(result)):
+    grade, around = _faded(result)
+    lost = lost_decades(result.rate, depth(result))
+    if lost is None or grade is None:
         yield from _saturated_alone(result, rows)
         return
     evidence = (
-        f"δ shrinks by {lost:.1f} decades over {depth(result)} {_units(result)} ({_factor(result)})"
+        f"δ shrinks by {lost:.1f} decades over {depth(result)} {_units(result)} ({_factor(result)}"
+        f"{grade.near})"
     )
-    if rows:
-        yield finding(
-            "saturated",
-            f"{evidence}, because {named_layers(rows)} "
-            f"{'are' if len(rows) > 1 else 'is'} saturated",
-            "smaller weights or biases, a normalisation layer, or an activation without plateaus",
-            layers=indices(rows),
-        )
-        return
+    if around is not None:
+        evidence += f"; it comes to the first layers by another way, {around:.1f} decades smaller"
     yield finding(
-        "vanishing",
-        f"{evidence}, because the weights are small for this activation's slopes",
-        "weights at the activation's critical variance, or an activation with a larger slope",
-        layers=_far_layers(result),
+        "saturated" if rows else "vanishing",
+        f"{evidence}, because {_saturated(rows) if rows else _SMALL_WEIGHTS}{grade.whom}",
+        "smaller weights or biases, a normalisation layer, or an activation without plateaus"
+        if rows
+        else "weights at the activation's critical variance, or an activation with a larger slope",
+        layers=indices(rows) if rows else _far_layers(result),
+        severity=grade.severity,
     )
 
 
@@ -153,6 +163,49 @@ def _whole(result: DiagnosisResult, lost: float) -> float:
     """Return by how many decades the norm of δ shrinks, where the rms is of more entries."""
     whole = lost_decades(result.facts.whole_rate, depth(result))
     return lost if whole is None else whole
+
+
+_SMALL_WEIGHTS = "the weights are small for this activation's slopes"
+
+
+def _saturated(rows: list[LayerRow]) -> str:
+    return f"{named_layers(rows)} {'are' if len(rows) > 1 else 'is'} saturated"
+
+
+def _faded(result: DiagnosisResult) -> tuple[Graded | None, float | None]:
+    """How bad it is that δ shrinks; by how much less where it goes around the deep path.
+
+    Where it does, as across a U-Net, what reaches the first layers counts.
+    """
+    lost, around = lost_decades(result.rate, depth(result)), lost_around(result)
+
+    def bound(tolerance: Tolerance) -> float:
+        return tolerance.bearable_decades(depth(result))
+
+    if lost is None:
+        return None, None
+    lost = min(lost, _whole(result, lost))
+    if around is None:
+        return graded(lost, bound, result.facts.optimizer), None
+    beside = graded(lost, bound, result.facts.optimizer)
+    return graded(around, bound, result.facts.optimizer) or _milder(beside), around
+
+
+def _milder(grade: Graded | None) -> Graded | None:
+    """A warning of the layers on the deep path, which get little."""
+    return Graded("warning") if grade is not None and grade.severity == "error" else None
+
+
+def lost_around(result: DiagnosisResult) -> float | None:
+    """Return by how many decades δ shrinks to the first layer, where another way leads there.
+
+    It does where δ is larger there than in layers behind it, as across a U-Net. None elsewhere.
+    """
+    found = [row.delta_log10_rms for row in hidden_rows(result)]
+    known = [log for log in found if log is not None and math.isfinite(log)]
+    if not known or known[0] - min(known) < GOES_AROUND:
+        return None
+    return max(known) - known[0]
 
 
 def saturated_layers(result: DiagnosisResult) -> list[LayerRow]:
@@ -233,22 +286,57 @@ def head_drop(result: DiagnosisResult) -> float | None:
 @check("collapse")
 def collapsing(result: DiagnosisResult) -> Iterator[Finding]:
     """Every example is mapped to nearly the same point: there is no signal to learn from."""
-    lost = signal_decades(result)
-    bound = max(SIGNAL_DECADES, bearable_decades(result.hidden))
-    if lost is None or lost < bound or dead_layers(result):
+    lost, grade = signal_decades(result), _signal_grade(result)
+    if lost is None or grade is None or dead_layers(result):
         return
+    bound = tolerances(result.facts.optimizer)[0].bearable_signal(result.hidden)
     rows = [row for row in hidden_rows(result) if _signal(row) >= bound]
     sudden = _sudden(result, rows[0])
     if sudden and result.facts.small_gains:  # what the branch adds to is there
         return
-    how = "to 0" if lost == math.inf else f"by {lost:.1f} decades"
+    beside = sudden or lost_around(result) is not None
+    how = "to 0" if lost == math.inf else f"by {lost:.1f} decades{grade.near}"
     yield finding(
         "collapse",
         f"the difference between examples shrinks {how} on its way forwards: "
-        f"in {named_layers(rows)} every example is nearly the same point",
+        f"in {named_layers(rows)} every example is nearly the same point{grade.whom}",
         "smaller biases, weights at the critical variance, or normalisation over the batch",
         layers=indices(rows),
-        severity="warning" if sudden else "error",
+        severity="warning" if beside else grade.severity,
+    )
+
+
+def _signal_grade(result: DiagnosisResult) -> Graded | None:
+    """How bad it is what the difference between examples loses over the hidden layers."""
+    lost = signal_decades(result)
+    if lost is None:
+        return None
+    return graded(lost, lambda t: t.bearable_signal(result.hidden), result.facts.optimizer)
+
+
+@check("collapse")
+def same_outputs(result: DiagnosisResult) -> Iterator[Finding]:
+    """What the loss judges is nearly the same for every example.
+
+    Seen at the output where no activation is, as behind a recurrent layer that forgets.
+    """
+    seen, facts = output_signal(of_batch(result)), result.facts
+    alike = facts.examples == 1 or facts.same_inputs or no_choice(of_batch(result))
+    starts = facts.started or facts.zero_layers or facts.zero_weights
+    if seen is None or alike or starts or dead_layers(result):
+        return
+    grade = graded(seen.decades, seen.bound, facts.optimizer)
+    said = [found for found in (_faded(result)[0], _signal_grade(result)) if found is not None]
+    if grade is None or lost_around(result) is not None or any(one >= grade for one in said):
+        return
+    how = "exactly" if seen.decades == math.inf else f"to 1 part in 10^{seen.decades:.1f}"
+    yield finding(
+        "collapse",
+        f"the outputs of all examples are the same {how}{grade.near}: what tells them apart does "
+        f"not reach the output{grade.whom}",
+        "weights at the critical variance, normalisation, a gate that stays open (a forget bias "
+        "of 1 to 4), or a shorter way from the inputs",
+        severity=grade.severity,
     )
 
 
@@ -272,7 +360,7 @@ def exploding(result: DiagnosisResult) -> Iterator[Finding]:
     yield finding(
         "exploding",
         f"δ grows by {-lost:.1f} decades over {depth(result)} {_units(result)} "
-        f"({_factor(result)})" + _looks_flat(result, -lost),
+        f"({_factor(result)}{near(-lost, bound)})" + _looks_flat(result, -lost),
         "smaller weights (--gain, he-normal for ReLU), normalisation, residual connections, "
         "or clipping",
         layers=_far_layers(result),
@@ -523,6 +611,8 @@ CHECKS: tuple[Check[DiagnosisResult], ...] = (
     saturated_output,
     attention,
     collapsing,
+    same_outputs,
+    *LATE_BATCH_CHECKS,
     same_tokens,
     weak_head,
     gates,

@@ -187,7 +187,9 @@ class FirstPass:
 
     # -- what comes of it
 
-    def result(self, lr: float, *, summed: bool) -> DiagnosisResult | None:
+    def result(
+        self, lr: float, *, summed: bool, optimizer: str | None = None
+    ) -> DiagnosisResult | None:
         """Return the diagnosis; None where no pass was seen whole.
 
         Parameters
@@ -196,6 +198,8 @@ class FirstPass:
             Learning rate of the first step.
         summed
             Whether the loss is a sum over the examples.
+        optimizer
+            Name of its class.
         """
         seen = self._seen
         if seen is None:
@@ -209,7 +213,7 @@ class FirstPass:
             loss=self._loss,
             facts=replace(self._facts, example_loss=self._loss / (examples if summed else 1)),
         )
-        return measured(Subject(passes=lambda: [given], lr=lr))
+        return measured(Subject(passes=lambda: [given], lr=lr, optimizer=optimizer))
 
     def _facts_of(self, seen: Measurement) -> DiagnosisFacts:
         """Say how the pass was seen; what starts at 0 is left for the run itself to judge."""

@@ -31,10 +31,13 @@ from gradflow.findings.check import judged
 from gradflow.measurement.rates import fit_rates, interval, rate_span
 from gradflow.results.base import RunMeta
 from gradflow.results.diagnosis import DiagnosisResult
+from gradflow.training.optimizers import find
 
 
 @overload
-def diagnose(model: NetworkConfig, /, *, remedies: bool = False) -> DiagnosisResult: ...
+def diagnose(
+    model: NetworkConfig, /, *, remedies: bool = False, optimizer: str | None = None
+) -> DiagnosisResult: ...
 @overload
 def diagnose(
     model: nn.Module,
@@ -43,6 +46,7 @@ def diagnose(
     *,
     loss: Callable[..., Tensor] | None = None,
     lr: float = 0.01,
+    optimizer: str | None = None,
 ) -> DiagnosisResult: ...
 def diagnose(
     model: NetworkConfig | nn.Module,
@@ -52,6 +56,7 @@ def diagnose(
     loss: Callable[..., Tensor] | None = None,
     lr: float = 0.01,
     remedies: bool = False,
+    optimizer: str | None = None,
 ) -> DiagnosisResult:
     """Measure gradient flow through a network, and say what is wrong with it.
 
@@ -71,6 +76,10 @@ def diagnose(
         Learning rate that the update ratio is for.
     remedies
         For a config whose network is unhealthy: change one thing at a time and measure again.
+    optimizer
+        For which the verdict is: ``"sgd"``, ``"adam"``, … Unless given, a config's network is
+        judged for SGD; a module is unhealthy where neither SGD nor Adam would train it, and
+        what SGD alone would not train is a warning.
 
     Returns
     -------
@@ -84,15 +93,19 @@ def diagnose(
         parameter, or gives nothing to take a loss of.
     """
     if not isinstance(model, NetworkConfig):
-        return measured(user_module(model, Objective(inputs, targets, loss), lr))
+        subject = user_module(model, Objective(inputs, targets, loss), lr)
+        return measured(judged_for(subject, optimizer))
     from gradflow.diagnosis.builtin import built_in  # scipy and theory: not for a user's module
 
-    result = measured(built_in(model))
+    def measure(config: NetworkConfig) -> DiagnosisResult:
+        return measured(judged_for(built_in(config), optimizer or "sgd"))
+
+    result = measure(model)
     if not remedies or result.verdict == "healthy":
         return result
     from gradflow.diagnosis.remedies import tried
 
-    found = tried(model, result, lambda changed: measured(built_in(changed)))
+    found = tried(model, result, measure)
     return replace(result, remedies=found)
 
 
@@ -103,6 +116,7 @@ def diagnose_file(
     *,
     input_ids: int | None = None,
     vocab: int | None = None,
+    optimizer: str | None = None,
 ) -> DiagnosisResult:
     """Measure the module that ``file.py:name`` names, once per seed of `config`.
 
@@ -114,13 +128,29 @@ def diagnose_file(
         Of one example, ``"3,32,32"``; where the file gives inputs of its own, it may be left out.
     input_ids, vocab
         Instead: the length of one example of random token numbers, and how many tokens there are.
+    optimizer
+        For which the verdict is; None: any.
 
     Raises
     ------
     GradflowError
         If the file, its model or the options are unusable.
     """
-    return measured(model_in_file(reference, config, Given(input_shape, input_ids, vocab)))
+    subject = model_in_file(reference, config, Given(input_shape, input_ids, vocab))
+    return measured(judged_for(subject, optimizer))
+
+
+def judged_for(subject: Subject, optimizer: str | None) -> Subject:
+    """Return the subject with the optimizer that its verdict is to be for.
+
+    Raises
+    ------
+    GradflowError
+        If torch.optim has none of that name.
+    """
+    if optimizer is not None:
+        find(optimizer)
+    return replace(subject, optimizer=optimizer)
 
 
 def measured(subject: Subject) -> DiagnosisResult:
@@ -168,6 +198,7 @@ def _result(subject: Subject, seen: Pass, fields: list[dict[str, Any]]) -> Diagn
             examples=seen.examples,
             zero_layers=zero_layers(seen.measurement),
             recurrences=recurrent,
+            optimizer=subject.optimizer,
         ),
         step_rate=step_rate(recurrent),
         time_steps=step_rows(recurrent),

@@ -81,6 +81,8 @@ class Subject:
         Of its random numbers; none: they are the user's.
     options
         What it was made from, as the result keeps it.
+    optimizer
+        Name of the optimizer that the verdict is for; None: any.
     """
 
     passes: Callable[[], Iterable[Pass]]
@@ -88,6 +90,7 @@ class Subject:
     dtype: str | None = None
     seeds: tuple[int, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
+    optimizer: str | None = None
 
 
 def seeds_of(config: NetworkConfig) -> tuple[int, ...]:

@@ -32,7 +32,7 @@ from gradflow.findings.thresholds import (
 from gradflow.results.base import Finding, Result
 from gradflow.results.facts import BatchFacts, FirstLayerFacts, TensorFacts, UpdateFacts
 
-__all__ = ["BATCH_CHECKS", "of_batch"]
+__all__ = ["BATCH_CHECKS", "LATE_BATCH_CHECKS", "of_batch"]
 
 
 @check("inputs")
@@ -223,7 +223,8 @@ BATCH_CHECKS: tuple[Check[Any], ...] = (
     symmetric,
     dropout,
     loss,
-    initial_loss,
     summed,
     linear,
 )
+#: After those of the layers: what comes of them.
+LATE_BATCH_CHECKS: tuple[Check[Any], ...] = (initial_loss,)

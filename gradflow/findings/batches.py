@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 
+from gradflow.findings.thresholds import Tolerance
 from gradflow.results.base import Result
 from gradflow.results.facts import BatchFacts
 
@@ -107,3 +109,39 @@ def sized(shape: Iterable[int]) -> str:
 def many(number: int, what: str) -> str:
     """Return a number of things in words."""
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+@dataclass(frozen=True)
+class OutputSignal:
+    """What is left of the difference between examples in what a criterion judges.
+
+    Attributes
+    ----------
+    decades
+        By how many it is smaller than the outputs themselves, in amplitude.
+    numbers
+        Whether the outputs are held against numbers, not classes.
+    """
+
+    decades: float
+    numbers: bool
+
+    def bound(self, tolerance: Tolerance) -> float:
+        """Return how many an optimizer copes with."""
+        return tolerance.value_decades if self.numbers else tolerance.score_decades
+
+
+def output_signal(facts: BatchFacts) -> OutputSignal | None:
+    """Return what is left of the difference between examples in the output; None: not known.
+
+    Of several criteria, that of which most is left.
+    """
+    found = []
+    for criterion in facts.criteria:
+        output = criterion.output
+        if output is None or output.example_spread is None or not output.rms:
+            return None
+        spread = output.example_spread
+        lost = -0.5 * math.log10(spread) if spread > 0 else math.inf
+        found.append(OutputSignal(lost, criterion.kind in DISTANCES))
+    return min(found, key=lambda signal: signal.decades, default=None)

@@ -70,7 +70,12 @@ _ALL = (
     ),
     Code("shapes", "warning", "The loss broadcasts the output, or takes it apart.", ("error",)),
     Code("loss", "warning", "The loss has the wrong sign, or is of the wrong kind."),
-    Code("initial-loss", "warning", "The first loss is far above a constant prediction's."),
+    Code(
+        "initial-loss",
+        "warning",
+        "The first loss is far above a constant prediction's.",
+        also=("error",),
+    ),
     Code(
         "unregistered",
         "warning",

@@ -19,6 +19,8 @@ from gradflow.findings.thresholds import (
     FAR_TARGETS,
     FIRST_LOSS,
     FIRST_LOSS_MORE,
+    HOPELESS_LOSS,
+    HOPELESS_TARGETS,
     ONE_CLASS,
     OUT_OF_REACH,
     UNREACHABLE,
@@ -370,25 +372,45 @@ def initial_loss(result: Result) -> Iterator[Finding]:
         first, constant = criterion.first_loss, criterion.constant_loss
         if first is None or constant is None or criterion.sign < 0:
             continue
-        if criterion.kind not in (*OF_CLASSES, *OF_TWO):
-            continue
         if _one_unit(criterion) or _wrong(criterion) or criterion.out_of_reach:
             continue  # said elsewhere, and the cause of this
-        if first > max(FIRST_LOSS * constant, constant + FIRST_LOSS_MORE):
+        hopeless = times_constant(criterion) >= HOPELESS_LOSS
+        high = first > max(FIRST_LOSS * constant, constant + FIRST_LOSS_MORE)
+        if hopeless or (high and criterion.kind in (*OF_CLASSES, *OF_TWO)):
             yield finding(
                 "initial-loss",
                 f"the first loss of an example is {first:.3g}, and that of a constant prediction "
                 f"{constant:.3g}: {_scores(criterion)}the first steps only undo that",
                 "smaller weights in the last layer (a standard deviation of 0.02, or 0), and "
                 "inputs of mean 0 and variance 1",
+                severity="error" if hopeless else "warning",
             )
             return
+
+
+def times_constant(criterion: CriterionFacts) -> float:
+    """Return how many times the best constant prediction's loss the outputs make the first one.
+
+    Of a distance, targets that lie far from 0 do not count: a bias brings the outputs there.
+    """
+    first, constant = criterion.first_loss, criterion.constant_loss
+    if first is None or not constant:
+        return 0.0
+    if criterion.kind in (*OF_CLASSES, *OF_TWO):
+        return first / constant
+    rms = criterion.output.rms if criterion.output is not None else None
+    std = criterion.target.std if criterion.target is not None else None
+    if criterion.kind not in DISTANCES or rms is None or not std:
+        return 0.0
+    return min(first / constant, (rms / std) ** (1 if criterion.kind == "l1" else 2))
 
 
 def _scores(criterion: CriterionFacts) -> str:
     output = criterion.output
     if output is None or output.rms is None:
         return ""
+    if criterion.kind not in (*OF_CLASSES, *OF_TWO):
+        return f"the outputs are far too large (root mean square {output.rms:.3g}), and "
     return f"the scores are confident and wrong (root mean square {output.rms:.3g}), and "
 
 
@@ -496,5 +518,6 @@ def _far_away(criterion: CriterionFacts, target: TensorFacts) -> Finding | None:
             f"first outputs a root mean square of {output.rms:.3g}: most of the training only "
             "moves the outputs there",
             "standardise the targets, (t - mean) / std, and undo it in the predictions",
+            severity="error" if std >= HOPELESS_TARGETS * given else "warning",
         )
     return None

@@ -467,6 +467,151 @@ FAR_TARGETS = _threshold(
 )
 
 
+@dataclass(frozen=True)
+class Tolerance:
+    """What a kind of optimizer copes with, in powers of ten of amplitude.
+
+    Attributes
+    ----------
+    decades
+        That δ may lose over the hidden layers, from 13 of them on.
+    signal_decades
+        That the difference between examples may lose up to the last hidden layer.
+    score_decades, value_decades
+        That it may lose up to the output: where that is scores of classes, and where it is held
+        against numbers.
+    """
+
+    decades: float
+    signal_decades: float
+    score_decades: float
+    value_decades: float
+
+    def bearable_decades(self, layers: int) -> float:
+        """Return how many decades δ may lose over so many layers."""
+        return self.decades + DECADES_PER_LAYER * max(0.0, FEW_LAYERS - layers)
+
+    def bearable_signal(self, layers: int) -> float:
+        """Return how many decades the difference between examples may lose over so many layers."""
+        return max(self.signal_decades, self.bearable_decades(layers))
+
+
+#: SGD, with or without momentum: a step is as small as the gradient.
+PLAIN = Tolerance(
+    DECADES,
+    SIGNAL_DECADES,
+    _threshold(
+        "score decades with SGD",
+        2.0,
+        "Powers of ten that the difference between examples may lose up to the scores of classes, "
+        "for optimizers whose steps are as small as the gradient (docs/calibration.md).",
+    ),
+    _threshold("value decades with SGD", 2.0, "The same up to an output that is a number."),
+)
+#: Adam and the like: a step is as large in every layer, whatever the gradient.
+ADAPTIVE = Tolerance(
+    _threshold(
+        "decades with Adam",
+        3.3,
+        "As `decades`, for optimizers that divide by the gradient's size (docs/calibration.md).",
+    ),
+    _threshold(
+        "signal decades with Adam",
+        5.0,
+        "As `signal decades`: at 4.9 Adam still brings the difference back, beyond it the next "
+        "layers' biases alone learn, and float32 holds 7.",
+    ),
+    _threshold("score decades with Adam", 5.0, "As `score decades with SGD`."),
+    _threshold(
+        "value decades with Adam",
+        2.3,
+        "As `value decades with SGD`: a number has to be met, scores of classes need only differ.",
+    ),
+)
+#: Optimizers that divide by the gradient's size, by their lower-case class names.
+_ADAPTIVE_NAMES = frozenset(
+    {
+        "adam",
+        "adamw",
+        "adamax",
+        "nadam",
+        "radam",
+        "rmsprop",
+        "adagrad",
+        "adadelta",
+        "adafactor",
+        "rprop",
+        "sparseadam",
+        "adan",
+        "adopt",
+        "lion",
+        "lamb",
+        "adabelief",
+        "yogi",
+        "shampoo",
+        "soap",
+        "muon",
+        "adam8bit",
+        "adamw8bit",
+        "pagedadamw",
+        "fusedadam",
+        "fusedlamb",
+        "deepspeedcpuadam",
+        "prodigy",
+        "adamwschedulefree",
+    }
+)
+#: Those that do not.
+_PLAIN_NAMES = frozenset({"sgd", "asgd", "fusedsgd", "sgd8bit", "sgdschedulefree"})
+
+
+def tolerances(optimizer: str | None) -> tuple[Tolerance, Tolerance]:
+    """Return what is a warning, and what is an error, for an optimizer by its class's name.
+
+    An error for one that is not known is what trains with neither kind; a warning, what trains
+    with Adam alone.
+    """
+    name = "" if optimizer is None else optimizer.lower()
+    if name in _PLAIN_NAMES:
+        return PLAIN, PLAIN
+    return (ADAPTIVE, ADAPTIVE) if name in _ADAPTIVE_NAMES else (PLAIN, ADAPTIVE)
+
+
+def of_a_run(optimizer: str | None) -> str | None:
+    """Return the optimizer that the verdict on a watched run is for.
+
+    With SGD, any: how long the run is meant to be is not known, and a long one may still learn
+    what the networks behind the thresholds, trained for some hundred steps, did not.
+    """
+    name = "" if optimizer is None else optimizer.lower()
+    return optimizer if name in _ADAPTIVE_NAMES else None
+
+
+GOES_AROUND = _threshold(
+    "goes around",
+    1.0,
+    "Decades by which δ at the first layer is above the smallest from which it comes there by "
+    "another way, as across a U-Net: those that learn have 1.2 to 2.5, stacks 0 to 0.6.",
+)
+HOPELESS_LOSS = _threshold(
+    "hopeless loss",
+    30.0,
+    "The first loss over a constant prediction's from which few networks learn at any rate of a "
+    "decade grid (docs/calibration.md).",
+)
+HOPELESS_TARGETS = _threshold(
+    "hopeless targets",
+    250.0,
+    "The targets' standard deviation over the first outputs' root mean square (or 1) from which "
+    "few networks come there in some hundred steps.",
+)
+NEAR = _threshold(
+    "near",
+    0.15,
+    "Distance from a threshold, as a share of it, within which the verdict says so.",
+)
+
+
 def bearable_decades(layers: int, *, batch_norm: bool = False) -> float:
     """Return how many decades δ may lose over so many hidden layers; what it may gain as well.
 
@@ -475,5 +620,5 @@ def bearable_decades(layers: int, *, batch_norm: bool = False) -> float:
     batch_norm
         Of what it may gain where batch normalisation is.
     """
-    bound = DECADES + DECADES_PER_LAYER * max(0.0, FEW_LAYERS - layers)
+    bound = PLAIN.bearable_decades(layers)
     return max(bound, BATCH_NORM_DECADES) if batch_norm else bound

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from gradflow.findings.thresholds import DEAD
+from gradflow.findings.thresholds import DEAD, NEAR, Tolerance, tolerances
 from gradflow.results.names import IN_WORDS, Named, numbered, shortened
 
 #: Layers, or runs of them, that a sentence lists.
@@ -94,3 +95,52 @@ def _listed(items: Sequence[Any], runs: Sequence[tuple[int, int]]) -> str:
 def shares(values: dict[str, Any]) -> str:
     """Return a list of names, each with its share in percent."""
     return ", ".join(f"{name} {share:.0%}" for name, share in values.items())
+
+
+#: At the end of a warning of what Adam copes with.
+WITH_SGD = "; SGD hardly trains this, Adam copes"
+
+
+@dataclass(frozen=True)
+class Graded:
+    """How bad a number is for an optimizer.
+
+    Attributes
+    ----------
+    severity
+        ``"error"``, or ``"warning"`` for what Adam copes with and SGD does not.
+    near, whom
+        For a message: how near it is to the threshold; at its end, for whom it holds.
+    """
+
+    severity: str
+    near: str = ""
+    whom: str = ""
+
+    def __ge__(self, other: Graded | None) -> bool:
+        """Return whether it is as bad as another, or worse."""
+        return other is None or self.severity == "error" or other.severity == "warning"
+
+
+def graded(
+    value: float, bound: Callable[[Tolerance], float], optimizer: str | None
+) -> Graded | None:
+    """Return how bad a number is for an optimizer (None: any); None where it is none too large.
+
+    Parameters
+    ----------
+    bound
+        From what an optimizer copes with to the least value that is too large.
+    """
+    warns, fails = map(bound, tolerances(optimizer))
+    if value >= fails:
+        return Graded("error", near(value, fails))
+    if value >= warns:
+        return Graded("warning", near(value, warns), WITH_SGD)
+    return None
+
+
+def near(value: float, bound: float) -> str:
+    """Return how near a value is to the threshold that it passes; nothing where it is far off."""
+    close = math.isfinite(value) and abs(value - bound) <= NEAR * bound
+    return f", near the threshold of {bound:.1f}" if close else ""

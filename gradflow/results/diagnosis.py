@@ -172,6 +172,8 @@ class DiagnosisFacts(Facts):
         Whether the model, or a part of it, is a script, whose layers cannot be looked into.
     batch
         What was seen of a user's batch and loss.
+    optimizer
+        Name of the optimizer that the verdict is for; None: any.
     """
 
     width: int | None = None
@@ -200,6 +202,7 @@ class DiagnosisFacts(Facts):
     uncovered_share: float = 0.0
     scripted: bool = False
     batch: BatchFacts | None = None
+    optimizer: str | None = None
 
 
 #: What a verdict rests on where δ is known at fewer than two hidden layers.

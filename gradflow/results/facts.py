@@ -25,6 +25,8 @@ class TensorFacts:
         examples.
     constant_share
         Share of the features that are the same for every example.
+    example_spread
+        Of what a criterion judges: share of its mean square that differs between the examples.
     values
         How many different values there are, where few.
     sentinel
@@ -43,6 +45,7 @@ class TensorFacts:
     offset: float | None = None
     spread: float | None = None
     constant_share: float | None = None
+    example_spread: float | None = None
     values: int | None = None
     sentinel: float | None = None
 

@@ -24,6 +24,7 @@ from torch.optim.optimizer import (
 
 from gradflow.configs.watching import WatchConfig
 from gradflow.findings.check import verdict_of
+from gradflow.findings.thresholds import of_a_run
 from gradflow.measurement.hooks import Hooks, own_hooks_off
 from gradflow.measurement.norms import as_tensor
 from gradflow.results.watching import WatchResult
@@ -107,7 +108,10 @@ class Model:
         run = self.watch.result()
         batch = run.facts.batch
         summed = batch is not None and any(c.summed for c in batch.criteria)
-        start = None if self.start is None else self.start.result(self.lr, summed=summed)
+        optimizer = of_a_run(next(iter(self.optimizers), None))
+        start = None
+        if self.start is not None:
+            start = self.start.result(self.lr, summed=summed, optimizer=optimizer)
         if start is None or outcome(run) == "learnt":  # predictions that did not come true
             return run
         findings = (*run.findings, *added(run, start))

@@ -66,15 +66,19 @@ class Start:
         scale = scaled[1] if scaled is not None and scaled[0] is loss else 1.0
         self._pass.after_backward(loss, scale)
 
-    def result(self, lr: float, *, summed: bool) -> DiagnosisResult | None:
+    def result(
+        self, lr: float, *, summed: bool, optimizer: str | None = None
+    ) -> DiagnosisResult | None:
         """Return the diagnosis; None where no pass was seen whole."""
         found: list[DiagnosisResult | None] = [None]
-        self._result(found, lr, summed)
+        self._result(found, lr, summed, optimizer)
         return found[0]
 
     @never_raises
-    def _result(self, found: list[DiagnosisResult | None], lr: float, summed: bool) -> None:
-        found[0] = self._pass.result(lr, summed=summed)
+    def _result(
+        self, found: list[DiagnosisResult | None], lr: float, summed: bool, optimizer: str | None
+    ) -> None:
+        found[0] = self._pass.result(lr, summed=summed, optimizer=optimizer)
 
     # -- a GradScaler
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from gradflow.findings.batch_checks import BATCH_CHECKS
+from gradflow.findings.batch_checks import BATCH_CHECKS, LATE_BATCH_CHECKS
 from gradflow.findings.check import Check, check, finding
 from gradflow.findings.thresholds import (
     CLIPPED_OFTEN,
@@ -14,8 +14,18 @@ from gradflow.findings.thresholds import (
     LEAST_SCALE,
     NO_GRADIENT,
     bearable_decades,
+    of_a_run,
 )
-from gradflow.findings.words import at, dead_rows, indices, lost_decades, named_layers
+from gradflow.findings.words import (
+    Graded,
+    at,
+    dead_rows,
+    graded,
+    indices,
+    lost_decades,
+    named_layers,
+    near,
+)
 from gradflow.results.base import Finding
 from gradflow.results.watching import NonFiniteFacts, WatchResult
 from gradflow.watching.curve_checks import collapse, diverged, spike, stuck, unfinished
@@ -186,22 +196,31 @@ def _largest_gradients(result: WatchResult) -> dict[int, float]:
 @check("vanishing", "exploding")
 def flow(result: WatchResult) -> Iterator[Finding]:
     """δ shrinks or grows on its way back: at the first step, as `diagnose` says, or the median."""
-    span = result.facts.span
-    hidden = len(result.records) - 1 if span is None else span
+    hidden = len(result.records) - 1 if result.facts.span is None else result.facts.span
     for rate, when in ((result.first_rate, "first"), (result.rate, "median")):
         lost = lost_decades(rate, hidden)
-        gains = lost is not None and lost < 0
-        bound = bearable_decades(hidden, batch_norm=gains and result.facts.batch_norm)
-        if lost is None or abs(lost) < bound:
+        grade = None if lost is None else _flow_grade(result, lost, hidden)
+        if lost is None or grade is None:
             continue
         code, verb = ("vanishing", "shrinks") if lost > 0 else ("exploding", "grows")
         yield finding(
             code,
             f"δ {verb} by {abs(lost):.1f} decades over {hidden} layers (a factor of "
-            f"{rate:.3g} per layer) at the {when} step",
+            f"{rate:.3g} per layer{grade.near}) at the {when} step{grade.whom}",
             "other weights at the start, normalisation, or residual connections",
+            severity=grade.severity,
         )
         return
+
+
+def _flow_grade(result: WatchResult, lost: float, hidden: int) -> Graded | None:
+    """How bad it is that δ shrinks, for the run's optimizer; or that it grows."""
+    if lost > 0:
+        known = result.facts.optimizer
+        optimizer = of_a_run(None if known is None else known.kind)
+        return graded(lost, lambda t: t.bearable_decades(hidden), optimizer)
+    bound = bearable_decades(hidden, batch_norm=result.facts.batch_norm)
+    return Graded("error", near(-lost, bound)) if -lost >= bound else None
 
 
 @check("unjudged")
@@ -352,6 +371,7 @@ CHECKS: tuple[Check[WatchResult], ...] = (
     unreached,
     dead,
     flow,
+    *LATE_BATCH_CHECKS,
     unjudged,
     unrecorded,
     skipped,

@@ -18,6 +18,7 @@ FOLDER = Path(__file__).parents[2] / "benchmarks"
 #: Run below; the others need packages or minutes, and are asked for their help alone.
 RUN = {
     "calibration_families",
+    "calibration_families_fit",
     "calibration_fit",
     "calibration_train",
     "diagnose_cost",
@@ -187,3 +188,29 @@ def test_calibration_families_writes_a_line_a_network(
     run(monkeypatch, module, *options, "--seed", 5, "--out", out)
     rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
     assert sorted(row["seed"] for row in rows) == [50_000, 50_001]
+
+
+def test_calibration_families_fit(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = script("calibration_families_fit")
+    lines = (FOLDER / "results" / "families.jsonl").read_text(encoding="utf-8").splitlines()
+    drawn = [(json.loads(line), line) for line in lines]
+    mlps = [(r, line) for r, line in drawn if r["family"] == "mlp" and r["options"]["depth"] < 12]
+    few = [
+        line
+        for half in (0, 1)
+        for learns in (True, False)
+        for line in [
+            line
+            for r, line in mlps
+            if r["seed"] % 2 == half and any(r["learns"].values()) == learns
+        ][:2]
+    ]
+    (tmp_path / "few.jsonl").write_text("\n".join(few), encoding="utf-8")
+    options = ["--records", tmp_path / "few.jsonl", "--figure", tmp_path / "roc.png", "--list"]
+    run(monkeypatch, module, *options)
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"{len(few)} networks; chosen on half A")
+    assert all(f"{o}: balanced accuracy" in printed for o in ("either", "adam", "sgd"))
+    assert (tmp_path / "roc.png").stat().st_size > 1000

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gradflow.findings.batch_checks import BATCH_CHECKS
+from gradflow.findings.batch_checks import BATCH_CHECKS, LATE_BATCH_CHECKS
 from gradflow.measurement.batch import BatchLook
 from gradflow.results.base import Finding
 from gradflow.results.diagnosis import DiagnosisFacts, DiagnosisResult
@@ -38,7 +38,7 @@ def facts_of(
 def findings_of(facts: BatchFacts) -> list[Finding]:
     """Return what the checks say of the facts of a batch."""
     result = DiagnosisResult(facts=DiagnosisFacts(batch=facts))
-    return [finding for check in BATCH_CHECKS for finding in check(result)]
+    return [finding for check in (*BATCH_CHECKS, *LATE_BATCH_CHECKS) for finding in check(result)]
 
 
 def said(model: nn.Module, run: Callable[[], Tensor], lr: float | None = 0.01) -> dict[str, str]:

@@ -175,6 +175,11 @@ EXAMPLES: dict[str, dict[str, Callable[[], Result]]] = {
     "diagnosis.unjudged": {"unjudged": lambda: DiagnosisResult(records=(layer(1), layer(2)))},
     "diagnosis.one_example": {"batch": lambda: facts(examples=1)},
     "diagnosis.collapsing": {"collapse": lambda: diagnosed(row={"example_spread": 1e-8})},
+    "diagnosis.same_outputs": {
+        "collapse": lambda: batch(
+            {"kind": "cross-entropy", "output": TensorFacts(rms=1.0, example_spread=1e-13)}
+        )
+    },
     "diagnosis.self_normalising": {"self-normalising": lambda: diagnosed(activation="selu")},
     "diagnosis.bounded": {"bound": lambda: diagnosed(rate=0.9, rate_bound=0.95)},
     "diagnosis.underflow": {"underflow": lambda: diagnosed(row={"underflow_fraction": 0.5})},

@@ -31,9 +31,15 @@ def stack(hidden: int, activation: type[nn.Module], std: float | None = None) ->
     return nn.Sequential(*layers, nn.Linear(64, 4))
 
 
-def watched(model: nn.Module, steps: int = 60, lr: float = 0.01, **options: Any) -> WatchResult:
+def watched(
+    model: nn.Module,
+    steps: int = 60,
+    lr: float = 0.01,
+    kind: Any = torch.optim.Adam,
+    **options: Any,
+) -> WatchResult:
     inputs, labels = task()
-    optimizer = torch.optim.Adam(model.parameters(), lr=lr)
+    optimizer = kind(model.parameters(), lr=lr)
     with gradflow.watch(model, **options) as watch:
         for _ in range(steps):
             optimizer.zero_grad()
@@ -59,12 +65,27 @@ def test_the_first_step_has_the_verdict_that_diagnose_gives(name: str) -> None:
 
 
 def test_a_slow_start_is_vanishing_though_the_median_step_is_not() -> None:
-    result = watched(stack(8, nn.Tanh, 0.05), steps=300, lr=0.003)
+    result = watched(stack(8, nn.Tanh, 0.03), steps=300, lr=0.003)
     assert result.verdict == "healthy"  # it has learnt all the same
     (found,) = (f for f in result.findings if f.code == "vanishing")
     assert found.severity == "warning"
     assert "at the first step" in found.message
     assert result.first_rate < 0.7 * result.rate
+
+
+def test_what_fades_for_sgd_is_a_warning_there_and_nothing_with_adam() -> None:
+    faded = {
+        kind: [
+            f
+            for f in watched(stack(8, nn.Tanh, 0.05), 12, 1e-3, kind).findings
+            if f.code == "vanishing"
+        ]
+        for kind in (torch.optim.SGD, torch.optim.Adam)
+    }
+    (found,) = faded[torch.optim.SGD]
+    assert found.severity == "warning"
+    assert found.message.endswith("SGD hardly trains this, Adam copes")
+    assert faded[torch.optim.Adam] == []
 
 
 def test_a_head_at_0_is_healthy_and_all_at_0_is_not() -> None:

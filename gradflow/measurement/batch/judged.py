@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from gradflow.measurement.batch.chain import Activation, Chain, chain_from
 from gradflow.measurement.batch.graph import Node, inputs_of, name_of, shape_of
 from gradflow.measurement.batch.tensors import looked_at, number, real, tensor_facts
 from gradflow.measurement.batch.terms import Term
+from gradflow.measurement.stats import example_spread
 from gradflow.results.facts import ActivationFacts, CriterionFacts, TensorFacts
 
 #: Criteria that hold one number against another.
@@ -50,7 +52,7 @@ def criterion_facts(term: Term, outputs: Sequence[Tensor]) -> CriterionFacts:
         chosen=chain.chosen,
         scaled=chain.scaled or chain.shifted,
         logs=chain.logs,
-        output=None if scores is None else tensor_facts(scores),
+        output=None if scores is None else _scores(scores),
         target=None if target is None else tensor_facts(target, mask=False),
         expanded=term.expanded,
         swapped=term.swapped,
@@ -81,6 +83,21 @@ def _output_of(node: Node | None, outputs: Sequence[Tensor]) -> Tensor | None:
         before = inputs_of(node)
         node = before[0][0] if len(before) == 1 else None
     return None
+
+
+def _scores(scores: Tensor) -> TensorFacts:
+    return replace(tensor_facts(scores), example_spread=_spread(scores))
+
+
+def _spread(output: Tensor) -> float | None:
+    """The share of the mean square that differs between the examples, place by place.
+
+    In float64: of scores that hardly differ little more is left than rounding.
+    """
+    if output.dim() == 0 or len(output) < 2 or not output.is_floating_point():
+        return None
+    values = looked_at(output).double()
+    return number(example_spread(values.reshape(1, len(values), -1))[0])
 
 
 def _units(chain: Chain) -> int | None:

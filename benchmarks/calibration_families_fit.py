@@ -1,0 +1,235 @@
+"""How well the verdict tells what will learn, in twelve families and for either optimizer.
+
+Reads what calibration_families.py wrote, diagnoses every network anew at its initialisation, and
+holds the verdict against the training. Even seeds are the half on which thresholds were chosen, odd
+ones judge them. A network is *sick* where the best rate leaves the loss above 0.8 of the best
+constant prediction's; between that and 0.6 it is slow, and counted apart.
+
+    python benchmarks/calibration_families_fit.py [--list]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from calibration_fit import auc, picture
+from families.networks import draw
+from numpy.typing import NDArray
+
+from gradflow import diagnose
+from gradflow.diagnosis import checks
+from gradflow.diagnosis.checks import CHECKS
+from gradflow.findings.batches import of_batch, output_signal
+from gradflow.findings.check import judged
+from gradflow.findings.output_checks import times_constant
+from gradflow.findings.thresholds import HOPELESS_LOSS, Tolerance, tolerances
+from gradflow.findings.words import lost_decades
+from gradflow.results.diagnosis import DiagnosisResult
+
+HERE = Path(__file__).parent
+EXAMPLES = 64
+LEARNS, SICK = 0.6, 0.8  # of the best constant prediction's loss
+#: What the verdict is for; None: any.
+OPTIMIZERS = {"either": None, "adam": "adam", "sgd": "sgd"}
+#: Verdicts of what no optimizer mends, whatever the decades.
+HARD = ("broken", "dead", "no-gradient", "targets")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One network: what came of it, and what is said of it.
+
+    Attributes
+    ----------
+    family, seed, options
+        As it was drawn.
+    left
+        By optimizer: the best loss after training, over the best constant prediction's.
+    result
+        The diagnosis at its initialisation.
+    """
+
+    family: str
+    seed: int
+    options: dict[str, Any]
+    left: dict[str, float]
+    result: DiagnosisResult
+
+    def verdict(self, optimizer: str) -> str:
+        """Return the verdict for an optimizer."""
+        facts = replace(self.result.facts, optimizer=OPTIMIZERS[optimizer])
+        return judged(replace(self.result, facts=facts), CHECKS).verdict
+
+    def passed(self, optimizer: str) -> bool:
+        """Return whether the verdict lets it pass."""
+        return self.verdict(optimizer) in ("healthy", "unjudged")
+
+    def strain(self, optimizer: str) -> float:
+        """Return how far it is towards a verdict: 1 and more is sick."""
+        hard = 100.0 if self.verdict(optimizer) in HARD else 0.0
+        return max(strain(self.result, tolerances(OPTIMIZERS[optimizer])[1]), hard)
+
+
+def strain(result: DiagnosisResult, tolerance: Tolerance) -> float:
+    """Return the largest of what is measured over what an optimizer copes with."""
+    layers, around = checks.depth(result), checks.lost_around(result)
+    lost = lost_decades(result.rate, layers) or 0.0
+    bound = tolerance.bearable_decades(layers)
+    seen, batch = output_signal(of_batch(result)), of_batch(result)
+    first = max((times_constant(criterion) for criterion in batch.criteria), default=0.0)
+    found = [
+        (lost if around is None or lost < 0 else around) / bound,
+        -lost / checks.bearable_decades(layers, batch_norm=result.facts.batch_norm),
+        math.log10(max(first, 1.0)) / math.log10(HOPELESS_LOSS),
+    ]
+    if around is None:
+        signal = checks.signal_decades(result) or 0.0
+        found.append(signal / tolerance.bearable_signal(result.hidden))
+        found.append(0.0 if seen is None else seen.decades / seen.bound(tolerance))
+    return min(max(found), 100.0)
+
+
+def measured(record: dict[str, Any]) -> Judged:
+    """Draw a network once more and diagnose it."""
+    family, seed = record["family"], record["seed"]
+    drawn = draw(family, seed)
+    inputs, targets = drawn.task.batch(EXAMPLES, torch.Generator().manual_seed(99))
+    result = diagnose(drawn.model, inputs, targets, loss=drawn.task.loss, lr=1e-3)
+    left = {kind: share(record, of.values()) for kind, of in record["runs"].items()}
+    left["either"] = min(left.values())
+    return Judged(family, seed, record["options"], left, result)
+
+
+def share(record: dict[str, Any], runs: Iterable[list[float | None]]) -> float:
+    """Return the best loss over the constant's; a flow's in the same marks, by its nats."""
+    best = min(math.inf if run[-1] is None else run[-1] for run in runs)
+    if record["family"] != "flow":
+        return float(best / record["constant"])
+    gained = record["constant"] - best
+    return 0.5 if gained > 1 else 0.7 if gained > 0.5 else 1.0
+
+
+@dataclass(frozen=True)
+class Count:
+    """How a verdict does on some networks."""
+
+    learn: int
+    sick: int
+    slow: int
+    alarms: int
+    misses: int
+    slow_passed: int
+
+    @property
+    def balanced(self) -> float:
+        """The mean of the shares judged rightly among those that learn and those that do not."""
+        right = [
+            (n - wrong) / n
+            for n, wrong in ((self.learn, self.alarms), (self.sick, self.misses))
+            if n
+        ]
+        return sum(right) / len(right) if right else math.nan
+
+
+def counted(networks: list[Judged], optimizer: str) -> Count:
+    """Return how the verdict for an optimizer does."""
+    learn, sick, slow = parts(networks, optimizer)
+    return Count(
+        len(learn),
+        len(sick),
+        len(slow),
+        sum(not n.passed(optimizer) for n in learn),
+        sum(n.passed(optimizer) for n in sick),
+        sum(n.passed(optimizer) for n in slow),
+    )
+
+
+def parts(networks: list[Judged], optimizer: str) -> tuple[list[Judged], ...]:
+    """Return those that learn, those that do not, and those that are slow."""
+    left = [(n, n.left[optimizer]) for n in networks]
+    return (
+        [n for n, q in left if q < LEARNS],
+        [n for n, q in left if q >= SICK],
+        [n for n, q in left if LEARNS <= q < SICK],
+    )
+
+
+def curve(networks: list[Judged], optimizer: str) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return strains and whether each network learns, the slow ones left out."""
+    learn, sick, _ = parts(networks, optimizer)
+    score = np.array([n.strain(optimizer) for n in (*learn, *sick)])
+    return score, np.arange(len(score)) < len(learn)
+
+
+def table(networks: list[Judged], optimizer: str) -> None:
+    """Print a line a family, and one for all, on either half."""
+    halves = [[n for n in networks if n.seed % 2 == half] for half in (0, 1)]
+    print(
+        f"\n{optimizer}: balanced accuracy (wrongly sick of those that learn, missed of the sick)"
+    )
+    for family in dict.fromkeys(n.family for n in networks):
+        rows = [[n for n in half if n.family == family] for half in halves]
+        print(f"{family:12}" + "".join(_cell(counted(row, optimizer)) for row in rows))
+    print(f"{'all':12}" + "".join(_cell(counted(half, optimizer)) for half in halves))
+    slow = counted(networks, optimizer)
+    print(f"{'AUC':12}" + "".join(f"  {_auc(half, optimizer):5.3f}{'':17}" for half in halves))
+    print(f"{slow.slow} are slow, of which {slow.slow_passed} pass")
+
+
+def _cell(count: Count) -> str:
+    wrong = f"({count.alarms} of {count.learn}, {count.misses} of {count.sick})"
+    return f"  {count.balanced:5.3f} {wrong:16}"
+
+
+def _auc(networks: list[Judged], optimizer: str) -> float:
+    score, learned = curve(networks, optimizer)
+    return auc(score, learned) if 0 < learned.sum() < len(learned) else math.nan
+
+
+def listed(networks: list[Judged], optimizer: str) -> None:
+    """Print every network that is judged wrongly."""
+    learn, sick, _ = parts(networks, optimizer)
+    for what, wrong in (("wrongly sick", learn), ("missed", sick)):
+        for n in wrong:
+            if n.passed(optimizer) == (wrong is sick):
+                options = ", ".join(f"{k} {v}" for k, v in n.options.items() if k != "scaled")
+                print(
+                    f"{optimizer}: {what}: {n.family} {n.seed}, {n.verdict(optimizer)}, "
+                    f"{n.left[optimizer]:.2f} of the constant's loss left: {options}"
+                )
+
+
+def main() -> None:
+    """Diagnose, count, draw."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--records", type=Path, default=HERE / "results" / "families.jsonl")
+    parser.add_argument(
+        "--figure", type=Path, default=HERE.parent / "docs/images/calibration-families.png"
+    )
+    parser.add_argument("--list", action="store_true", help="show every wrong verdict")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    lines = given.records.read_text(encoding="utf-8").splitlines()
+    networks = [measured(json.loads(line)) for line in lines]
+    print(f"{len(networks)} networks; chosen on half A (even seeds), judged on half B (odd seeds)")
+    for optimizer in OPTIMIZERS:
+        table(networks, optimizer)
+    if given.list:
+        for optimizer in OPTIMIZERS:
+            listed(networks, optimizer)
+    second = [n for n in networks if n.seed % 2]
+    picture({optimizer: curve(second, optimizer) for optimizer in OPTIMIZERS}, given.figure)
+
+
+if __name__ == "__main__":
+    main()

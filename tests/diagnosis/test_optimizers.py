@@ -1,0 +1,218 @@
+"""For which optimizer a network is sick, and what else stops it than the flow over depth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+from typer.testing import CliRunner
+
+import gradflow
+from gradflow.cli.app import app
+from gradflow.errors import GradflowError
+from gradflow.findings.thresholds import (
+    ADAPTIVE,
+    HOPELESS_LOSS,
+    PLAIN,
+    of_a_run,
+    tolerances,
+)
+from gradflow.findings.words import graded
+from gradflow.results.diagnosis import DiagnosisResult
+from gradflow.training.optimizers import OPTIMIZERS
+
+
+def batch(width: int = 32) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(64, width, generator=generator), torch.arange(64) % 10
+
+
+def stack(hidden: int, gain: float) -> nn.Sequential:
+    """Tanh layers through which δ shrinks by about `gain` a layer."""
+    torch.manual_seed(0)
+    layers: list[nn.Module] = []
+    for _ in range(hidden):
+        layers += [nn.Linear(32, 32), nn.Tanh()]
+        nn.init.normal_(layers[-2].weight, 0, gain * 32**-0.5)
+    return nn.Sequential(*layers, nn.Linear(32, 10))
+
+
+def severities(result: DiagnosisResult, code: str) -> list[str]:
+    return [f.severity for f in result.findings if f.code == code]
+
+
+#: Shrinks by 3 decades over its six layers: too much for SGD (3.0), not for Adam (4.0).
+FADED = (6, 0.31)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "verdict", "severity"),
+    [(None, "healthy", ["warning"]), ("sgd", "vanishing", ["error"]), ("adam", "healthy", [])],
+)
+def test_what_adam_copes_with_is_sick_for_sgd_alone(
+    optimizer: str | None, verdict: str, severity: list[str]
+) -> None:
+    result = gradflow.diagnose(stack(*FADED), *batch(), optimizer=optimizer)
+    assert result.verdict == verdict
+    assert severities(result, "vanishing") == severity
+    assert result.facts.optimizer == optimizer
+
+
+def test_what_neither_trains_is_an_error_for_all() -> None:
+    verdicts = {
+        gradflow.diagnose(stack(12, 0.2), *batch(), optimizer=o).verdict
+        for o in (None, "sgd", "adam", "rmsprop")
+    }
+    assert verdicts == {"vanishing"}
+
+
+def test_a_warning_says_for_whom_and_how_near_it_is() -> None:
+    result = gradflow.diagnose(stack(*FADED), *batch())
+    (found,) = [f for f in result.findings if f.code == "vanishing"]
+    assert found.message.endswith("SGD hardly trains this, Adam copes")
+    assert "near the threshold of 3.0" in found.message
+    far = gradflow.diagnose(stack(12, 0.2), *batch())
+    assert "near" not in far.findings[0].message
+
+
+def test_a_built_in_network_is_judged_for_sgd_unless_another_is_named() -> None:
+    config = gradflow.NetworkConfig(depth=7, act="sigmoid", init="he-normal", batch_size=32)
+    default, adam = gradflow.diagnose(config), gradflow.diagnose(config, optimizer="adam")
+    assert default.verdict == gradflow.diagnose(config, optimizer="sgd").verdict == "vanishing"
+    assert adam.verdict == "healthy"
+    assert default.meta.config == adam.meta.config
+
+
+def test_remedies_are_judged_for_the_optimizer_that_is_named() -> None:
+    config = gradflow.NetworkConfig(depth=12, act="sigmoid", width=32, batch_size=32)
+    rows = gradflow.diagnose(config, remedies=True, optimizer="adam").remedies
+    assert any(row.verdict == "healthy" for row in rows)
+
+
+def test_an_unknown_optimizer_is_refused() -> None:
+    with pytest.raises(GradflowError, match="adm"):
+        gradflow.diagnose(stack(2, 1.0), *batch(), optimizer="adm")
+
+
+def test_the_command_takes_an_optimizer() -> None:
+    command = ["diagnose", "--depth", "7", "--act", "sigmoid", "--init", "he-normal"]
+    options = ["--no-remedies", "--fail-on", "vanishing", "--json"]
+    assert CliRunner().invoke(app, [*command, *options]).exit_code == 1
+    assert CliRunner().invoke(app, [*command, *options, "--optimizer", "adam"]).exit_code == 0
+    assert CliRunner().invoke(app, [*command, "--optimizer", "adm"]).exit_code == 2
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimizer_of_torch_is_of_one_kind(name: str) -> None:
+    assert tolerances(name) in ((PLAIN, PLAIN), (ADAPTIVE, ADAPTIVE))
+
+
+def test_a_watched_run_with_sgd_is_judged_as_one_of_unknown_length() -> None:
+    assert of_a_run("SGD") is None
+    assert of_a_run(None) is None
+    assert of_a_run("AdamW") == "AdamW"
+
+
+@pytest.mark.parametrize(
+    ("value", "optimizer", "severity"),
+    [
+        (2.0, None, None),
+        (2.5, None, "warning"),
+        (2.5, "sgd", "error"),
+        (2.5, "adam", None),
+        (4.0, None, "error"),
+        (4.0, "adam", "error"),
+    ],
+)
+def test_grades(value: float, optimizer: str | None, severity: str | None) -> None:
+    found = graded(value, lambda tolerance: tolerance.bearable_decades(13), optimizer)
+    assert (None if found is None else found.severity) == severity
+
+
+class Remembers(nn.Module):
+    """An LSTM that answers from its last state, many blank steps behind what it read."""
+
+    def __init__(self, forget: float) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.cell, self.head = nn.LSTM(8, 16, batch_first=True), nn.Linear(16, 10)
+        with torch.no_grad():
+            self.cell.bias_ih_l0[16:32] = forget
+
+    def forward(self, x: Tensor) -> Tensor:
+        blank = torch.zeros(len(x), 40, 8)
+        return self.head(self.cell(torch.cat([x.view(len(x), 4, 8), blank], 1))[0][:, -1])
+
+
+def test_outputs_that_are_the_same_for_every_example_are_a_collapse() -> None:
+    forgets = gradflow.diagnose(Remembers(-2.0), *batch())
+    keeps = gradflow.diagnose(Remembers(5.0), *batch())
+    assert severities(forgets, "collapse") == ["error"]
+    assert severities(keeps, "collapse") == []
+
+
+def test_a_head_that_starts_at_0_is_no_collapse() -> None:
+    model = stack(2, 1.0)
+    nn.init.zeros_(model[-1].weight)
+    result = gradflow.diagnose(model, *batch())
+    assert (result.verdict, severities(result, "collapse")) == ("healthy", [])
+
+
+class Across(nn.Module):
+    """A deep path through which next to nothing comes, with or without a way across it."""
+
+    def __init__(self, across: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.across = nn.Sequential(nn.Linear(32, 32), nn.Tanh()), across
+        self.deep = nn.Sequential(*list(stack(8, 0.15))[:-1])
+        self.head = nn.Linear(64, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.first(x)
+        return self.head(torch.cat([self.deep(h), h if self.across else 0 * h], 1))
+
+
+def test_a_gradient_that_goes_around_the_deep_path_is_a_warning() -> None:
+    around, through = (gradflow.diagnose(Across(across), *batch()) for across in (True, False))
+    assert severities(around, "vanishing") == ["warning"]
+    assert "by another way" in next(f.message for f in around.findings if f.code == "vanishing")
+    assert severities(through, "vanishing") == ["error"]
+
+
+def loud(scale: float, outputs: int = 10) -> nn.Sequential:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, outputs))
+    with torch.no_grad():
+        model[-1].weight.mul_(scale)
+    return model
+
+
+@pytest.mark.parametrize(("scale", "severity"), [(1.0, []), (50.0, ["warning"]), (2e3, ["error"])])
+def test_a_first_loss_far_above_a_constants_is_an_error(scale: float, severity: list[str]) -> None:
+    result = gradflow.diagnose(loud(scale), *batch())
+    assert severities(result, "initial-loss") == severity
+    above = [c.first_loss / c.constant_loss >= HOPELESS_LOSS for c in result.facts.batch.criteria]
+    assert above == [severity == ["error"]]
+
+
+@pytest.mark.parametrize(
+    ("model", "targets", "code"),
+    [
+        (lambda: loud(300.0, 1), lambda y: y, "initial-loss"),
+        (lambda: loud(1.0, 1), lambda y: 1000 * y, "targets"),
+        (lambda: loud(1.0, 1), lambda y: y + 100.0, None),
+        (lambda: loud(1.0, 1), lambda y: y, None),
+    ],
+)
+def test_outputs_and_targets_of_other_sizes(
+    model: Callable[[], nn.Module], targets: Callable[[Tensor], Tensor], code: str | None
+) -> None:
+    wanted: Any = targets(torch.randn(64, 1, generator=torch.Generator().manual_seed(2)))
+    result = gradflow.diagnose(model(), batch()[0], wanted, loss=F.mse_loss)
+    errors = [f.code for f in result.findings if f.severity == "error"]
+    assert errors == ([] if code is None else [code])
