@@ -11,6 +11,7 @@ from gradflow.findings.thresholds import (
     CLIPPED_OFTEN,
     DEAD,
     DIVERGED,
+    HEAD_DECADES,
     LEAST_SCALE,
     NO_GRADIENT,
     bearable_decades,
@@ -27,7 +28,7 @@ from gradflow.findings.words import (
     near,
 )
 from gradflow.results.base import Finding
-from gradflow.results.watching import NonFiniteFacts, WatchResult
+from gradflow.results.watching import NonFiniteFacts, WatchResult, WatchRow
 from gradflow.watching.curve_checks import collapse, diverged, spike, stuck, unfinished
 from gradflow.watching.loop_checks import (
     conflicting_targets,
@@ -138,7 +139,7 @@ def _finite(log: float | None) -> bool:
 @check("dead")
 def dead(result: WatchResult) -> Iterator[Finding]:
     """Layers nearly all of whose units gave slope 0 for every example of the last window."""
-    rows = dead_rows(result.records)
+    rows = _dead(result)
     if rows:
         yield finding(
             "dead",
@@ -149,6 +150,11 @@ def dead(result: WatchResult) -> Iterator[Finding]:
         )
 
 
+def _dead(result: WatchResult) -> list[WatchRow]:
+    """Dead layers; not those whose weights are 0, which give every unit the slope of 0."""
+    return [row for row in dead_rows(result.records) if row.weight_norm != 0]
+
+
 @check("no-gradient")
 def no_gradient(result: WatchResult) -> Iterator[Finding]:
     """Layers whose gradient was exactly 0 at every recorded step, as a weight at 0 leaves them."""
@@ -156,7 +162,7 @@ def no_gradient(result: WatchResult) -> Iterator[Finding]:
     largest = _largest_gradients(result)
     rows = [row for row in known if largest.get(row.index) == -math.inf]
     few = len(rows) < NO_GRADIENT * len(known) or len(result.steps) < 2
-    if not rows or dead_rows(result.records) or (few and len(rows) < len(known)):
+    if not rows or _dead(result) or (few and len(rows) < len(known)):
         return
     yield finding(
         "no-gradient",
@@ -211,6 +217,25 @@ def flow(result: WatchResult) -> Iterator[Finding]:
             severity=grade.severity,
         )
         return
+    yield from _gained(result)
+
+
+def _gained(result: WatchResult) -> Iterator[Finding]:
+    """δ that grows behind the output layer, as within a layer that is called many times."""
+    known = [row for row in result.records if _finite(row.delta_log10_rms)]
+    if len(known) < 2 or known[-1] is not result.records[-1]:
+        return
+    largest = max(known, key=lambda row: row.delta_log10_rms or 0.0)
+    gain = (largest.delta_log10_rms or 0.0) - (known[-1].delta_log10_rms or 0.0)
+    if gain >= HEAD_DECADES:
+        yield finding(
+            "exploding",
+            f"δ grows by {gain:.1f} decades from the output layer to {named_layers([largest])}: "
+            "is it called once per time step?",
+            "smaller or orthogonal recurrent weights, tanh rather than ReLU, an LSTM or GRU, or "
+            "normalisation",
+            layers=(largest.index,),
+        )
 
 
 def _flow_grade(result: WatchResult, lost: float, hidden: int) -> Graded | None:

@@ -119,3 +119,36 @@ def test_nothing_but_gradients_is_unjudged_and_says_so() -> None:
     assert result.title.startswith("Unjudged")
     with pytest.raises(AssertionError, match="δ was read at no layer"):
         result.assert_healthy()
+
+
+def test_weights_that_all_start_at_0_have_no_gradient_rather_than_dead_units() -> None:
+    model = stack(2, nn.ReLU)
+    for parameter in model.parameters():
+        nn.init.zeros_(parameter)
+    result = watched(model, steps=20)
+    errors = [f.code for f in result.findings if f.severity == "error"]
+    assert errors[0] == "no-gradient"
+    assert "dead" not in errors
+
+
+class Unrolled(nn.Module):
+    """A recurrence written by hand: one dense layer, called once per time step."""
+
+    def __init__(self, std: float) -> None:
+        super().__init__()
+        torch.manual_seed(2)
+        self.recurrent, self.head = nn.Linear(16, 16), nn.Linear(16, 4)
+        nn.init.normal_(self.recurrent.weight, 0, std)
+
+    def forward(self, x: Tensor) -> Tensor:
+        state = torch.zeros_like(x)
+        for _ in range(50):
+            state = F.relu(x + self.recurrent(state))
+        out: Tensor = self.head(state)
+        return out
+
+
+@pytest.mark.parametrize(("std", "said"), [(0.55, True), (0.2, False)])
+def test_a_recurrence_written_by_hand_that_explodes(std: float, said: bool) -> None:
+    result = watched(Unrolled(std), steps=3, lr=1e-6)
+    assert ("exploding" in [f.code for f in result.findings]) is said
