@@ -52,7 +52,7 @@ def test_a_misspelt_code_is_refused_with_the_nearest(wrong: str, near: str) -> N
 
 def test_completion_offers_the_codes_that_are_left() -> None:
     assert complete_fail_on("") == list(known_codes())
-    assert complete_fail_on("unr") == ["unreached", "unrecorded"]
+    assert complete_fail_on("unr") == ["unreached", "unregistered", "unrecorded"]
     assert complete_fail_on("dead,sat") == ["dead,saturated"]
     assert complete_fail_on("dead,dea") == []
 

@@ -35,6 +35,7 @@ def watched(*command: object, folder: Path) -> tuple[dict[str, Any], str]:
 
 WORKERS = """
 import multiprocessing, os
+torch.set_num_threads(1)  # OpenMP's threads do not survive a fork, whoever watches
 from torch.utils.data import DataLoader, Dataset
 
 
@@ -120,6 +121,9 @@ def test_the_first_of_two_processes_reports(tmp_path: Path) -> None:
 
 def test_ctrl_c_reports_what_was_seen(tmp_path: Path) -> None:
     endless = """
+    import signal
+    # A background job of a shell, as CI may be, inherits Ctrl-C as ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     net = network()
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
     step = 0
