@@ -374,6 +374,8 @@ def initial_loss(result: Result) -> Iterator[Finding]:
             continue
         if _one_unit(criterion) or _wrong(criterion) or criterion.out_of_reach:
             continue  # said elsewhere, and the cause of this
+        if _sums_wrong(criterion):
+            continue
         hopeless = times_constant(criterion) >= HOPELESS_LOSS
         high = first > max(FIRST_LOSS * constant, constant + FIRST_LOSS_MORE)
         if hopeless or (high and criterion.kind in (*OF_CLASSES, *OF_TWO)):
@@ -469,12 +471,16 @@ def _out_of_range(criterion: CriterionFacts, target: TensorFacts) -> Finding | N
     )
 
 
+def _sums_wrong(criterion: CriterionFacts) -> bool:
+    """Return whether targets that ought to be probabilities do not sum to 1."""
+    total = criterion.row_sum
+    return criterion.kind == "cross-entropy" and total is not None and abs(total - 1) >= 0.1
+
+
 def _no_shares(criterion: CriterionFacts, target: TensorFacts) -> Finding | None:
     """Targets of cross-entropy that are no probabilities, as of examples with several labels."""
     total = criterion.row_sum
-    if criterion.kind != "cross-entropy" or target.integer or total is None:
-        return None
-    if abs(total - 1) < 0.1:
+    if target.integer or not _sums_wrong(criterion):
         return None
     return finding(
         "targets",

@@ -143,4 +143,4 @@ def graded(
 def near(value: float, bound: float) -> str:
     """Return how near a value is to the threshold that it passes; nothing where it is far off."""
     close = math.isfinite(value) and abs(value - bound) <= NEAR * bound
-    return f" (near the threshold of {bound:.1f})" if close else ""
+    return f", near the threshold of {bound:.1f}" if close else ""
