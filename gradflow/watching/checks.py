@@ -221,13 +221,18 @@ def flow(result: WatchResult) -> Iterator[Finding]:
 
 
 def _gained(result: WatchResult) -> Iterator[Finding]:
-    """δ that grows behind the output layer, as within a layer that is called many times."""
-    known = [row for row in result.records if _finite(row.delta_log10_rms)]
-    if len(known) < 2 or known[-1] is not result.records[-1]:
+    """δ that grows behind the output layer, as within a layer that is called many times.
+
+    Beyond 1 alone: the last layer may be a head whose loss has a small weight.
+    """
+    deltas = [row.delta_log10_rms for row in result.records]
+    known = [log for log in deltas if log is not None and math.isfinite(log)]
+    if not known or deltas[-1] != known[-1]:
         return
-    largest = max(known, key=lambda row: row.delta_log10_rms or 0.0)
-    gain = (largest.delta_log10_rms or 0.0) - (known[-1].delta_log10_rms or 0.0)
-    if gain >= HEAD_DECADES:
+    most, last = max(known), known[-1]
+    largest = result.records[deltas.index(most)]
+    gain = most - last
+    if gain >= HEAD_DECADES and most > 0:
         yield finding(
             "exploding",
             f"δ grows by {gain:.1f} decades from the output layer to {named_layers([largest])}: "

@@ -152,3 +152,24 @@ class Unrolled(nn.Module):
 def test_a_recurrence_written_by_hand_that_explodes(std: float, said: bool) -> None:
     result = watched(Unrolled(std), steps=3, lr=1e-6)
     assert ("exploding" in [f.code for f in result.findings]) is said
+
+
+class TwoHeads(nn.Module):
+    """A stack with a second head, which the loss hardly counts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(3)
+        self.body, self.main, self.beside = nn.Linear(16, 32), nn.Linear(32, 4), nn.Linear(32, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = F.relu(self.body(x))
+        out: Tensor = self.main(hidden) + 1e-6 * self.beside(hidden)
+        return out
+
+
+def test_a_last_layer_that_the_loss_hardly_counts_is_no_explosion() -> None:
+    result = watched(TwoHeads(), steps=3, lr=1e-6)
+    deltas = [row.delta_log10_rms or 0.0 for row in result.records]
+    assert deltas[-1] < deltas[0] - 4
+    assert "exploding" not in [f.code for f in result.findings]
