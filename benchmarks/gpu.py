@@ -10,6 +10,7 @@ that take turns.
 from __future__ import annotations
 
 import copy
+import functools
 import importlib
 import json
 import statistics
@@ -23,7 +24,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
+from watch_overhead import network, plain
 
 import gradflow
 from gradflow.activations import activation
@@ -196,31 +197,15 @@ def started(precision: str, change: Callable[[nn.Module], Any], data: Examples) 
     return made
 
 
-def stack(width: int) -> nn.Sequential:
-    """Return ten hidden layers of ReLU."""
-    torch.manual_seed(0)
-    layers = [m for _ in range(10) for m in (nn.Linear(width, width), nn.ReLU())]
-    return nn.Sequential(*layers, nn.Linear(width, 10)).to(DEVICE)
-
-
 def watching() -> Iterator[Line]:
     """A watched step over the same step, by default options, after the first ten."""
     for width, kind in ((64, "SGD"), (64, "Adam"), (512, "SGD"), (512, "Adam"), (2048, "Adam")):
-        model = stack(width)
+        model = network(width).to(DEVICE)
         update = getattr(torch.optim, kind)(model.parameters(), lr=1e-3)
         inputs = torch.randn(width, width, device=DEVICE)
         labels = torch.randint(10, (width,), device=DEVICE)
 
-        def step(
-            model: nn.Module = model,
-            update: Any = update,
-            inputs: Tensor = inputs,
-            labels: Tensor = labels,
-        ) -> None:
-            update.zero_grad()
-            F.cross_entropy(model(inputs), labels).backward()
-            update.step()
-
+        step = functools.partial(plain, model, update, inputs, labels)
         ratios = []
         for _ in range(ROUNDS):
             base = block(step)
@@ -253,20 +238,20 @@ def gpt2() -> Iterator[Line]:
     tokens = torch.randint(50257, (8, 256), device=DEVICE)
     given = {"input_ids": tokens, "labels": tokens}
 
-    def plain() -> None:
+    def alone() -> None:
         model(**given).loss.backward()
         model.zero_grad()
 
     def measured() -> Any:
         return gradflow.diagnose(model, given)
 
-    plain()
+    alone()
     result = measured()
     base, ours = [], []
     for _ in range(5):
-        base.append(timed(plain))
+        base.append(timed(alone))
         ours.append(timed(measured))
-    peak_plain, peak_ours = peak(plain), peak(measured)
+    peak_plain, peak_ours = peak(alone), peak(measured)
     yield "GPT-2 124M, diagnose", f"{result.verdict}, {len(result.records)} rows"
     yield (
         "… over one forward and backward pass",

@@ -32,6 +32,7 @@ from gradflow.findings.words import (
     Graded,
     at,
     dead_rows,
+    first_few,
     graded,
     indices,
     lost_decades,
@@ -517,13 +518,10 @@ def uncovered(result: DiagnosisResult) -> Iterator[Finding]:
     """Trained entries that no row shows, and parts that could not be looked into."""
     names, share = result.facts.uncovered, result.facts.uncovered_share
     if names:
-        shown = ", ".join(names[:_NAMED]) + (
-            f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-        )
         yield finding(
             "uncovered",
             f"{100 * share:.2g} % of the trained entries are in no row, since no gradient reaches "
-            f"them: {shown}",
+            f"them: {first_few(names, _NAMED)}",
             "are they used in this pass? else leave them out, or requires_grad_(False)",
             severity="warning" if share > UNCOVERED else "info",
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import math
 from collections.abc import Callable
@@ -82,9 +81,7 @@ class FirstPass:
 
     def attach(self) -> None:
         """Hook the model."""
-        stack = contextlib.ExitStack()
-        self._hooks.add(_Closing(stack))
-        stack.enter_context(self._recorder.attached())
+        self._hooks.enter(self._recorder.attached())
         if all(m.training for m in self.model.modules() if isinstance(m, nn.RNNBase)):
             self._recurrent.attach(self.model, self._hooks)
         if takes_hooks(self.model):
@@ -231,14 +228,3 @@ class FirstPass:
             uncovered=tuple(plain_name(name) for name in seen.uncovered.names),
             uncovered_share=seen.uncovered.share,
         )
-
-
-class _Closing:
-    """The handle of a stack of contexts."""
-
-    def __init__(self, stack: contextlib.ExitStack) -> None:
-        self.stack = stack
-
-    def remove(self) -> None:
-        """Leave them."""
-        self.stack.close()

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from gradflow.findings.batches import many, of_batch, sized
 from gradflow.findings.check import check, finding
 from gradflow.findings.thresholds import DROPPED, UNREGISTERED
+from gradflow.findings.words import first_few
 from gradflow.results.base import Finding, Result
 
 #: Things that a message lists.
@@ -34,12 +35,11 @@ def unregistered(result: Result) -> Iterator[Finding]:
     found = facts.unregistered
     if not found:
         return
-    shapes = ", ".join(sized(leaf.shape) for leaf in found[:_MOST])
-    more = f" and {len(found) - _MOST} more" if len(found) > _MOST else ""
+    shapes = first_few([sized(leaf.shape) for leaf in found], _MOST)
     yield finding(
         "unregistered",
         f"{many(len(found), 'weight')} that the model uses {'is' if len(found) == 1 else 'are'} "
-        f"not among its parameters ({shapes}{more}), {facts.unregistered_share:.0%} of all that "
+        f"not among its parameters ({shapes}), {facts.unregistered_share:.0%} of all that "
         "the loss would train: model.parameters() does not give them to the optimizer",
         "nn.ModuleList or nn.ModuleDict instead of a list or dict, and layers made in __init__, "
         "not in forward",
@@ -54,8 +54,8 @@ def symmetric(result: Result) -> Iterator[Finding]:
     if names:
         yield finding(
             "symmetric",
-            f"all units of {_listed(names)} have the same weights and the same gradient: they "
-            "stay copies of each other, and the layer acts as one unit",
+            f"all units of {first_few(names, _MOST)} have the same weights and the same gradient: "
+            "they stay copies of each other, and the layer acts as one unit",
             "random initial weights, of zero mean; only biases may be constant",
         )
     copies = of_batch(result).copied_outputs
@@ -104,8 +104,3 @@ def dropout(result: Result) -> Iterator[Finding]:
         "p is the share that is dropped: 0.1 to 0.5",
         severity="error" if largest >= 1 else "warning",
     )
-
-
-def _listed(names: tuple[str, ...]) -> str:
-    shown = ", ".join(names[:_MOST])
-    return shown + (f" and {len(names) - _MOST} more" if len(names) > _MOST else "")

@@ -372,10 +372,9 @@ def initial_loss(result: Result) -> Iterator[Finding]:
         first, constant = criterion.first_loss, criterion.constant_loss
         if first is None or constant is None or criterion.sign < 0:
             continue
-        if _one_unit(criterion) or _wrong(criterion) or criterion.out_of_reach:
+        wrong = _wrong(criterion) or _sums_wrong(criterion)
+        if _one_unit(criterion) or wrong or criterion.out_of_reach:
             continue  # said elsewhere, and the cause of this
-        if _sums_wrong(criterion):
-            continue
         hopeless = times_constant(criterion) >= HOPELESS_LOSS
         high = first > max(FIRST_LOSS * constant, constant + FIRST_LOSS_MORE)
         if hopeless or (high and criterion.kind in (*OF_CLASSES, *OF_TWO)):

@@ -97,6 +97,12 @@ def shares(values: dict[str, Any]) -> str:
     return ", ".join(f"{name} {share:.0%}" for name, share in values.items())
 
 
+def first_few(items: Sequence[str], most: int) -> str:
+    """Return the first few of a list in words, and how many more there are."""
+    more = f" and {len(items) - most} more" if len(items) > most else ""
+    return ", ".join(items[:most]) + more
+
+
 #: At the end of a warning of what Adam copes with.
 WITH_SGD = "; SGD hardly trains this, Adam copes"
 

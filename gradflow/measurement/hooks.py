@@ -63,6 +63,12 @@ class Hooks:
         while self._handles:
             self._handles.pop().remove()
 
+    def enter(self, context: contextlib.AbstractContextManager[Any]) -> None:
+        """Enter a context that is left when the hooks come off."""
+        stack = contextlib.ExitStack()
+        stack.enter_context(context)
+        self.add(_Left(stack))
+
     def before_forward(self, module: nn.Module, call: Callable[..., None]) -> None:
         """Call `call(module, inputs)` before every forward pass of a module, before other hooks."""
         self.add(module.register_forward_pre_hook(_OwnHook(module, call), prepend=True))
@@ -97,6 +103,17 @@ class Hooks:
         for name, module in model.named_modules():
             if is_layer(module) and takes_hooks(module):
                 self.after_forward(module, _with_output(call, name))
+
+
+class _Left:
+    """The handle of contexts that were entered."""
+
+    def __init__(self, stack: contextlib.ExitStack) -> None:
+        self.stack = stack
+
+    def remove(self) -> None:
+        """Leave them."""
+        self.stack.close()
 
 
 def _with_output(call: Callable[[str, nn.Module, Tensor], None], name: str) -> Callable[..., None]:
@@ -185,6 +202,24 @@ def first_tensor(outputs: Any) -> Tensor | None:
     if isinstance(outputs, tuple | list):
         return next((t for t in map(first_tensor, outputs) if t is not None), None)
     return None
+
+
+#: Containers within each other that are searched: one may hold itself.
+_NESTED = 8
+
+
+def tensors_in(value: Any, depth: int = _NESTED) -> Iterator[Tensor]:
+    """Yield the tensors in nested tuples, lists, mappings and dataclasses."""
+    if isinstance(value, Tensor):
+        yield value
+    elif depth:
+        if isinstance(value, Mapping):
+            value = tuple(value.values())
+        elif hasattr(value, "__dataclass_fields__"):
+            value = tuple(vars(value).values())
+        if isinstance(value, tuple | list):
+            for part in value:
+                yield from tensors_in(part, depth - 1)
 
 
 class Observer(Protocol):

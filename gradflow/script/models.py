@@ -309,7 +309,7 @@ class Models:
         for model in self._of(optimizer):
             model.optimizers.setdefault(type(optimizer).__name__)
             if model.start is not None and model.recorded() == 0:
-                model.lr = learning_rate([optimizer])
+                model.lr = learning_rate(optimizer)
             if model.watch is None and (watch := self._begin(model)) is not None:
                 found = watch.step_begins(optimizer, arguments, keywords, frame)
                 arguments, keywords = found or (arguments, keywords)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from gradflow.findings.check import UNJUDGED, judged
+from gradflow.findings.check import judged, verdict_of
 from gradflow.results.base import Finding, RunMeta
 from gradflow.results.watching import WatchedModel, WatchHistoryRow, WatchResult, WatchRow
 from gradflow.script.checks import CHECKS as PROGRAM_CHECKS
@@ -83,14 +83,11 @@ def together(
             records.append(replace(row, index=before + row.index, name=name))
         findings += [_named(found, section.name, before) for found in section.findings]
     findings.sort(key=lambda f: ("error", "warning", "info").index(f.severity))
-    verdicts = [section.verdict for section in sections]
-    bad = [v for v in verdicts if v not in ("healthy", UNJUDGED)]
-    verdict = next(iter(bad), UNJUDGED if UNJUDGED in verdicts else "healthy")
     return replace(
         main,
         records=tuple(records),
         findings=tuple(findings),
-        verdict=verdict,
+        verdict=verdict_of(findings),
         history=tuple(history),
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -126,11 +126,8 @@ def _renumbered(found: Finding, start: DiagnosisResult, rows: dict[str, Any]) ->
     return replace(found, message=f"at the first step, {message}", layers=layers)
 
 
-def learning_rate(optimizers: Iterable[Any]) -> float:
-    """Return the largest learning rate of the first optimizer that has one; else 0.01."""
-    for optimizer in optimizers:
-        rates = [group.get("lr") for group in optimizer.param_groups]
-        known = [float(rate) for rate in rates if isinstance(rate, int | float | Tensor)]
-        if known and math.isfinite(max(known)):
-            return max(known)
-    return 0.01
+def learning_rate(optimizer: Any) -> float:
+    """Return the largest learning rate of an optimizer; 0.01 where it has none."""
+    rates = [group.get("lr") for group in optimizer.param_groups]
+    known = [float(rate) for rate in rates if isinstance(rate, int | float | Tensor)]
+    return max(known) if known and math.isfinite(max(known)) else 0.01

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from gradflow.measurement.batch import CriterionCall
+from gradflow.measurement.hooks import tensors_in
 
 #: Calls of losses that are held of one step; an evaluation without no_grad() makes many.
 MOST_CALLS = 16
@@ -63,17 +63,3 @@ class Calls:
             self.inputs = tuple(tensors_in((arguments, keywords)))
             self.outputs = tuple(tensors_in(output))
             self.count += 1
-
-
-def tensors_in(value: Any, depth: int = 4) -> Iterator[Tensor]:
-    """Yield the tensors in nested tuples, lists, mappings and dataclasses."""
-    if isinstance(value, Tensor):
-        yield value
-    elif depth:
-        if hasattr(value, "values") and callable(value.values):
-            value = tuple(value.values())
-        elif hasattr(value, "__dataclass_fields__"):
-            value = tuple(vars(value).values())
-        if isinstance(value, tuple | list):
-            for part in value:
-                yield from tensors_in(part, depth - 1)

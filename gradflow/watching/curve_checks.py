@@ -27,13 +27,13 @@ from gradflow.findings.thresholds import (
 from gradflow.findings.words import at, named_layers
 from gradflow.results.base import Finding
 from gradflow.results.watching import WatchResult, WatchStepRow
-from gradflow.watching.outcome import Curve, constant_loss, curve, outcome
+from gradflow.watching.outcome import Curve, constant_loss, losses_curve, outcome
 
 
 @check("diverged")
 def diverged(result: WatchResult) -> Iterator[Finding]:
     """A loss that ends far above its start."""
-    found = curve([step.loss for step in result.steps])
+    found = losses_curve(result)
     if found is None or min(found.first, found.lowest) <= 0:
         return
     times = found.last / found.first
@@ -51,7 +51,7 @@ def diverged(result: WatchResult) -> Iterator[Finding]:
 @check("stuck")
 def stuck(result: WatchResult) -> Iterator[Finding]:
     """A loss that stays where it began, or where a constant prediction is."""
-    found, spread = curve([s.loss for s in result.steps]), result.facts.spread
+    found, spread = losses_curve(result), result.facts.spread
     if found is None or found.count < STUCK_STEPS or outcome(result) != "not":
         return
     if found.first > 0 and found.last > DIVERGED * found.first:
@@ -76,7 +76,7 @@ def stuck(result: WatchResult) -> Iterator[Finding]:
 @check("unfinished")
 def unfinished(result: WatchResult) -> Iterator[Finding]:
     """A loss that was still falling fast when the run ended."""
-    found = curve([s.loss for s in result.steps])
+    found = losses_curve(result)
     if found is None or found.last < 0 or found.last < FAR_DOWN * found.first:
         return
     moved = [m for m in result.facts.moved if m is not None]

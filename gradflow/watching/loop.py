@@ -25,7 +25,7 @@ from gradflow.watching.losses import LossHandle
 from gradflow.watching.nonfinite import first_nonfinite_layer
 from gradflow.watching.optimizers import Owned, learning_rate, optimizer_facts
 from gradflow.watching.recording import LoopNotes, Loss, StepNotes
-from gradflow.watching.stale import Staleness
+from gradflow.watching.stale import Mark, Staleness, mark
 
 #: Backward passes that may be read in vain for the facts of a batch, as a GAN's other loss is.
 TRIES = 20
@@ -63,7 +63,7 @@ class Loop:
         self._learns_from_it = False
         self._first_rate: float | None = None
         self._fresh = False
-        self._probe: tuple[nn.Parameter, Any] | None = None
+        self._probe: tuple[nn.Parameter, Mark | None] | None = None
         self._recording, self._reads_batch, self._tries = False, False, 0
         self._lost = False
 
@@ -73,9 +73,7 @@ class Loop:
         hooks.add(LossHandle(self))
         if not self.compiled:  # a hook would be compiled as well
             hooks.after_call(self.model, self._calls.called)
-        heard = criteria_heard(self._calls.criteria)
-        heard.__enter__()
-        hooks.add(_Leaving(heard))
+        hooks.enter(criteria_heard(self._calls.criteria))
 
     @never_raises
     def plan(self, number: int, recording: bool, sampling: bool) -> None:
@@ -142,7 +140,7 @@ class Loop:
         if self._recording:
             self._staleness.after_pass()
             self._probe = next(
-                ((p, _mark(p)) for p in self.gradients.named.values() if p.grad is not None), None
+                ((p, mark(p)) for p in self.gradients.named.values() if p.grad is not None), None
             )
         self._calls.forget()
 
@@ -155,8 +153,8 @@ class Loop:
         """Return whether gradients were set to 0 since the last backward pass."""
         if self._probe is None:
             return False
-        parameter, mark = self._probe
-        return bool(_mark(parameter) != mark)
+        parameter, before = self._probe
+        return mark(parameter) != before
 
     def _read_batch(self, loss: Tensor, scale: Tensor | None) -> None:
         self._tries += 1
@@ -219,17 +217,6 @@ class Loop:
         return with_optimizer(self.first_batch, kind, self._first_rate)
 
 
-class _Leaving:
-    """The handle of a context that was entered."""
-
-    def __init__(self, context: Any) -> None:
-        self.context = context
-
-    def remove(self) -> None:
-        """Leave it."""
-        self.context.__exit__(None, None, None)
-
-
 def _reads_batch(number: int) -> bool:
     """Return whether a batch's facts are read at this recorded step: 1, 10, 21, 41, 81, …"""
     if number < 20:
@@ -246,8 +233,3 @@ def _number(loss: Tensor) -> float | Tensor | None:
     if value.is_complex():
         return None
     return value.item() if value.is_cpu else value.clone().reshape(())
-
-
-def _mark(parameter: nn.Parameter) -> Any:
-    gradient: Any = parameter.grad
-    return None if gradient is None else (id(gradient), gradient._version)

@@ -32,7 +32,7 @@ from gradflow.findings.thresholds import (
 from gradflow.findings.words import at, indices, named_layers
 from gradflow.results.base import Finding
 from gradflow.results.watching import WatchResult, WatchRow
-from gradflow.watching.outcome import curve, outcome
+from gradflow.watching.outcome import losses_curve, outcome
 
 
 @check("not-updated")
@@ -231,7 +231,7 @@ def _too_small(result: WatchResult, usual: float) -> Iterator[Finding]:
 
 def _creeps(result: WatchResult) -> bool:
     """Return whether the loss was falling to the end, and had not fallen far."""
-    found = curve([step.loss for step in result.steps])
+    found = losses_curve(result)
     if found is None or found.last < 0 or not found.clear:
         return False
     second = found.middle - found.last
@@ -239,7 +239,7 @@ def _creeps(result: WatchResult) -> bool:
 
 
 def _loss_said(result: WatchResult) -> str:
-    found = curve([step.loss for step in result.steps])
+    found = losses_curve(result)
     if found is None:
         return "was not seen to fall"
     return f"went from {found.first:.4g} to {found.last:.4g}"

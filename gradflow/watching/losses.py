@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -51,16 +50,6 @@ class LossHandle:
             _LISTENERS.remove(self.listener)
         if not _LISTENERS and _ORIGINAL:
             torch.autograd.backward = _ORIGINAL.pop("backward")
-
-
-@contextmanager
-def losses_heard(listener: LossListener) -> Iterator[None]:
-    """Tell `listener` of every backward pass while the block lasts."""
-    handle = LossHandle(listener)
-    try:
-        yield
-    finally:
-        handle.remove()
 
 
 def _told(backward: Callable[..., Any]) -> Callable[..., Any]:

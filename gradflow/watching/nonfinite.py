@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from gradflow.measurement.batch.graph import Graph, Node, inputs_of, saved
+
 #: What nodes of layers keep of their input.
-SAVED = ("_saved_mat1", "_saved_input", "_saved_self")
-#: Nodes of a graph that are looked at.
-MOST = 20_000
+SAVED = ("mat1", "input", "self")
 
 #: Stands for the model's own inputs.
 INPUTS = ""
@@ -48,31 +47,24 @@ def _layers(
     loss: Tensor, names: Mapping[int, str]
 ) -> Iterator[tuple[int, str, tuple[Tensor, ...]]]:
     """Yield the place, the name and the inputs of every layer in the graph."""
-    seen: set[Any] = set()
-    queue: list[Any] = [loss.grad_fn]
-    while queue and len(seen) < MOST:
-        node = queue.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        queue += [after for after, _ in node.next_functions]
+    for node in Graph.of([loss.grad_fn]).nodes:
         name = _own(node, names)
-        if name is not None and (inputs := tuple(_saved(node, names))):
+        if name is not None and (inputs := tuple(_kept(node, names))):
             yield node._sequence_nr(), name.rpartition(".")[0] or name, inputs
 
 
-def _saved(node: Any, names: Mapping[int, str]) -> Iterator[Tensor]:
+def _kept(node: Node, names: Mapping[int, str]) -> Iterator[Tensor]:
     """Yield what a node keeps of its input."""
     for what in SAVED:
-        kept = getattr(node, what, None)
+        kept = saved(node, what)
         if isinstance(kept, Tensor) and kept.is_floating_point() and id(kept) not in names:
             yield kept
 
 
-def _own(node: Any, names: Mapping[int, str]) -> str | None:
+def _own(node: Node, names: Mapping[int, str]) -> str | None:
     """Return the trained parameter that a node of the graph works with."""
-    for after, _ in node.next_functions:
-        for leaf in (after, *(n for n, _ in getattr(after, "next_functions", ()))):
+    for after, _ in inputs_of(node):
+        for leaf in (after, *(n for n, _ in inputs_of(after))):
             variable = getattr(leaf, "variable", None)
             if variable is not None and id(variable) in names:
                 return names[id(variable)]

@@ -80,6 +80,11 @@ def curve(losses: Sequence[float | None]) -> Curve | None:
     )
 
 
+def losses_curve(result: WatchResult) -> Curve | None:
+    """Return the curve of a run's losses."""
+    return curve([step.loss for step in result.steps])
+
+
 def _start(losses: Sequence[float], part: int) -> float:
     """Return the loss at the start: of the first few, or the first if they rise from it.
 
@@ -102,7 +107,7 @@ def _noise(losses: Sequence[float], part: int) -> float:
 
 def outcome(result: WatchResult) -> str:
     """Return ``"learnt"``, ``"not"`` or ``"unknown"``."""
-    found = curve([step.loss for step in result.steps])
+    found = losses_curve(result)
     if found is None:
         return "unknown"
     return outcome_of(found, constant_loss(result))

@@ -26,11 +26,11 @@ from gradflow.measurement.hooks import (
     is_running,
     leave,
     on_gradient,
+    tensors_in,
 )
 from gradflow.measurement.modules import takes_hooks
 from gradflow.measurement.norms import Numbers, norm
 from gradflow.measurement.slopes import Function
-from gradflow.watching.calls import tensors_in
 from gradflow.watching.dead_units import DeadUnitWindow, FlatLevels, flat_levels
 from gradflow.watching.guard import never_raises
 from gradflow.watching.sampled import TOTALS, wide

@@ -34,7 +34,7 @@ class Staleness:
         """Begin where a step ended."""
         with_gradient = [p for p in parameters if type(p.grad) is Tensor]
         self._probes = with_gradient[:: max(1, len(with_gradient) // PROBES)][:PROBES]
-        self._marks = [_mark(p) for p in self._probes]
+        self._marks = [mark(p) for p in self._probes]
         self._untouched = [True] * len(self._probes)
         self._added = [False] * len(self._probes)
         self._left = None
@@ -53,7 +53,7 @@ class Staleness:
         """See what was changed since the step, or the backward pass, before."""
         if not self._probes:
             return
-        now = [_mark(p) for p in self._probes]
+        now = [mark(p) for p in self._probes]
         same = [n is not None and n == m for n, m in zip(now, self._marks, strict=True)]
         self._untouched = [a and b for a, b in zip(self._untouched, same, strict=True)]
         if self._left is None and any(self._untouched):
@@ -64,7 +64,7 @@ class Staleness:
 
     def after_pass(self) -> None:
         """See what this backward pass added to."""
-        now = [_mark(p) for p in self._probes]
+        now = [mark(p) for p in self._probes]
         for place, (new, old) in enumerate(zip(now, self._marks, strict=True)):
             self._added[place] |= new != old
         self._marks = now
@@ -76,6 +76,7 @@ class Staleness:
         return self._left if self._probes else None
 
 
-def _mark(parameter: nn.Parameter) -> Mark | None:
+def mark(parameter: nn.Parameter) -> Mark | None:
+    """Return what tells whether a parameter's gradient was changed or replaced; None of none."""
     gradient: Any = parameter.grad
     return None if gradient is None else (id(gradient), gradient._version)

@@ -2,7 +2,7 @@
 
 from gradflow.measurement.batch.criteria import CriterionCall, criteria_heard
 from gradflow.measurement.batch.facts import batch_facts
-from gradflow.measurement.batch.look import BatchLook, tensors_in
+from gradflow.measurement.batch.look import BatchLook
 from gradflow.measurement.batch.seen import SeenBatch
 from gradflow.measurement.batch.updates import gradient_facts, with_optimizer
 
@@ -13,6 +13,5 @@ __all__ = [
     "batch_facts",
     "criteria_heard",
     "gradient_facts",
-    "tensors_in",
     "with_optimizer",
 ]

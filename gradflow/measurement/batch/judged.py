@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gradflow.findings.batches import DISTANCES, OF_CLASSES, OF_TWO
 from gradflow.measurement.batch.chain import Activation, Chain, chain_from
 from gradflow.measurement.batch.graph import Node, inputs_of, name_of, shape_of
 from gradflow.measurement.batch.tensors import looked_at, number, real, tensor_facts
@@ -17,10 +18,6 @@ from gradflow.measurement.batch.terms import Term
 from gradflow.measurement.stats import example_spread
 from gradflow.results.facts import ActivationFacts, CriterionFacts, TensorFacts
 
-#: Criteria that hold one number against another.
-DISTANCES = frozenset({"mse", "l1", "smooth-l1", "huber"})
-#: Criteria of probabilities of two classes.
-BINARY = frozenset({"bce", "bce-with-logits"})
 #: What an activation's outputs lie between.
 _REACH = {
     "sigmoid": (0.0, 1.0),
@@ -146,11 +143,11 @@ def _numbers(
     term: Term, chain: Chain, scores: Tensor | None, target: Tensor | None
 ) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    if term.kind in ("cross-entropy", "nll") and scores is not None:
+    if term.kind in OF_CLASSES and scores is not None:
         found |= _of_classes(term, scores, target)
     elif scores is not None and target is not None and scores.shape == target.shape:
         one, other = real(looked_at(scores)), real(looked_at(target))
-        if term.kind in BINARY:
+        if term.kind in OF_TWO:
             found |= _of_two_classes(term, one, other)
             last = chain.last
             if last is not None and last.kind == "softmax" and other.dim() > 1:

@@ -12,7 +12,7 @@ from gradflow.measurement.batch.criteria import CriterionCall, criteria_heard
 from gradflow.measurement.batch.facts import batch_facts
 from gradflow.measurement.batch.seen import SeenBatch
 from gradflow.measurement.batch.updates import gradient_facts
-from gradflow.measurement.hooks import Hooks
+from gradflow.measurement.hooks import Hooks, tensors_in
 from gradflow.measurement.modules import takes_hooks
 from gradflow.results.facts import BatchFacts
 
@@ -76,17 +76,3 @@ class BatchLook:
             tuple(self._calls),
             self.lr,
         )
-
-
-def tensors_in(value: Any) -> Iterator[Tensor]:
-    """Yield the tensors in nested tuples, lists, dictionaries and dataclasses."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from tensors_in(item)
-    elif isinstance(value, tuple | list):
-        for item in value:
-            yield from tensors_in(item)
-    elif hasattr(value, "__dataclass_fields__"):
-        yield from tensors_in(vars(value))
