@@ -16,7 +16,9 @@ from gradflow.watching.calls import Calls
 STEPS = 400
 #: Rows of each batch: the first few, for time.
 ROWS = 16
-#: Entries of a row that are compared; all others count by their sum.
+#: Entries up to which a row is compared in whole.
+WHOLE = 128
+#: Entries of a longer row that are compared; all others count by their sum.
 PLACES = 32
 #: Examples that have to come again.
 LEAST = 20
@@ -30,7 +32,7 @@ class Conflicts:
     """Keeps a few entries of the first rows of each batch, and their targets, on their device."""
 
     def __init__(self) -> None:
-        self._seen: list[tuple[list[Tensor], Tensor]] = []
+        self._seen: list[tuple[list[Tensor], Tensor]] = []  # rows of the inputs, targets
         self._tries = 0
 
     @property
@@ -51,8 +53,10 @@ class Conflicts:
         rows = len(target)
         if any(t.dim() < 1 or len(t) != rows for t in calls.inputs) or rows < 2:
             return
-        taken = [part for t in calls.inputs for part in _taken(t.detach()[:ROWS])]
-        self._seen.append((taken, _targets(target.detach()[:ROWS])))
+        kept = [part for t in calls.inputs for part in _kept(t.detach()[:ROWS])]
+        targets = target.detach()[:ROWS]
+        short = targets.numel() <= WHOLE * len(targets)
+        self._seen.append((kept, targets.clone() if short else _number_each(targets)))
 
     def found(self) -> ConflictFacts | None:
         """Return how many examples came again, and how many of them with another target."""
@@ -60,8 +64,8 @@ class Conflicts:
             return None
         whole = all(not t.is_floating_point() for _, t in self._seen)
         steps = np.repeat(np.arange(len(self._seen)), [len(t) for _, t in self._seen])
-        keys = _keys([taken for taken, _ in self._seen])
-        targets = torch.cat([t.double() for _, t in self._seen]).cpu().numpy()
+        keys = _keys([kept for kept, _ in self._seen])
+        targets = torch.cat([_number_each(t).double() for _, t in self._seen]).cpu().numpy()
         if _repeats_within(keys, steps) > WITHIN or (whole and _all_differ(targets, steps)):
             return None
         order = np.lexsort((steps, keys))
@@ -76,10 +80,15 @@ class Conflicts:
         return ConflictFacts(examples, _unlike(*pairs), 1.0)
 
 
-def _taken(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Return some entries of each row, and the sum of all: the same only of the same row."""
+def _kept(rows: Tensor) -> tuple[Tensor, ...]:
+    """Return a copy of short rows; of long ones some entries, and the sum of all.
+
+    Those are the same only of the same row.
+    """
+    if rows.numel() <= WHOLE * len(rows):
+        return (rows.reshape(len(rows), -1).clone(),)
     flat = rows.reshape(len(rows), -1)
-    return flat[:, :: max(1, flat.shape[1] // PLACES)][:, :PLACES].clone(), flat.sum(1, True)
+    return flat[:, :: flat.shape[1] // PLACES][:, :PLACES].clone(), flat.sum(1, True)
 
 
 def _keys(seen: list[list[Tensor]]) -> Any:
@@ -92,11 +101,11 @@ def _keys(seen: list[list[Tensor]]) -> Any:
     return np.unique(rows, axis=0, return_inverse=True)[1].reshape(-1)
 
 
-def _targets(target: Tensor) -> Tensor:
+def _number_each(target: Tensor) -> Tensor:
     """Return a number for each target: a class, or a random sum of its entries."""
     flat = target.reshape(len(target), -1)
     if flat.shape[1] == 1:
-        return flat[:, 0].clone()
+        return flat[:, 0]
     return flat.double() @ torch.linspace(0.5, 1.5, flat.shape[1], device=flat.device).double()
 
 

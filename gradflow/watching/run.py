@@ -262,12 +262,14 @@ class Watch:
 
     # -- the backward pass
 
-    @never_raises
     def _accumulated(self, _: Tensor) -> None:
+        """Take a gradient; of a backward pass only the first has anything done."""
+        if (task := torch._C._current_graph_task_id()) != self._task:
+            self._pass_begins(task)
+
+    @never_raises
+    def _pass_begins(self, task: int) -> None:
         """Have the gradients read when this backward pass is over, wrappers' work included."""
-        task = torch._C._current_graph_task_id()
-        if task == self._task:
-            return
         self._task = task
         self._tasks.add(task)
         self.loop.reached()
