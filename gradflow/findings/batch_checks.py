@@ -11,7 +11,7 @@ from typing import Any
 
 from gradflow.findings.batches import DISTANCES, lost_at, of_batch
 from gradflow.findings.check import Check, check, finding
-from gradflow.findings.graph_checks import cut_off, dropout, linear, symmetric, unregistered
+from gradflow.findings.graph_checks import cut_off, dropout, linear, mixed, symmetric, unregistered
 from gradflow.findings.output_checks import (
     initial_loss,
     loss,
@@ -221,6 +221,7 @@ BATCH_CHECKS: tuple[Check[Any], ...] = (
     shapes,
     unregistered,
     symmetric,
+    mixed,
     dropout,
     loss,
     summed,

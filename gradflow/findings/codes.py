@@ -83,6 +83,7 @@ _ALL = (
         also=("error",),
     ),
     Code("symmetric", "error", "Units of a layer are copies of each other.", also=("warning",)),
+    Code("mixed", "warning", "Examples of a batch depend on each other."),
     Code(
         "step-size",
         "warning",

@@ -9,6 +9,7 @@ from gradflow.findings.check import check, finding
 from gradflow.findings.thresholds import DROPPED, UNREGISTERED
 from gradflow.findings.words import first_few
 from gradflow.results.base import Finding, Result
+from gradflow.results.facts import CriterionFacts, MixingFacts
 
 #: Things that a message lists.
 _MOST = 4
@@ -68,6 +69,60 @@ def symmetric(result: Result) -> Iterator[Finding]:
             "[nn.Linear(…)] * n",
             severity="warning",
         )
+
+
+@check("mixed")
+def mixed(result: Result) -> Iterator[Finding]:
+    """Examples that depend on each other through the model."""
+    for criterion in of_batch(result).criteria:
+        if criterion.mixing is not None and criterion.mixing.sure and not _said(criterion):
+            yield mixed_by(criterion.mixing)
+            return
+
+
+def _said(criterion: CriterionFacts) -> bool:
+    """Whether `output-activation` says it: a softmax over the examples, last of all."""
+    return criterion.last is not None and "softmax" in criterion.last.kind
+
+
+def mixed_by(mixing: MixingFacts) -> Finding:
+    """Return what is to be said of what mixes the examples."""
+    reduced = (f"a {mixing.how.lower()} is taken", "the axis of what is meant, dim=1 or so")
+    what, advice = _MIXES.get(mixing.how, reduced)
+    where = (
+        f"to the shape {sized(mixing.shape)}, of which a row holds parts of several examples"
+        if mixing.how == "View"
+        else f"along axis {mixing.axis} of a tensor of shape {sized(mixing.shape)}, "
+        "which is the examples'"
+    )
+    return finding(
+        "mixed",
+        f"what the loss judges of one example depends on the others: {what} {where}",
+        advice,
+    )
+
+
+_MIXES = {
+    "Softmax": ("a softmax runs", "softmax over an axis of one example: dim=1 or dim=-1"),
+    "SafeSoftmax": ("a softmax runs", "softmax over an axis of one example: dim=1 or dim=-1"),
+    "LogSoftmax": ("a log-softmax runs", "log_softmax over an axis of one example: dim=1 or -1"),
+    "NativeLayerNorm": (
+        "a layer normalisation runs",
+        "nn.LayerNorm(features): the shape of one example's numbers, without the batch",
+    ),
+    "Recurrence": (
+        "a recurrence goes",
+        "batch_first=True; or time first in the inputs, x.transpose(0, 1), and in what follows",
+    ),
+    "Attention": (
+        "attention goes",
+        "batch_first=True; or time first in the inputs, x.transpose(0, 1), and in what follows",
+    ),
+    "View": (
+        "a tensor is viewed or reshaped",
+        "transpose() or permute() first: view and reshape turn no axes, they cut anew",
+    ),
+}
 
 
 @check("linear")

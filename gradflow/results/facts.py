@@ -131,6 +131,8 @@ class CriterionFacts:
         What the nearest values that it can give leave of the targets' mean square about their mean.
     row_sum
         Of targets of a softmax, or of cross-entropy: their mean sum over its units.
+    mixing
+        What mixes the examples on the way to it; None: nothing, or it is not known.
     """
 
     kind: str
@@ -155,11 +157,32 @@ class CriterionFacts:
     out_of_reach: float | None = None
     unreachable: float | None = None
     row_sum: float | None = None
+    mixing: MixingFacts | None = None
 
     @property
     def last(self) -> ActivationFacts | None:
         """The activation nearest to the criterion, clamps left out."""
         return next((a for a in self.activations if a.kind != "clamp"), None)
+
+
+@dataclass(frozen=True)
+class MixingFacts:
+    """What makes what a criterion judges of one example depend on the others.
+
+    Attributes
+    ----------
+    how
+        The operation: ``"Softmax"``, ``"Mean"``, ``"Recurrence"``, ``"Attention"``, ``"View"``, ….
+    axis, shape
+        The axis that it runs over, and the shape of what it runs on; of a view, its shape.
+    sure
+        Whether it is known which axis holds the examples: no other is as long.
+    """
+
+    how: str
+    axis: int
+    shape: tuple[int, ...]
+    sure: bool = True
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ from gradflow.watching.curve_checks import collapse, diverged, spike, stuck, unf
 from gradflow.watching.loop_checks import (
     conflicting_targets,
     not_updated,
+    perhaps_mixed,
     stale_gradients,
     step_size,
     weight_decay,
@@ -411,6 +412,7 @@ CHECKS: tuple[Check[WatchResult], ...] = (
     step_size,
     weight_decay,
     conflicting_targets,
+    perhaps_mixed,
     unfinished,
     spike,
     clipping,

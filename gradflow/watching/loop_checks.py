@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from statistics import median, median_low
 
 from gradflow.findings.check import check, finding
+from gradflow.findings.graph_checks import mixed_by
 from gradflow.findings.thresholds import (
     CONFLICTING,
     CREEPING,
@@ -28,6 +29,7 @@ from gradflow.findings.thresholds import (
     SMALL_UPDATE,
     STALE,
     STOPPED_RATE,
+    STUCK_STEPS,
 )
 from gradflow.findings.words import at, indices, named_layers
 from gradflow.results.base import Finding
@@ -334,3 +336,13 @@ def conflicting_targets(result: WatchResult) -> Iterator[Finding]:
         "shuffle inputs and targets by one and the same order",
         severity="warning",
     )
+
+
+@check("mixed")
+def perhaps_mixed(result: WatchResult) -> Iterator[Finding]:
+    """Examples that mix if axis 0 is theirs, where another is as long: if nothing was learnt."""
+    batch = result.facts.batch
+    found = [c.mixing for c in batch.criteria if c.mixing] if batch is not None else []
+    unsure = bool(found) and not any(mixing.sure for mixing in found)
+    if unsure and len(result.steps) >= STUCK_STEPS and outcome(result) == "not":
+        yield mixed_by(found[0])

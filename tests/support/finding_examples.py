@@ -17,6 +17,7 @@ from gradflow.results.facts import (
     BatchFacts,
     CriterionFacts,
     LeafFacts,
+    MixingFacts,
     TensorFacts,
     UpdateFacts,
 )
@@ -122,6 +123,9 @@ def chained(*factors: float) -> Result:
 _NONE = -math.inf
 _BEYOND = TensorFacts((32,), low=0.0, high=3.0, values=4)
 _STEPS = tuple(TimeStepRow(step, log) for step, log in enumerate((-9.0, -5.0, 0.0), start=1))
+_SOFTMAX = MixingFacts("Softmax", 0, (32, 10, 1))
+_MEAN = MixingFacts("Mean", 0, (32, 32, 8), sure=False)
+_PERHAPS_MIXED = BatchFacts(criteria=(CriterionFacts("cross-entropy", mixing=_MEAN),))
 _SPREAD = DistributionRow(10, 1.0, 1.0, 2.0, 3.0, 3.0)
 
 #: By the room and the check, then by code.
@@ -142,6 +146,7 @@ EXAMPLES: dict[str, dict[str, Callable[[], Result]]] = {
     },
     "findings.unregistered": {"unregistered": lambda: batch(unregistered=(LeafFacts((3, 4), 12),))},
     "findings.symmetric": {"symmetric": lambda: batch(symmetric=("hidden",))},
+    "findings.mixed": {"mixed": lambda: batch({"kind": "cross-entropy", "mixing": _SOFTMAX})},
     "findings.dropout": {"dropout": lambda: batch(dropout=(0.97, 3))},
     "findings.loss": {"loss": lambda: batch({"kind": "cross-entropy", "sign": -1})},
     "findings.initial_loss": {
@@ -252,6 +257,11 @@ EXAMPLES: dict[str, dict[str, Callable[[], Result]]] = {
     },
     "watching.conflicting_targets": {
         "targets": lambda: watched(facts=WatchFacts(conflicts=ConflictFacts(90, 0.52, 0.5)))
+    },
+    "watching.perhaps_mixed": {
+        "mixed": lambda: with_losses(
+            [0.7 + 0.01 * (i % 2) for i in range(60)], facts=WatchFacts(batch=_PERHAPS_MIXED)
+        )
     },
     "watching.unfinished": {
         "unfinished": lambda: with_losses([1.0 - 0.002 * i for i in range(100)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
 
 import torch
@@ -13,6 +14,7 @@ from gradflow.measurement.batch.chain import chain_from
 from gradflow.measurement.batch.graph import Graph, Node, name_of, saved_tensor
 from gradflow.measurement.batch.judged import criterion_facts, output_numbers
 from gradflow.measurement.batch.layers import dropout_of, is_linear, linear_runs, unregistered
+from gradflow.measurement.batch.mixing import mixing_of
 from gradflow.measurement.batch.seen import SeenBatch
 from gradflow.measurement.batch.tensors import copied_columns, tensor_facts
 from gradflow.measurement.batch.terms import Term, terms_of
@@ -87,8 +89,13 @@ def _terms(seen: SeenBatch, graph: Graph) -> list[Term]:
 
 
 def _criteria(terms: list[Term], seen: SeenBatch) -> list[CriterionFacts]:
-    found = (_read(lambda t=t: criterion_facts(t, seen.outputs), None) for t in terms)  # type: ignore[misc]
+    found = (_read(lambda t=t: _criterion(t, seen), None) for t in terms)  # type: ignore[misc]
     return [facts for facts in found if facts is not None]
+
+
+def _criterion(term: Term, seen: SeenBatch) -> CriterionFacts:
+    facts = criterion_facts(term, seen.outputs)
+    return replace(facts, mixing=_read(lambda: mixing_of(term, seen), None))
 
 
 def _trained(seen: SeenBatch) -> frozenset[int]:
