@@ -23,12 +23,24 @@ CRITERIA = {
     "poisson": "the Poisson loss",
     "kl": "the KL divergence",
     "log-likelihood": "the log-likelihood",
+    "gaussian": "the Gaussian log-likelihood",
+    "ctc": "the CTC loss",
+    "soft-margin": "the soft margin loss",
+    "multi-margin": "the multi-class margin loss",
+    "multilabel-margin": "the multi-label margin loss",
+    "multilabel-soft-margin": "the multi-label soft margin loss",
+    "cosine-embedding": "the cosine embedding loss",
+    "hinge-embedding": "the hinge embedding loss",
+    "margin-ranking": "the margin ranking loss",
+    "triplet-margin": "the triplet margin loss",
 }
 
 #: Criteria that hold one number against another.
 DISTANCES = frozenset({"mse", "l1", "smooth-l1", "huber"})
 #: Criteria of classes.
 OF_CLASSES = frozenset({"cross-entropy", "nll"})
+#: Criteria of which the targets are signs.
+OF_SIGNS = frozenset({"soft-margin", "cosine-embedding", "hinge-embedding", "margin-ranking"})
 #: Criteria of probabilities of two classes.
 OF_TWO = frozenset({"bce", "bce-with-logits"})
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from gradflow.findings.batches import (
     DISTANCES,
     OF_CLASSES,
+    OF_SIGNS,
     OF_TWO,
     in_words,
     lost_at,
@@ -21,6 +22,7 @@ from gradflow.findings.thresholds import (
     FIRST_LOSS_MORE,
     HOPELESS_LOSS,
     HOPELESS_TARGETS,
+    OFF_THE_SPHERE,
     ONE_CLASS,
     OUT_OF_REACH,
     UNREACHABLE,
@@ -214,6 +216,8 @@ def _before_distance(criterion: CriterionFacts) -> Finding | None:
     """An output that cannot reach its targets."""
     nearest = criterion.activations[0] if criterion.activations else None
     target = criterion.target
+    if criterion.unit_length and target is not None:
+        return _on_the_sphere(criterion, target)
     if nearest is None or target is None or criterion.scaled or criterion.logs:
         return None
     if nearest.kind == "softmax" and _not_shares(criterion):
@@ -235,6 +239,40 @@ def _before_distance(criterion: CriterionFacts) -> Finding | None:
     return None
 
 
+def _on_the_sphere(criterion: CriterionFacts, target: TensorFacts) -> Finding | None:
+    """Outputs of length 1 whose targets are of other lengths."""
+    outside, left = criterion.out_of_reach or 0.0, criterion.unreachable or 0.0
+    if outside < OFF_THE_SPHERE or left < OUT_OF_REACH:
+        return None
+    return finding(
+        "output-activation",
+        f"every output is a vector of length 1, and {outside:.0%} of the targets (root mean square "
+        f"{target.rms:.3g} an entry) are of another length: the nearest that outputs can come "
+        f"leaves {left:.0%} of their variance",
+        "no normalisation after the last layer, or targets of length 1 as well",
+    )
+
+
+def _before_poisson(criterion: CriterionFacts) -> Finding | None:
+    """A rate where the loss takes its logarithm, and applies exp itself."""
+    last = criterion.last
+    if not criterion.log_input or last is None or last.kind not in _RATES or criterion.scaled:
+        return _before_distance(criterion)
+    if criterion.logs:
+        return None
+    least = "e^(e^x)" if last.kind == "exp" else "never below 1"
+    return finding(
+        "output-activation",
+        f"the Poisson loss takes the logarithm of a rate and applies exp to it, and it gets the "
+        f"outputs of {_RATES[last.kind]}: the rate is {least}",
+        "PoissonNLLLoss(log_input=False), or the last layer's plain numbers",
+    )
+
+
+#: Activations that give a rate, in words.
+_RATES = {"exp": "an exp", "softplus": "a softplus", "ReLU": "a ReLU"}
+
+
 #: What a criterion wants to be given, by its kind.
 _JUDGES: dict[str, Callable[[CriterionFacts], Finding | None]] = {
     "cross-entropy": _before_cross_entropy,
@@ -242,7 +280,7 @@ _JUDGES: dict[str, Callable[[CriterionFacts], Finding | None]] = {
     "nll": _before_nll,
     "bce": _before_bce,
     "kl": _before_kl,
-    "poisson": _before_distance,
+    "poisson": _before_poisson,
     **dict.fromkeys(DISTANCES, _before_distance),
 }
 
@@ -278,7 +316,12 @@ def _out_of_reach(
 def shapes(result: Result) -> Iterator[Finding]:
     """A loss that broadcasts the output, and one score per position where one per class belongs."""
     for criterion in of_batch(result).criteria:
-        found = _broadcasts(criterion) or _repeats(criterion) or _score_per_place(criterion)
+        found = (
+            _broadcasts(criterion)
+            or _repeats(criterion)
+            or _score_per_place(criterion)
+            or _scrambled(criterion)
+        )
         if found is not None:
             yield found
             return
@@ -329,6 +372,21 @@ def _score_per_place(criterion: CriterionFacts) -> Finding | None:
         f"the last layer has one unit, and the scores of {classes} classes are its outputs at "
         f"{classes} places of the input: a class is judged by one place alone",
         f"flatten (or pool) the places first, then a last layer of {classes} units",
+    )
+
+
+def _scrambled(criterion: CriterionFacts) -> Finding | None:
+    """A convolution's scores seen as rows without moving its channels to the end."""
+    if criterion.scrambled is None:
+        return None
+    was, now = criterion.scrambled
+    return finding(
+        "shapes",
+        f"scores of shape {sized(was)}, whose {was[1]} classes come second, are seen as rows of "
+        f"shape {sized(now)}: a row then holds the scores of one class at {now[1]} places, not "
+        "those of all classes at one place",
+        "scores.movedim(1, -1).reshape(-1, classes); or cross-entropy on the scores as they are, "
+        "with targets of shape (N, …)",
     )
 
 
@@ -426,6 +484,7 @@ def targets(result: Result) -> Iterator[Finding]:
             _not_finite(criterion.target, facts)
             or _no_shares(criterion, criterion.target)
             or _out_of_range(criterion, criterion.target)
+            or _no_signs(criterion, criterion.target)
             or _one_class(criterion, facts)
             or _far_away(criterion, criterion.target)
         )
@@ -467,6 +526,18 @@ def _out_of_range(criterion: CriterionFacts, target: TensorFacts) -> Finding | N
         f"the labels are {target.low:.3g} and {target.high:.3g}, and the {nearest.kind} after the "
         f"last layer cannot give {target.low:.3g}",
         "labels 0 and 1 with a sigmoid, or tanh with labels -1 and 1",
+    )
+
+
+def _no_signs(criterion: CriterionFacts, target: TensorFacts) -> Finding | None:
+    """Labels 0 and 1 where 1 and -1 are asked for."""
+    if criterion.kind not in OF_SIGNS or not labels_two(target) or target.low != 0:
+        return None
+    return finding(
+        "targets",
+        f"{in_words(criterion.kind)} takes labels 1 and -1, and gets 1 and 0: what is labelled 0 "
+        "gives no gradient",
+        "2 * labels - 1",
     )
 
 

@@ -400,6 +400,12 @@ UNREACHABLE = _threshold(
     "learn its task. Numbers of either sign behind a ReLU leave half, as where features are judged "
     "that were not meant to be.",
 )
+OFF_THE_SPHERE = _threshold(
+    "off the sphere",
+    0.5,
+    "Share of a regression's targets that are not of length 1, where all outputs are, from which "
+    "that is not meant.",
+)
 
 FIRST_MOVE = _threshold(
     "first move",

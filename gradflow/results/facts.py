@@ -131,6 +131,13 @@ class CriterionFacts:
         What the nearest values that it can give leave of the targets' mean square about their mean.
     row_sum
         Of targets of a softmax, or of cross-entropy: their mean sum over its units.
+    log_input
+        Of a Poisson loss: whether it takes the logarithm of the rate.
+    unit_length
+        Whether every row of the output is of length 1.
+    scrambled
+        A convolution's shape, and that in which it is seen as rows of classes, where its channels
+        were not moved to the end before.
     mixing
         What mixes the examples on the way to it; None: nothing, or it is not known.
     """
@@ -157,6 +164,9 @@ class CriterionFacts:
     out_of_reach: float | None = None
     unreachable: float | None = None
     row_sum: float | None = None
+    log_input: bool = True
+    unit_length: bool = False
+    scrambled: tuple[tuple[int, ...], tuple[int, ...]] | None = None
     mixing: MixingFacts | None = None
 
     @property

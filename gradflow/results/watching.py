@@ -183,6 +183,8 @@ class WatchFacts(Facts):
         The row of the first layer that overflowed in a step that a GradScaler left out.
     batch, last_batch
         Facts of the first batch that the model learnt from, and of the latest that was read.
+    lost_batch
+        Of the first batch whose loss was not finite.
     optimizer
         That trains the model.
     unowned
@@ -214,6 +216,7 @@ class WatchFacts(Facts):
     overflowed: int | None = None
     batch: BatchFacts | None = None
     last_batch: BatchFacts | None = None
+    lost_batch: BatchFacts | None = None
     optimizer: OptimizerFacts | None = None
     unowned: tuple[str, ...] = ()
     unchanged: tuple[int, ...] = ()

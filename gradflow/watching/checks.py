@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 
 from gradflow.findings.batch_checks import BATCH_CHECKS, LATE_BATCH_CHECKS
+from gradflow.findings.batches import hazard, lost_at
 from gradflow.findings.check import Check, check, finding
 from gradflow.findings.thresholds import (
     CLIPPED_OFTEN,
@@ -66,6 +67,8 @@ def _of_first(result: WatchResult, first: NonFiniteFacts) -> tuple[str, str]:
     """Say what was the first not to be finite, and what to do about it."""
     rows = at(result.records, first.layers)
     where, step = f" of {named_layers(rows)}" if rows else "", f"at step {first.step}"
+    if (cause := _cause(result, first)) is not None:
+        return f"{cause[0]} ({step.removeprefix('at ')})", cause[1]
     if first.what == "inputs":
         return (
             f"the inputs are not finite {step}",
@@ -85,6 +88,17 @@ def _of_first(result: WatchResult, first: NonFiniteFacts) -> tuple[str, str]:
             "or a wider dtype if it grew",
         )
     return _of_loss(step) if first.what == "loss" else _of_gradient(result, first, where, step)
+
+
+def _cause(result: WatchResult, first: NonFiniteFacts) -> tuple[str, str] | None:
+    """Tell inputs, targets and operations of the loss apart, where its batch was read."""
+    facts = result.facts
+    if first.what in ("inputs", "loss") and facts.lost_batch is not None:
+        return lost_at(facts.lost_batch)
+    first_step = result.steps[0].step if result.steps else 0
+    if first.what == "gradient" and first.step == first_step and facts.batch is not None:
+        return hazard(facts.batch)
+    return None
 
 
 def _of_loss(step: str) -> tuple[str, str]:

@@ -75,6 +75,7 @@ def loop_facts(
         recording.facts,
         batch=loop.first_batch,
         last_batch=loop.last_batch,
+        lost_batch=loop.lost_batch,
         optimizer=loop.optimizer,
         unowned=loop.unowned,
         unchanged=_unchanged(history, final),

@@ -38,6 +38,8 @@ class Loop:
     ----------
     first_batch, last_batch
         Facts of the first batch that the model learnt from, and of the latest that was read.
+    lost_batch
+        Of the one whose loss was the first that is not finite.
     optimizer
         Of the first recorded step.
     owned
@@ -50,6 +52,7 @@ class Loop:
         self.optimizer: OptimizerFacts | None = None
         self.first_batch: BatchFacts | None = None
         self.last_batch: BatchFacts | None = None
+        self.lost_batch: BatchFacts | None = None
         self.conflicts = Conflicts()
         self.owned = Owned()
         self.nonfinite_layer: str | None = None
@@ -109,6 +112,7 @@ class Loop:
             self._read_batch(loss, scale)
         if not self._lost and self._heard.lost:
             self._lost = True
+            self.lost_batch = self._facts or batch_facts(self._held(loss, scale))
             self.nonfinite_layer = first_nonfinite_layer(
                 loss, self.gradients.named, self._calls.outputs
             )
@@ -158,9 +162,14 @@ class Loop:
 
     def _read_batch(self, loss: Tensor, scale: Tensor | None) -> None:
         self._tries += 1
+        self._seen = self._held(loss, scale)
+        self._facts = batch_facts(self._seen)
+
+    def _held(self, loss: Tensor, scale: Tensor | None) -> SeenBatch:
+        """Return what is held of the step under way."""
         calls, owner = self._calls, self._owner
         rate = None if owner is None else learning_rate(owner)
-        seen = SeenBatch(
+        return SeenBatch(
             self.model,
             calls.inputs,
             calls.outputs,
@@ -170,7 +179,6 @@ class Loop:
             owner,
             1.0 if scale is None else float(scale),
         )
-        self._seen, self._facts = seen, batch_facts(seen)
 
     # -- the step
 
@@ -206,6 +214,7 @@ class Loop:
             nonfinite_layer=self.nonfinite_layer,
             first_batch=self._updated(),
             last_batch=self.last_batch,
+            lost_batch=self.lost_batch,
             conflicts=self.conflicts.found(),
         )
 

@@ -75,6 +75,7 @@ class LoopNotes:
     nonfinite_layer: str | None = None
     first_batch: BatchFacts | None = None
     last_batch: BatchFacts | None = None
+    lost_batch: BatchFacts | None = None
     conflicts: ConflictFacts | None = None
 
 

@@ -350,6 +350,36 @@ def test_a_loss_whose_slope_is_infinite_is_told_from_a_layer() -> None:
     assert result.facts.first_nonfinite.step == 4
 
 
+@pytest.mark.parametrize(
+    ("where", "says", "advice"),
+    [
+        ("inputs", "3 of the batch's 128 input values are not finite", "leave these examples out"),
+        ("targets", "3 of the batch's 48 targets are not finite", "leave these examples out"),
+        ("loss", "the loss takes the logarithm of exactly 0, at 3 entries", "log_softmax"),
+    ],
+)
+def test_what_made_the_loss_so_is_told_apart(where: str, says: str, advice: str) -> None:
+    model = network()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    with gradflow.watch(model) as watch:
+        for step in range(6):
+            inputs, target = torch.randn(16, 8), torch.rand(16, 3)
+            wrong = {"inputs": inputs, "targets": target}.get(where)
+            if step == 3 and wrong is not None:
+                wrong.view(-1)[:3] = torch.nan
+            optimizer.zero_grad()
+            made = model(inputs)
+            shift = torch.zeros(16, 3)
+            shift.view(-1)[:3] = -200.0 if step == 3 and where == "loss" else 0.0
+            ((made + shift).exp().log().mean() + F.mse_loss(made, target)).backward()
+            optimizer.step()
+    result = watch.result()
+    (broken,) = [f for f in result.findings if f.code == "broken"]
+    assert broken.message.startswith(f"{says}")
+    assert "step 4" in broken.message
+    assert advice in broken.advice
+
+
 def test_a_layer_is_named_whose_output_is_not_finite() -> None:
     class Logs(nn.Module):
         def __init__(self) -> None:

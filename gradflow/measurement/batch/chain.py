@@ -166,6 +166,32 @@ def chain_from(node: Node | None, within: Graph | None = None) -> Chain:
     return chain
 
 
+def scrambled(node: Node | None) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    """Return the shape of a convolution's output, and of the rows that it is seen as.
+
+    Where its channels, which come second, are the classes of those rows and were not moved to the
+    end before: each row then holds places, not classes.
+    """
+    seen: tuple[tuple[int, ...], tuple[int, ...]] | None = None
+    for _ in range(_MOST):
+        name = None if node is None else name_of(node)
+        if node is None or name == "Convolution":
+            return seen if name else None
+        if name in _AS_ROWS and seen is None:
+            (before, place), *_ = inputs_of(node)
+            was, now = shape_of(before, place), shape_of(node)
+            rows = len(was) > 2 and len(now) == 2 and was[1] == now[1] < was[1] * now[0]
+            seen = (was, now) if rows and was[0] < now[0] else None
+        elif name not in ACTIVATIONS:
+            return None
+        node = _only_input(node)
+    return None
+
+
+#: Nodes that see numbers as another shape, in the same order.
+_AS_ROWS = frozenset({"View", "UnsafeView", "Reshape", "ReshapeAlias"})
+
+
 def _only_input(node: Node) -> Node | None:
     """The node before it; a bias that is added does not count."""
     before = [n for n, _ in inputs_of(node)]

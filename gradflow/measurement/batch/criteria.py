@@ -23,7 +23,8 @@ class CriterionCall:
     name
         Of the function: ``"cross_entropy"``, ``"mse_loss"``, …
     input, target
-        Its first two arguments; no target where there was none that is a tensor.
+        What it judges, of two the first that takes a gradient; and against what, if that is a
+        tensor.
     reduction
         ``"mean"``, ``"sum"`` or ``"none"``.
     options
@@ -63,6 +64,14 @@ CRITERIA = (
     "soft_margin_loss",
     "triplet_margin_loss",
 )
+
+
+#: What the first arguments of some are called; of the others, input and target.
+_ARGUMENTS = {
+    "cosine_embedding_loss": ("input1", "input2", "target"),
+    "margin_ranking_loss": ("input1", "input2", "target"),
+    "triplet_margin_loss": ("anchor", "positive", "negative"),
+}
 
 
 class _Ear:
@@ -122,8 +131,12 @@ class _Ear:
 
 
 def _call(name: str, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> CriterionCall | None:
-    given = dict(zip(("input", "target"), arguments, strict=False)) | keywords
-    of, target = given.get("input"), given.get("target")
+    names = _ARGUMENTS.get(name, ("input", "target"))
+    given = dict(zip(names, arguments, strict=False)) | keywords
+    of, target = given.get(names[0]), given.get("target")
+    if name in _ARGUMENTS:
+        judged = (given.get(n) for n in names if n != "target")
+        of = next((t for t in judged if isinstance(t, Tensor) and t.requires_grad), of)
     if not isinstance(of, Tensor) or not torch.is_grad_enabled():
         return None
     swapped = not of.requires_grad and isinstance(target, Tensor) and target.requires_grad

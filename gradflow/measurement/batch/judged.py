@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gradflow.findings.batches import DISTANCES, OF_CLASSES, OF_TWO
-from gradflow.measurement.batch.chain import Activation, Chain, chain_from
+from gradflow.measurement.batch.chain import Activation, Chain, chain_from, scrambled
 from gradflow.measurement.batch.graph import Node, inputs_of, name_of, shape_of
 from gradflow.measurement.batch.tensors import looked_at, number, real, tensor_facts
 from gradflow.measurement.batch.terms import Term
@@ -35,6 +35,12 @@ _REACH = {
 }
 
 
+#: Points below which it may be chance that all are of length 1.
+_FEWEST_POINTS = 8
+#: Distance from the unit sphere up to which a target counts as one on it.
+_NEAR_THE_SPHERE = 0.1
+
+
 def criterion_facts(term: Term, outputs: Sequence[Tensor]) -> CriterionFacts:
     """Return what is known of one criterion."""
     chain = chain_from(term.source)
@@ -53,6 +59,8 @@ def criterion_facts(term: Term, outputs: Sequence[Tensor]) -> CriterionFacts:
         target=None if target is None else tensor_facts(target, mask=False),
         expanded=term.expanded,
         swapped=term.swapped,
+        log_input=term.log_input,
+        scrambled=scrambled(term.source) if term.kind in OF_CLASSES else None,
         **_numbers(term, chain, scores, target),
     )
 
@@ -225,6 +233,8 @@ def _of_distances(term: Term, chain: Chain, scores: Tensor, target: Tensor) -> d
         "first_loss": number((away.square() if squares else away.abs()).double().mean()),
         "constant_loss": number((about.square() if squares else about.abs()).double().mean()),
     }
+    if _of_length_one(scores):
+        return found | _off_the_sphere(target)
     reach = _reach(chain)
     if reach is None or chain.scaled or chain.shifted or chain.logs:
         return found
@@ -239,6 +249,24 @@ def _of_distances(term: Term, chain: Chain, scores: Tensor, target: Tensor) -> d
     if last is not None and last.kind == "softmax" and target.dim() > 1:
         found["row_sum"] = _row_sum(target, last)
     return found
+
+
+def _of_length_one(scores: Tensor) -> bool:
+    """Whether these are points on the unit sphere, enough of them for it to be no chance."""
+    if scores.dim() != 2 or min(scores.shape) < 2 or len(scores) < _FEWEST_POINTS:
+        return False
+    return bool(((scores.double().norm(dim=1) - 1).abs() < 1e-3).all())
+
+
+def _off_the_sphere(target: Tensor) -> dict[str, Any]:
+    """How far targets lie from it, as for what an activation cannot give."""
+    off = (target.double().norm(dim=1) - 1).abs()
+    about = (target - target.mean(0)).double().square().sum(1).mean()
+    return {
+        "unit_length": True,
+        "out_of_reach": number((off > _NEAR_THE_SPHERE).double().mean()),
+        "unreachable": number(off.square().mean() / about) if about > 0 else None,
+    }
 
 
 def _row_sum(target: Tensor, softmax: Activation) -> float | None:

@@ -120,6 +120,14 @@ HEARD = {
     "poisson_nll_loss": "poisson",
     "soft_margin_loss": "soft-margin",
     "multi_margin_loss": "multi-margin",
+    "multilabel_margin_loss": "multilabel-margin",
+    "multilabel_soft_margin_loss": "multilabel-soft-margin",
+    "gaussian_nll_loss": "gaussian",
+    "ctc_loss": "ctc",
+    "cosine_embedding_loss": "cosine-embedding",
+    "hinge_embedding_loss": "hinge-embedding",
+    "margin_ranking_loss": "margin-ranking",
+    "triplet_margin_loss": "triplet-margin",
 }
 #: Nodes through which a term reaches the loss as it is, up to a factor.
 _COMBINING = PASSING | CHOOSING | {"Stack", "Cat", "Sum", "Mean", "MaskedFill", "Nansum", "Where"}
