@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +39,25 @@ def optimizer(kind: str, model: nn.Module, rate: float) -> torch.optim.Optimizer
     return torch.optim.SGD(model.parameters(), lr=rate, momentum=0.9)
 
 
-def trained(family: str, seed: int, kind: str, rate: float, steps: int) -> list[float]:
+@dataclass(frozen=True)
+class Job:
+    """A network to draw and train."""
+
+    family: str
+    seed: int
+    steps: int
+    harsh: bool = False
+
+    def drawn(self) -> Drawn:
+        """Draw it."""
+        return draw(self.family, self.seed, self.harsh)
+
+
+def trained(job: Job, kind: str, rate: float) -> list[float]:
     """Return the loss on fresh examples before, after a tenth of the steps, half, and all."""
-    drawn = draw(family, seed)
+    drawn, steps = job.drawn(), job.steps
     update = optimizer(kind, drawn.model, rate)
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(job.seed)
     marks, found = {steps // 10, steps // 2, steps}, [checked(drawn)]
     for step in range(1, steps + 1):
         loss = loss_of(drawn, *drawn.task.batch(BATCH, generator))
@@ -75,22 +90,19 @@ def bound(drawn: Drawn, family: str) -> float:
     return constant - 1.0 if family == "flow" else 0.6 * constant
 
 
-def record(job: tuple[str, int, int]) -> dict[str, Any]:
+def record(job: Job) -> dict[str, Any]:
     """Draw one network and train it at every rate."""
-    family, seed, steps = job
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)  # nothing is measured here
-    start, drawn = time.perf_counter(), draw(family, seed)
+    start, drawn = time.perf_counter(), job.drawn()
     runs = {
-        kind: {str(rate): trained(family, seed, kind, rate, steps) for rate in rates}
+        kind: {str(rate): trained(job, kind, rate) for rate in rates}
         for kind, rates in RATES.items()
     }
     best = {kind: min(run[-1] for run in of.values()) for kind, of in runs.items()}
-    limit = bound(drawn, family)
+    limit = bound(drawn, job.family)
     return {
-        "family": family,
-        "seed": seed,
-        "steps": steps,
+        **asdict(job),
         "options": drawn.options,
         "constant": drawn.task.constant,
         "bound": limit,
@@ -104,11 +116,12 @@ def _plain(loss: float) -> float | None:
     return round(loss, 6) if math.isfinite(loss) else None
 
 
-def jobs(families: list[str], count: int, seed: int, steps: int) -> Iterator[tuple[str, int, int]]:
+def jobs(given: argparse.Namespace) -> Iterator[Job]:
     """Every network to train: the seeds of a half do not meet those of another."""
-    for index in range(count):
-        for family in families:
-            yield family, 10_000 * seed + index, 3 * steps if family == "recurrent" else steps
+    for index in range(given.count):
+        for family in given.families.split(","):
+            steps = 3 * given.steps if family == "recurrent" else given.steps
+            yield Job(family, 10_000 * given.seed + index, steps, given.harsh)
 
 
 def main() -> None:
@@ -118,10 +131,13 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=14, help="networks of each family")
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument(
+        "--harsh", action="store_true", help="deep and badly initialised ones more often"
+    )
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
-    todo = list(jobs(given.families.split(","), given.count, given.seed, given.steps))
+    todo = list(jobs(given))
     with given.out.open("w", encoding="utf-8") as out, ProcessPoolExecutor(given.jobs) as pool:
         running = [pool.submit(record, job) for job in todo]
         for number, done in enumerate(as_completed(running), start=1):

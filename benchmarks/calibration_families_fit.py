@@ -28,10 +28,17 @@ from numpy.typing import NDArray
 from gradflow import diagnose
 from gradflow.diagnosis import checks
 from gradflow.diagnosis.checks import CHECKS
-from gradflow.findings.batches import of_batch, output_signal
+from gradflow.diagnosis.loss_checks import agreement
+from gradflow.findings.batches import of_batch
 from gradflow.findings.check import judged
 from gradflow.findings.output_checks import times_constant
-from gradflow.findings.thresholds import HOPELESS_LOSS, Tolerance, tolerances
+from gradflow.findings.thresholds import (
+    AGREE,
+    DISAGREEING_LOSS,
+    HOPELESS_LOSS,
+    Tolerance,
+    tolerances,
+)
 from gradflow.findings.words import lost_decades
 from gradflow.results.diagnosis import DiagnosisResult
 
@@ -81,27 +88,39 @@ class Judged:
 
 def strain(result: DiagnosisResult, tolerance: Tolerance) -> float:
     """Return the largest of what is measured over what an optimizer copes with."""
+    return min(max(strains(result, tolerance).values()), 100.0)
+
+
+def strains(result: DiagnosisResult, tolerance: Tolerance) -> dict[str, float]:
+    """Return what is measured over what an optimizer copes with, by what it is."""
     layers, around = checks.depth(result), checks.lost_around(result)
     lost = lost_decades(result.rate, layers) or 0.0
-    bound = tolerance.bearable_decades(layers)
-    seen, batch = output_signal(of_batch(result)), of_batch(result)
+    seen, batch = checks.seen_output(result), of_batch(result)
     first = max((times_constant(criterion) for criterion in batch.criteria), default=0.0)
-    found = [
-        (lost if around is None or lost < 0 else around) / bound,
-        -lost / checks.bearable_decades(layers, batch_norm=result.facts.batch_norm),
-        math.log10(max(first, 1.0)) / math.log10(HOPELESS_LOSS),
-    ]
+    agree = agreement(result)
+    hopeless = HOPELESS_LOSS if agree is None or agree >= AGREE else DISAGREEING_LOSS
+    known = seen is not None and seen.scores
+    bound = tolerance.bearable_seen(layers) if known else tolerance.bearable_decades(layers)
+    found = {
+        "δ lost": lost / bound
+        if around is None or lost < 0
+        else around / tolerance.bearable_around(layers),
+        "δ gained": -lost / checks.bearable_decades(layers, batch_norm=result.facts.batch_norm),
+        "first loss": math.log10(max(first, 1.0)) / math.log10(hopeless),
+    }
     if around is None:
-        signal = checks.signal_decades(result) or 0.0
-        found.append(signal / tolerance.bearable_signal(result.hidden))
-        found.append(0.0 if seen is None else seen.decades / seen.bound(tolerance))
-    return min(max(found), 100.0)
+        signal, both = checks.signal_decades(result) or 0.0, checks.together(result)
+        found["signal"] = signal / tolerance.bearable_signal(result.hidden)
+        found["output"] = 0.0 if seen is None else seen.decades / seen.bound(tolerance)
+        if seen is not None and both is not None:
+            found["together"] = both / seen.bound_together(tolerance)
+    return found
 
 
 def measured(record: dict[str, Any]) -> Judged:
     """Draw a network once more and diagnose it."""
     family, seed = record["family"], record["seed"]
-    drawn = draw(family, seed)
+    drawn = draw(family, seed, record.get("harsh", False))
     inputs, targets = drawn.task.batch(EXAMPLES, torch.Generator().manual_seed(99))
     result = diagnose(drawn.model, inputs, targets, loss=drawn.task.loss, lr=1e-3)
     left = {kind: share(record, of.values()) for kind, of in record["runs"].items()}
@@ -201,11 +220,18 @@ def listed(networks: list[Judged], optimizer: str) -> None:
     for what, wrong in (("wrongly sick", learn), ("missed", sick)):
         for n in wrong:
             if n.passed(optimizer) == (wrong is sick):
-                options = ", ".join(f"{k} {v}" for k, v in n.options.items() if k != "scaled")
-                print(
-                    f"{optimizer}: {what}: {n.family} {n.seed}, {n.verdict(optimizer)}, "
-                    f"{n.left[optimizer]:.2f} of the constant's loss left: {options}"
-                )
+                _show(n, optimizer, what)
+
+
+def _show(n: Judged, optimizer: str, what: str) -> None:
+    """Print a network with the facts that its verdict rests on, over their bounds."""
+    options = ", ".join(f"{k} {v}" for k, v in n.options.items() if k != "scaled")
+    facts = strains(n.result, tolerances(OPTIMIZERS[optimizer])[1])
+    print(
+        f"{optimizer}: {what}: {n.family} {n.seed}, {n.verdict(optimizer)}, "
+        f"{n.left[optimizer]:.2f} of the constant's loss left: {options}; over their bounds: "
+        + ", ".join(f"{name} {value:.2f}" for name, value in facts.items())
+    )
 
 
 def main() -> None:

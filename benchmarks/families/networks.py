@@ -42,10 +42,10 @@ class Drawn:
 
 
 class Options:
-    """Draws options and remembers them."""
+    """Draws options and remembers them; harsh ones are deep and badly initialised more often."""
 
-    def __init__(self, rng: np.random.Generator) -> None:
-        self.rng, self.drawn = rng, dict[str, Any]()
+    def __init__(self, rng: np.random.Generator, harsh: bool = False) -> None:
+        self.rng, self.drawn, self.harsh = rng, dict[str, Any](), harsh
 
     def choice(self, name: str, values: list[Any], p: list[float] | None = None) -> Any:
         """Draw one of `values`."""
@@ -54,8 +54,9 @@ class Options:
         return value
 
     def depth(self, least: int, most: int) -> int:
-        """Draw a depth, uniform in its logarithm."""
-        value = round(least * (most / least) ** self.rng.uniform())
+        """Draw a depth, uniform in its logarithm; a harsh one from the upper half of that."""
+        share = self.rng.uniform()
+        value = round(least * (most / least) ** ((1 + share) / 2 if self.harsh else share))
         self.drawn["depth"] = value
         return value
 
@@ -76,11 +77,12 @@ class Options:
 
 def initialised(model: nn.Module, options: Options) -> nn.Module:
     """Draw the weights anew, in one of the ways that people do, and foolish ones."""
-    ways = ["default", "he", "xavier", "orthogonal", "normal"]
+    ways, harsh = ["default", "he", "xavier", "orthogonal", "normal"], options.harsh
     way = options.choice("init", ways, [0.4, 0.2, 0.15, 0.1, 0.15])
-    gain = float(10 ** options.rng.uniform(-0.7, 0.7)) if options.yes("scaled", 0.45) else 1.0
+    most, often, shifted = (1.1, 0.9, 0.25) if harsh else (0.7, 0.45, 0.06)
+    gain = float(10 ** options.rng.uniform(-most, most)) if options.yes("scaled", often) else 1.0
     std = float(10 ** options.rng.uniform(-2.5, 0.3))
-    shift = float(options.rng.uniform(-6, 6)) if options.yes("shifted", 0.06) else 0.0
+    shift = float(options.rng.uniform(-6, 6)) if options.yes("shifted", shifted) else 0.0
     options.drawn |= {"gain": gain, "shift": shift} | ({"std": std} if way == "normal" else {})
     for module in model.modules():
         for name, p in module.named_parameters(recurse=False):
@@ -527,9 +529,9 @@ FAMILIES: dict[str, Callable[[Options], Drawn]] = {
 }
 
 
-def draw(family: str, seed: int) -> Drawn:
+def draw(family: str, seed: int, harsh: bool = False) -> Drawn:
     """Return the network of that family and seed."""
     torch.manual_seed(seed)
-    options = Options(np.random.default_rng([seed, list(FAMILIES).index(family)]))
+    options = Options(np.random.default_rng([seed, list(FAMILIES).index(family)]), harsh)
     drawn = FAMILIES[family](options)
     return Drawn(initialised(drawn.model, options), drawn.task, options.drawn)

@@ -5,10 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 
+from gradflow.diagnosis.loss_checks import first_loss
 from gradflow.diagnosis.part_checks import attention, gates, same_tokens, time_steps
 from gradflow.diagnosis.zero_checks import no_gradient, one_example, unjudged
-from gradflow.findings.batch_checks import BATCH_CHECKS, LATE_BATCH_CHECKS
-from gradflow.findings.batches import lost_at, no_choice, of_batch, output_signal
+from gradflow.findings.batch_checks import BATCH_CHECKS
+from gradflow.findings.batches import (
+    OutputSignal,
+    lost_at,
+    no_choice,
+    of_batch,
+    output_signal,
+)
 from gradflow.findings.check import Check, check, finding
 from gradflow.findings.thresholds import (
     DECADES,
@@ -179,17 +186,21 @@ def _faded(result: DiagnosisResult) -> tuple[Graded | None, float | None]:
     Where it does, as across a U-Net, what reaches the first layers counts.
     """
     lost, around = lost_decades(result.rate, depth(result)), lost_around(result)
+    seen = seen_output(result)
+    known = seen is not None and seen.scores
 
     def bound(tolerance: Tolerance) -> float:
-        return tolerance.bearable_decades(depth(result))
+        layers = depth(result)
+        return tolerance.bearable_seen(layers) if known else tolerance.bearable_decades(layers)
 
     if lost is None:
         return None, None
     lost = min(lost, _whole(result, lost))
-    if around is None:
-        return graded(lost, bound, result.facts.optimizer), None
     beside = graded(lost, bound, result.facts.optimizer)
-    return graded(around, bound, result.facts.optimizer) or _milder(beside), around
+    if around is None:
+        return beside, None
+    grade = graded(around, lambda t: t.bearable_around(depth(result)), result.facts.optimizer)
+    return grade or _milder(beside), around
 
 
 def _milder(grade: Graded | None) -> Graded | None:
@@ -321,12 +332,10 @@ def same_outputs(result: DiagnosisResult) -> Iterator[Finding]:
 
     Seen at the output where no activation is, as behind a recurrent layer that forgets.
     """
-    seen, facts = output_signal(of_batch(result)), result.facts
-    alike = facts.examples == 1 or facts.same_inputs or no_choice(of_batch(result))
-    starts = facts.started or facts.zero_layers or facts.zero_weights
-    if seen is None or alike or starts or dead_layers(result):
+    seen = seen_output(result)
+    if seen is None:
         return
-    grade = graded(seen.decades, seen.bound, facts.optimizer)
+    grade = graded(seen.decades, seen.bound, result.facts.optimizer)
     said = [found for found in (_faded(result)[0], _signal_grade(result)) if found is not None]
     if grade is None or lost_around(result) is not None or any(one >= grade for one in said):
         return
@@ -339,6 +348,54 @@ def same_outputs(result: DiagnosisResult) -> Iterator[Finding]:
         "of 1 to 4), or a shorter way from the inputs",
         severity=grade.severity,
     )
+
+
+def seen_output(result: DiagnosisResult) -> OutputSignal | None:
+    """Return what is left of the difference between examples in the output.
+
+    None where that is not known, or has another reason: equal examples, weights that start at 0.
+    """
+    facts = result.facts
+    alike = facts.examples == 1 or facts.same_inputs or no_choice(of_batch(result))
+    starts = facts.started or facts.zero_layers or facts.zero_weights
+    return None if alike or starts or dead_layers(result) else output_signal(of_batch(result))
+
+
+@check("vanishing", "collapse")
+def lost_together(result: DiagnosisResult) -> Iterator[Finding]:
+    """δ on its way back and the difference between examples on its way forwards lose too much.
+
+    Each alone may be bearable: a step changes the first layers by the one, and that changes the
+    output by the other.
+    """
+    seen, both = seen_output(result), together(result)
+    if seen is None or both is None or both == math.inf:
+        return
+    grade = graded(both, seen.bound_together, result.facts.optimizer)
+    alone = graded(seen.decades, seen.bound, result.facts.optimizer)
+    said = [one for one in (_faded(result)[0], _signal_grade(result), alone) if one is not None]
+    if grade is None or any(one >= grade for one in said):
+        return
+    lost = both - seen.decades
+    yield finding(
+        "vanishing" if lost >= seen.decades else "collapse",
+        f"δ shrinks by {lost:.1f} decades over {depth(result)} {_units(result)}, and the outputs "
+        f"of all examples are the same to 1 part in 10^{seen.decades:.1f}: together {both:.1f} "
+        f"decades{grade.near}{grade.whom}",
+        "weights at the critical variance, normalisation, or residual connections",
+        severity=grade.severity,
+    )
+
+
+def together(result: DiagnosisResult) -> float | None:
+    """Return the decades that δ and the difference between examples lose; None: not known.
+
+    So it is where another way leads around the deep path.
+    """
+    seen, lost = seen_output(result), lost_decades(result.rate, depth(result))
+    if seen is None or lost is None or lost_around(result) is not None:
+        return None
+    return max(0.0, min(lost, _whole(result, lost))) + seen.decades
 
 
 def _sudden(result: DiagnosisResult, first: LayerRow) -> bool:
@@ -610,7 +667,8 @@ CHECKS: tuple[Check[DiagnosisResult], ...] = (
     attention,
     collapsing,
     same_outputs,
-    *LATE_BATCH_CHECKS,
+    lost_together,
+    first_loss,
     same_tokens,
     weak_head,
     gates,

@@ -131,16 +131,21 @@ class OutputSignal:
     ----------
     decades
         By how many it is smaller than the outputs themselves, in amplitude.
-    numbers
-        Whether the outputs are held against numbers, not classes.
+    numbers, scores
+        Whether the outputs are held against numbers, or are scores of classes; neither: not known.
     """
 
     decades: float
     numbers: bool
+    scores: bool = False
 
     def bound(self, tolerance: Tolerance) -> float:
         """Return how many an optimizer copes with."""
         return tolerance.value_decades if self.numbers else tolerance.score_decades
+
+    def bound_together(self, tolerance: Tolerance) -> float:
+        """Return how many an optimizer copes with, with those that δ loses."""
+        return tolerance.value_together if self.numbers else tolerance.score_together
 
 
 def output_signal(facts: BatchFacts) -> OutputSignal | None:
@@ -155,5 +160,6 @@ def output_signal(facts: BatchFacts) -> OutputSignal | None:
             return None
         spread = output.example_spread
         lost = -0.5 * math.log10(spread) if spread > 0 else math.inf
-        found.append(OutputSignal(lost, criterion.kind in DISTANCES))
+        scores = criterion.kind in OF_CLASSES | OF_TWO
+        found.append(OutputSignal(lost, criterion.kind in DISTANCES, scores))
     return min(found, key=lambda signal: signal.decades, default=None)

@@ -426,6 +426,19 @@ def loss(result: Result) -> Iterator[Finding]:
 @check("initial-loss")
 def initial_loss(result: Result) -> Iterator[Finding]:
     """The first loss far above that of a constant prediction: confident and wrong."""
+    yield from high_first_loss(result, HOPELESS_LOSS)
+
+
+def high_first_loss(result: Result, hopeless: float, why: str = "") -> Iterator[Finding]:
+    """Find a first loss far above that of a constant prediction.
+
+    Parameters
+    ----------
+    hopeless
+        How many times as large it has to be for an error.
+    why
+        At the end of an error's evidence.
+    """
     for criterion in of_batch(result).criteria:
         first, constant = criterion.first_loss, criterion.constant_loss
         if first is None or constant is None or criterion.sign < 0:
@@ -433,16 +446,17 @@ def initial_loss(result: Result) -> Iterator[Finding]:
         wrong = _wrong(criterion) or _sums_wrong(criterion)
         if _one_unit(criterion) or wrong or criterion.out_of_reach:
             continue  # said elsewhere, and the cause of this
-        hopeless = times_constant(criterion) >= HOPELESS_LOSS
+        lost = times_constant(criterion) >= hopeless
         high = first > max(FIRST_LOSS * constant, constant + FIRST_LOSS_MORE)
-        if hopeless or (high and criterion.kind in (*OF_CLASSES, *OF_TWO)):
+        if lost or (high and criterion.kind in (*OF_CLASSES, *OF_TWO)):
             yield finding(
                 "initial-loss",
                 f"the first loss of an example is {first:.3g}, and that of a constant prediction "
-                f"{constant:.3g}: {_scores(criterion)}the first steps only undo that",
+                f"{constant:.3g}: {_scores(criterion)}the first steps only undo that"
+                + (why if lost else ""),
                 "smaller weights in the last layer (a standard deviation of 0.02, or 0), and "
                 "inputs of mean 0 and variance 1",
-                severity="error" if hopeless else "warning",
+                severity="error" if lost else "warning",
             )
             return
 

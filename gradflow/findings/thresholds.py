@@ -486,16 +486,34 @@ class Tolerance:
     score_decades, value_decades
         That it may lose up to the output: where that is scores of classes, and where it is held
         against numbers.
+    score_together, value_together
+        That it and δ may lose together.
+    around_decades
+        That δ may lose up to the first layer where it comes there by another way.
+    known_decades
+        That δ may lose where the scores are seen to differ between examples.
     """
 
     decades: float
     signal_decades: float
     score_decades: float
     value_decades: float
+    score_together: float
+    value_together: float
+    around_decades: float
+    known_decades: float = 0.0
 
     def bearable_decades(self, layers: int) -> float:
         """Return how many decades δ may lose over so many layers."""
         return self.decades + DECADES_PER_LAYER * max(0.0, FEW_LAYERS - layers)
+
+    def bearable_around(self, layers: int) -> float:
+        """Return how many it may lose up to the first layer where it goes around the others."""
+        return max(self.bearable_decades(layers), self.around_decades)
+
+    def bearable_seen(self, layers: int) -> float:
+        """Return the same where the scores of classes are seen to differ between examples."""
+        return max(self.bearable_decades(layers), self.known_decades)
 
     def bearable_signal(self, layers: int) -> float:
         """Return how many decades the difference between examples may lose over so many layers."""
@@ -513,6 +531,22 @@ PLAIN = Tolerance(
         "for optimizers whose steps are as small as the gradient (docs/calibration.md).",
     ),
     _threshold("value decades with SGD", 2.0, "The same up to an output that is a number."),
+    score_together=_threshold(
+        "score decades and δ's with SGD",
+        3.0,
+        "What the difference between examples loses up to the scores, and δ on its way back, in "
+        "one sum: a step changes the first layers by the one, and the scores then by the other. "
+        "Those that learn come to 2.94, U-Nets left out, and what is above is sick or slow.",
+    ),
+    value_together=_threshold(
+        "value decades and δ's with SGD", 3.0, "The same up to an output that is a number."
+    ),
+    around_decades=_threshold(
+        "decades around with SGD",
+        2.7,
+        "As `decades`, where δ comes to the first layer by another way, as across a U-Net: they "
+        "learn at 2.65 and not at 3.2.",
+    ),
 )
 #: Adam and the like: a step is as large in every layer, whatever the gradient.
 ADAPTIVE = Tolerance(
@@ -532,6 +566,27 @@ ADAPTIVE = Tolerance(
         "value decades with Adam",
         2.3,
         "As `value decades with SGD`: a number has to be met, scores of classes need only differ.",
+    ),
+    score_together=_threshold(
+        "score decades and δ's with Adam",
+        10.0,
+        "As with SGD: Adam brings back 9.6, float32 holds 7 in one value.",
+    ),
+    value_together=_threshold(
+        "value decades and δ's with Adam",
+        4.2,
+        "The same up to an output that is a number: an autoencoder learns at 4.1.",
+    ),
+    around_decades=_threshold(
+        "decades around with Adam",
+        5.0,
+        "As `decades around with SGD`: U-Nets learn at 3.6 and 4.7.",
+    ),
+    known_decades=_threshold(
+        "known decades with Adam",
+        6.0,
+        "As `decades with Adam`, where the scores differ between examples: δ of 10⁻⁶ makes a "
+        "gradient as small as Adam's ε; stacks learn at 4.6 to 5.2.",
     ),
 )
 #: Optimizers that divide by the gradient's size, by their lower-case class names.
@@ -604,6 +659,29 @@ HOPELESS_LOSS = _threshold(
     2000.0,
     "First loss over a constant prediction's from which a network is sick: of 335 networks none "
     "that learnt began above 1,540; between 30 and that, as many recovered as did not.",
+)
+DISAGREEING_LOSS = _threshold(
+    "disagreeing loss",
+    60.0,
+    "The same where examples do not agree on the step that would undo it: of those that learn in "
+    "some hundred steps none is above 31, and what was above 95 was sick.",
+)
+AGREE = _threshold(
+    "agree",
+    0.05,
+    "Share of the mean square of an example's gradient, at the first layer, that is the batch's "
+    "below which examples do not agree; where a large loss is undone it is 0.14 and more.",
+)
+DROWNED_LOSS = _threshold(
+    "drowned loss",
+    2.0**-24,
+    "Share of an endless loss that is its known criteria, below which float32 rounds them away.",
+)
+ENDLESS_LOSS = _threshold(
+    "endless loss",
+    1e20,
+    "First loss that no step undoes, whatever it is made of: an exponential of a large "
+    "log-variance comes to 10³⁰, a scaled and summed loss to 10⁹.",
 )
 HOPELESS_TARGETS = _threshold(
     "hopeless targets",

@@ -175,7 +175,7 @@ def test_a_drawn_network_is_the_same_again_and_trains(
     module = script("calibration_families")
     monkeypatch.setattr(module, "RATES", {"sgd": (1e-3,)})
     monkeypatch.setattr(module, "CHECK", 8)
-    one, two = (module.record((family, 3, 10)) for _ in range(2))
+    one, two = (module.record(module.Job(family, 3, 10)) for _ in range(2))
     assert {**one, "seconds": 0} == {**two, "seconds": 0}
     assert len(one["runs"]["sgd"]["0.001"]) in (4, 2, 3)  # fewer where the loss is no number
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from gradflow.cli.app import app
 from gradflow.errors import GradflowError
 from gradflow.findings.thresholds import (
     ADAPTIVE,
+    DISAGREEING_LOSS,
     HOPELESS_LOSS,
     PLAIN,
     of_a_run,
@@ -216,3 +218,44 @@ def test_outputs_and_targets_of_other_sizes(
     result = gradflow.diagnose(model(), batch()[0], wanted, loss=F.mse_loss)
     errors = [f.code for f in result.findings if f.severity == "error"]
     assert errors == ([] if code is None else [code])
+
+
+def test_what_delta_and_the_difference_between_examples_lose_counts_together() -> None:
+    both = gradflow.diagnose(stack(5, 0.4), *batch(), optimizer="sgd")
+    assert [f.code for f in both.findings if f.severity == "error"] == ["vanishing"]
+    message = next(f.message for f in both.findings if f.code == "vanishing")
+    assert re.search(r"shrinks by 2.0 decades .* 10\^1.6: together 3.6", message)
+    assert gradflow.diagnose(stack(5, 0.4), *batch(), optimizer="adam").verdict == "healthy"
+    assert gradflow.diagnose(stack(5, 0.6), *batch(), optimizer="sgd").verdict == "healthy"
+
+
+def test_delta_that_shrinks_is_bearable_for_adam_where_scores_differ() -> None:
+    layers = stack(9, 0.29)
+    assert gradflow.diagnose(layers, *batch(), optimizer="adam").verdict == "healthy"
+    numbers = torch.randn(64, 10, generator=torch.Generator().manual_seed(2))
+    of_numbers = gradflow.diagnose(layers, batch()[0], numbers, loss=F.mse_loss, optimizer="adam")
+    assert of_numbers.verdict == "vanishing"
+
+
+def test_a_large_first_loss_is_worse_where_examples_do_not_agree_on_it() -> None:
+    wanted = torch.randn(64, 1, generator=torch.Generator().manual_seed(2))
+    apart = gradflow.diagnose(loud(100.0, 1), batch()[0], wanted, loss=F.mse_loss)
+    model = loud(1.0, 1)
+    for parameter in model.parameters():
+        parameter.data.abs_()  # what comes out is far too large in every example
+    alike = gradflow.diagnose(model, 3 + 0.3 * batch()[0], wanted, loss=F.mse_loss)
+    assert severities(apart, "initial-loss") == ["error"]
+    assert severities(alike, "initial-loss") == []
+    assert "do not agree" in next(f.message for f in apart.findings if f.code == "initial-loss")
+    for result in (apart, alike):
+        (criterion,) = result.facts.batch.criteria
+        assert DISAGREEING_LOSS < criterion.first_loss / criterion.constant_loss < HOPELESS_LOSS
+
+
+def test_a_loss_without_end_is_an_error_though_no_constant_is_known() -> None:
+    def divergence(output: Tensor, _: Tensor) -> Tensor:
+        return (output.exp() - output).sum(1).mean()
+
+    result = gradflow.diagnose(loud(70.0), *batch(), loss=divergence)
+    assert (result.verdict, severities(result, "initial-loss")) == ("initial-loss", ["error"])
+    assert severities(gradflow.diagnose(loud(1.0), *batch(), loss=divergence), "initial-loss") == []

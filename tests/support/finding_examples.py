@@ -58,6 +58,13 @@ def batch(criterion: dict[str, Any] | None = None, **given: Any) -> Result:
     return facts(batch=BatchFacts(examples=32, loss=1.0, **given))
 
 
+def together(lost: float, alike: float) -> Result:
+    """Return a diagnosis in which δ loses so many decades, and the difference between scores."""
+    output = TensorFacts((32, 10), rms=1.0, example_spread=10 ** (-2 * alike))
+    seen = BatchFacts(criteria=(CriterionFacts("cross-entropy", output=output),))
+    return diagnosed(rate=10 ** (-lost / 4), facts=DiagnosisFacts(batch=seen))
+
+
 _SIGMOID = (ActivationFacts("sigmoid"),)
 
 
@@ -165,6 +172,11 @@ EXAMPLES: dict[str, dict[str, Callable[[], Result]]] = {
         "vanishing": lambda: diagnosed(rate=0.1),
         "saturated": lambda: diagnosed(rate=0.1, row={"saturated_fraction": 0.8}),
     },
+    "diagnosis.lost_together": {
+        "vanishing": lambda: together(2.0, 1.5),
+        "collapse": lambda: together(1.5, 1.8),
+    },
+    "diagnosis.first_loss": {"initial-loss": lambda: facts(batch=BatchFacts(loss=1e30))},
     "diagnosis.exploding": {"exploding": lambda: diagnosed(rate=10.0)},
     "diagnosis.no_gradient": {"no-gradient": lambda: diagnosed(row={"gradient_log10_norm": _NONE})},
     "diagnosis.saturated_output": {
