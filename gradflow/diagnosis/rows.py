@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,42 +19,10 @@ from gradflow.measurement.recurrence import RecurrentCall
 from gradflow.results.diagnosis import InputStepRow, LayerRow, Recurrence
 
 
-def layer_fields(
-    layers: Sequence[dict[str, Floats | None]],
-    weight_sizes: Sequence[int],
-    examples: int,
-    lr: float,
-    *,
-    summed: bool,
-    as_given: bool = False,
-) -> list[dict[str, Any]]:
-    """Return the fields of every row as (replicas,) arrays; None for what was not measured.
-
-    Parameters
-    ----------
-    layers
-        The recorder's quantities of each layer, by name.
-    weight_sizes
-        Entries of each layer's weight.
-    examples
-        In the batch.
-    lr
-        Learning rate that the update ratio is for.
-    summed
-        Whether the loss was summed over the examples, not averaged.
-    as_given
-        Whether it is trained on so; else its mean is.
-    """
-    to_mean = -math.log10(examples) if summed else 0.0  # gradients are of the mean loss,
-    to_own = 0.0 if summed else math.log10(examples)  # δ of each example's own
-    return [
-        row_fields(LayerValues(layer, size, lr, to_mean, to_own, 0.0 if as_given else to_mean))
-        for layer, size in zip(layers, weight_sizes, strict=True)
-    ]
-
-
 def pass_fields(seen: Pass, lr: float) -> list[dict[str, Any]]:
     """Return the fields of every row of one pass, brought to the host at once.
+
+    Each is (replicas,), or None for what was not measured.
 
     Parameters
     ----------
@@ -63,19 +31,27 @@ def pass_fields(seen: Pass, lr: float) -> list[dict[str, Any]]:
     """
     measured = seen.measurement
     values = measured.values.cpu().double().numpy()
-    layers = [
-        {name: layer[i] if name in known else None for i, name in enumerate(QUANTITIES)}
-        for layer, known in zip(values, measured.measured, strict=True)
-    ]
-    fields = layer_fields(
-        layers,
-        measured.weight_sizes,
-        seen.examples,
-        lr,
-        summed=not seen.averaged,
-        as_given=seen.as_given,
-    )
+    alike: dict[frozenset[str], list[int]] = {}
+    for row, known in enumerate(measured.measured):
+        alike.setdefault(known, []).append(row)
+    fields: list[dict[str, Any]] = [{} for _ in measured.names]
+    for known, rows in alike.items():  # of which one call computes all
+        sizes = np.array([measured.weight_sizes[row] for row in rows], dtype=np.float64)
+        found = row_fields(_layer_values(values[rows], known, sizes[:, None], seen, lr))
+        for place, row in enumerate(rows):
+            fields[row] = {name: None if v is None else v[place] for name, v in found.items()}
     return _with_underflow(fields, seen.underflow)
+
+
+def _layer_values(
+    values: Floats, known: Collection[str], sizes: Floats, seen: Pass, lr: float
+) -> LayerValues:
+    """What layers measured, of which the same quantities are known."""
+    summed = not seen.averaged
+    to_mean = -math.log10(seen.examples) if summed else 0.0  # gradients are of the mean loss,
+    to_own = 0.0 if summed else math.log10(seen.examples)  # δ of each example's own
+    raw = {n: values[:, place] if n in known else None for place, n in enumerate(QUANTITIES)}
+    return LayerValues(raw, sizes, lr, to_mean, to_own, 0.0 if seen.as_given else to_mean)
 
 
 def _with_underflow(fields: list[dict[str, Any]], lost: Underflow | None) -> list[dict[str, Any]]:

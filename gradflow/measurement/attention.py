@@ -19,6 +19,8 @@ from gradflow.measurement.slopes import SATURATION
 
 #: Examples, and queries of each, that are looked at.
 _EXAMPLES, _QUERIES = 4, 64
+#: The logarithm of a weight of 0.
+_LEAST = -200.0
 #: A logit below this belongs to a key that a mask hides.
 _MASKED = -9e3
 
@@ -70,7 +72,9 @@ class AttentionCalls:
         }
 
     def _scaled_dot_product(self, _: Any, arguments: Any, keywords: Any, __: Any) -> None:
-        self._take(_scaled_dot_product(*arguments, **keywords), whole=False)
+        masked = len(arguments) > 3 or "attn_mask" in keywords or keywords.get("is_causal", False)
+        logits = _scaled_dot_product(*arguments, **keywords)
+        self._take(logits, whole=False, hidden=masked)
 
     def _multi_head(self, _: Any, arguments: Any, keywords: Any, __: Any) -> None:
         self._take(_multi_head(*arguments, **keywords), whole=True)
@@ -93,13 +97,15 @@ class AttentionCalls:
                 values.setdefault(name, found.double().view(1))
 
     @torch.no_grad()
-    def _take(self, logits: Tensor | None, *, whole: bool) -> None:
+    def _take(self, logits: Tensor | None, *, whole: bool, hidden: bool = True) -> None:
         if logits is None:
             return
-        weights = torch.softmax(logits, -1)
-        keys = (logits > _MASKED).sum(-1)
-        some = keys > 1
-        entropy = -torch.special.xlogy(weights, weights).sum(-1) / keys.clamp_min(2).log()
+        logs = torch.log_softmax(logits, -1)
+        every = torch.full((), logits.shape[-1], device=logits.device)
+        keys = (logits > _MASKED).sum(-1) if hidden else every
+        some = (keys > 1).expand(logits.shape[:-1])
+        weights = logs.exp()  # of a hidden key 0, and its logarithm -∞
+        entropy = -(weights * logs.clamp_min(_LEAST)).sum(-1) / keys.clamp_min(2).log()
         largest = weights.amax(-1)
         flat = largest * (1 - largest) < SATURATION / 4
         count = some.sum()

@@ -16,17 +16,19 @@ import torch
 from torch import Tensor, nn
 
 from gradflow.arrays import Floats
+from gradflow.measurement.quick_stats import QuickStats
 from gradflow.measurement.slopes import dead_units, saturated
 from gradflow.measurement.stats import (
     TensorStats,
     accumulator,
     count_nonzero,
     example_spread,
-    nonfinite_count,
     tensor_stats,
     token_spread,
 )
 
+#: One quantity: (replicas,), or of one replica on a CPU.
+Number: TypeAlias = "Tensor | float"
 #: A layer's quantities by name, each (replicas,).
 Measured: TypeAlias = "dict[str, Tensor]"
 
@@ -45,28 +47,32 @@ class Sample:
         Whose it is.
     largest_slope
         Of the activation, where `values` are its slopes.
+    quick
+        Whether they are read by `QuickStats`.
     """
 
     values: Tensor
     layer: nn.Module | None = None
     largest_slope: Tensor | None = None
 
+    quick: bool = False
+
     @functools.cached_property
-    def stats(self) -> TensorStats:
+    def stats(self) -> TensorStats | QuickStats:
         """The statistics of the values."""
-        return tensor_stats(self.values)
+        return QuickStats(self.values) if self.quick else tensor_stats(self.values)
 
 
 @dataclass(frozen=True)
 class LayerValues:
-    """One layer's quantities on the host, each (replicas,), and what scales them.
+    """Quantities of layers on the host, each (layers, replicas), and what scales them.
 
     Attributes
     ----------
     raw
         By name; None for what was not measured.
     size
-        Entries of the layer's weights.
+        Entries of each layer's weights, (layers, 1).
     lr
         Learning rate that the update ratio is for.
     to_mean, to_own, to_given
@@ -75,7 +81,7 @@ class LayerValues:
     """
 
     raw: Mapping[str, Floats | None]
-    size: int
+    size: Floats
     lr: float
     to_mean: float
     to_own: float
@@ -139,7 +145,7 @@ class Quantity:
     """
 
     sources: tuple[str, ...] = ()
-    measure: Callable[[Sample], Tensor | None] = lambda _: None
+    measure: Callable[[Sample], Number | None] = lambda _: None
     fields: Mapping[str, RowField] = field(default_factory=dict)
     merge: Merge = lambda _, new, __: new
 
@@ -147,14 +153,28 @@ class Quantity:
 class QuantityTable(dict[str, Quantity]):
     """Quantities by name, in the order in which a measurement stacks them."""
 
+    def __init__(self, **quantities: Quantity) -> None:
+        super().__init__(quantities)
+        self._of_source: dict[str, list[tuple[str, Quantity]]] = {}
+
+    def __setitem__(self, name: str, quantity: Quantity) -> None:
+        super().__setitem__(name, quantity)
+        self._of_source.clear()
+
+    def __delitem__(self, name: str) -> None:
+        super().__delitem__(name)
+        self._of_source.clear()
+
     def index(self, name: str) -> int:
         """Return a quantity's place in the stack."""
         return list(self).index(name)
 
     def of(self, source: str, only: Collection[str] | None = None) -> list[tuple[str, Quantity]]:
         """Return those that are measured from a source, of those that are asked for."""
-        named = self.items() if only is None else ((name, self[name]) for name in only)
-        return [(name, quantity) for name, quantity in named if source in quantity.sources]
+        known = self._of_source.setdefault(source, [])
+        if not known:
+            known.extend((name, q) for name, q in self.items() if source in q.sources)
+        return known if only is None else [pair for pair in known if pair[0] in only]
 
 
 def _power(exponent: Floats | None) -> Floats | None:
@@ -164,7 +184,7 @@ def _power(exponent: Floats | None) -> Floats | None:
 
 def _gradient_rms(layer: LayerValues) -> Floats | None:
     norm = layer.gradient("gradient_norm")
-    return None if norm is None else norm / math.sqrt(layer.size)
+    return None if norm is None else norm / np.sqrt(layer.size)
 
 
 def _update_ratio(layer: LayerValues) -> Floats | None:
@@ -208,18 +228,24 @@ def _activation_log10_rms(layer: LayerValues) -> Floats | None:
         return np.asarray(0.5 * np.log10(variance + mean**2) + _LOG2 * power)
 
 
-def _spread(sample: Sample) -> Tensor | None:
+def _spread(sample: Sample) -> Number | None:
     if sample.values.dim() <= 2:
         return None
-    return example_spread(sample.values, sample.stats.norm)
+    stats = sample.stats
+    if isinstance(stats, QuickStats):
+        return stats.example_spread
+    return example_spread(sample.values, stats.norm)
 
 
-def _token_spread(sample: Sample) -> Tensor | None:
+def _token_spread(sample: Sample) -> Number | None:
     """Of layers that act on each token alone, or mix them: not of channels and time steps."""
     kind = type(sample.layer)
     other = issubclass(kind, nn.modules.conv._ConvNd | nn.RNNBase)
     tokens = sample.values.dim() == 4 and sample.values.shape[2] > 1
-    return token_spread(sample.values) if tokens and not other else None
+    if not tokens or other:
+        return None
+    stats = sample.stats
+    return stats.token_spread if isinstance(stats, QuickStats) else token_spread(sample.values)
 
 
 def _dead(sample: Sample) -> Tensor | None:
@@ -312,7 +338,7 @@ QUANTITIES = QuantityTable(
     forward_nonfinite=Quantity(
         # of the activation, where one follows the layer
         ("output", "activation"),
-        lambda s: nonfinite_count(s.values),
+        lambda s: s.stats.nonfinite_count,
         _as_it_is("forward_nonfinite"),
         merge=_sum,
     ),
@@ -331,7 +357,12 @@ QUANTITIES = QuantityTable(
 def measured(source: str, sample: Sample, only: Collection[str] | None = None) -> Measured:
     """Return every quantity that is measured from a source, by name; or `only` some."""
     found = {name: quantity.measure(sample) for name, quantity in QUANTITIES.of(source, only)}
-    return {name: value for name, value in found.items() if value is not None}
+    tensors = {name: value for name, value in found.items() if isinstance(value, Tensor)}
+    numbers = {name: value for name, value in found.items() if isinstance(value, float)}
+    if numbers:  # made tensors together, which takes as long as making one
+        together = torch.from_numpy(np.array([*numbers.values()])).view(-1, 1).unbind()
+        tensors |= zip(numbers, together, strict=True)
+    return tensors
 
 
 def merged(old: Measured, new: Measured, share: float) -> Measured:

@@ -32,6 +32,7 @@ from gradflow.measurement.modules import (
 )
 from gradflow.measurement.preserving import random_states_kept
 from gradflow.measurement.quantities import QUANTITIES, Sample, together
+from gradflow.measurement.quick_stats import is_quick
 from gradflow.measurement.records import (
     LayerRecord,
     Measurement,
@@ -149,6 +150,8 @@ class Recorder:
         entries = together(tensors, self.replicated)
         if entries is not None and self.replicated:
             record.add(source, Sample(entries))
+        elif entries is not None and is_quick(entries):
+            record.add(source, Sample(entries, quick=True), self.only)
         elif entries is not None:
             self._together.add(record, source, entries, lasting=True)
 
@@ -214,11 +217,17 @@ class Recorder:
         values: Tensor,
         prepared: Prepared = Sample,
         key: Any = (),
+        *,
+        costly: bool = False,
     ) -> None:
         if self.replicated:
             record.add(source, prepared(values))
-        else:
-            self._together.add(record, source, values.unsqueeze(0), prepared, key)
+            return
+        values = values.unsqueeze(0)
+        if costly or not is_quick(values):
+            self._together.add(record, source, values, prepared, key)
+        elif QUANTITIES.of(source, self.only):
+            record.add(source, replace(prepared(values), quick=True), self.only)
 
     def _called_again(self, layer: nn.Module, output: Tensor) -> None:
         """A reversible or checkpointed part runs again: its first pass may have had no graph."""
@@ -257,7 +266,8 @@ class Recorder:
             sample = prepared(inputs)
             record.add("slopes", replace(sample, values=self.lift(sample.values)), self.only)
         else:
-            self._add(record, "slopes", inputs, prepared, (key, type(record.module)))
+            own = not is_torchs_own(key)
+            self._add(record, "slopes", inputs, prepared, (key, type(record.module)), costly=own)
 
     def _max_slope(self, key: Any, alone: Function, like: Tensor) -> Tensor:
         if key is None:

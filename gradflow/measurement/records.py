@@ -213,13 +213,14 @@ def _replicas(quantities: Sequence[Measured]) -> int:
 def _stacked(layers: Sequence[Measured], replicas: int, device: torch.device) -> Tensor:
     """(layers, quantities, replicas), NaN where a layer lacks one."""
     dtype = accumulator(device)
-    missing = torch.full((replicas,), torch.nan, device=device, dtype=dtype)
-    values = [
-        missing if (value := layer.get(name)) is None else value.to(device=device, dtype=dtype)
-        for layer in layers
-        for name in QUANTITIES
-    ]
-    return torch.stack(values).view(len(layers), len(QUANTITIES), replicas)
+    size = len(layers) * len(QUANTITIES)
+    values = torch.full((size, replicas), torch.nan, device=device, dtype=dtype)
+    every = [layer.get(name) for layer in layers for name in QUANTITIES]
+    known = [(i, v.to(device=device, dtype=dtype)) for i, v in enumerate(every) if v is not None]
+    if known:
+        places = torch.tensor([i for i, _ in known], device=device)
+        values[places] = torch.stack([v for _, v in known])
+    return values.view(len(layers), len(QUANTITIES), replicas)
 
 
 def keep_counts(wide: Measurement, plain: Measurement) -> None:

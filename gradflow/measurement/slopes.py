@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
+from gradflow.measurement.stats import below
+
 Function = Callable[[Tensor], Tensor]
 
 #: Saturated: a slope below this share of the activation's largest one.
@@ -20,9 +22,9 @@ def slope(function: Function, inputs: Tensor) -> Tensor:
     """Return the derivative of an elementwise function at `inputs`, by autograd."""
     # Hooks of our own, so that a checkpoint around the model does not count what is saved here.
     with torch.enable_grad(), saved_tensors_hooks(_itself, _itself):
-        x = inputs.detach().clone().requires_grad_()  # a clone: it may work in place
-        y = function(x * 1)  # x * 1: a leaf cannot be overwritten
-        (derivative,) = torch.autograd.grad(y.sum(), x)
+        x = inputs.detach().requires_grad_()
+        y = function(x * 1)  # x * 1: it may work in place
+        (derivative,) = torch.autograd.grad(y, x, torch.ones_like(y))
     return derivative
 
 
@@ -38,7 +40,7 @@ def max_slope(function: Function, like: Tensor) -> Tensor:
 
 def saturated(slopes: Tensor, largest: Tensor) -> Tensor:
     """Return which entries of |slopes| are below 1 % of the activation's largest slope."""
-    return slopes < SATURATION * largest
+    return below(slopes, SATURATION * largest)
 
 
 def dead_units(slopes: Tensor, layer: nn.Module | None, largest: Tensor | None = None) -> Tensor:
@@ -63,5 +65,11 @@ def dead_units(slopes: Tensor, layer: nn.Module | None, largest: Tensor | None =
     if slopes.dim() == 2:  # a single example without an axis of its own
         slopes = slopes.unsqueeze(1)
     channel = 2 if "Conv" in type(layer).__name__ and slopes.dim() > 3 else -1
-    flat = slopes == 0 if largest is None else slopes.abs() < DEAD_SLOPE * largest
-    return flat.movedim(channel, -1).flatten(1, -2).all(1)
+    kept = (0, channel % slopes.dim())
+    others = tuple(axis for axis in range(slopes.dim()) if axis not in kept)
+    if not slopes.numel():
+        return slopes.new_ones([slopes.shape[axis] for axis in kept], dtype=torch.bool)
+    low, high = slopes.amin(others), slopes.amax(others)
+    if largest is None:
+        return (low == 0) & (high == 0)
+    return (low > -DEAD_SLOPE * largest) & (high < DEAD_SLOPE * largest)

@@ -1,0 +1,78 @@
+"""Statistics in float32 sums, against those in float64, also where float32 would lose something."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from gradflow.measurement.quick_stats import QuickStats, is_quick
+from gradflow.measurement.stats import example_spread, tensor_stats, token_spread
+
+NAMES = [
+    "mean",
+    "norm",
+    "variance",
+    "rms",
+    "mean_abs",
+    "abs_max",
+    "zero_fraction",
+    "nonfinite_count",
+]
+
+
+def normal(*shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
+
+
+def same_as_in_float64(values: Tensor) -> None:
+    quick, exact = QuickStats(values), tensor_stats(values)
+    for name in NAMES:
+        found, expected = getattr(quick, name), float(getattr(exact, name))
+        assert found == pytest.approx(expected, rel=1e-6, nan_ok=True), name
+
+
+@pytest.mark.parametrize("size", [40, 100_000])
+@pytest.mark.parametrize("scale", [1.0, 1e-30, 1e-42, 1e30])
+def test_they_are_those_of_sums_in_float64(size: int, scale: float) -> None:
+    values = (normal(1, 3, size) + 1) * scale
+    values[0, 1, :30] = 0
+    same_as_in_float64(values)
+
+
+def test_a_small_variance_about_a_large_mean_is_kept() -> None:
+    same_as_in_float64(1000 + normal(1, 7, 300) * 0.01)
+
+
+@pytest.mark.parametrize("wrong", [torch.nan, torch.inf, 1e38])
+def test_what_is_not_finite_is_counted_and_what_squares_to_it_is_not(wrong: float) -> None:
+    values = normal(1, 3, 50)
+    values[0, 1, 2] = values[0, 2, 7] = wrong
+    same_as_in_float64(values)
+
+
+def test_entries_are_read_in_any_order_of_memory() -> None:
+    same_as_in_float64(normal(2, 5, 4, 3).permute(3, 0, 2, 1)[:1])
+    same_as_in_float64(normal(1, 5, 4).mT)
+    same_as_in_float64(normal(1, 5, 1).expand(1, 5, 8))
+
+
+@pytest.mark.parametrize("shared", [0.0, 1.0, 1e3])
+def test_spreads_are_exact_however_small(shared: float) -> None:
+    values = normal(1, 6, 5, 7) + shared * normal(1, 1, 1, 7)
+    quick = QuickStats(values)
+    assert quick.example_spread == pytest.approx(float(example_spread(values.double())), rel=1e-4)
+    assert quick.token_spread == pytest.approx(float(token_spread(values.double())), rel=1e-4)
+
+
+def test_the_spread_of_equal_examples_is_0() -> None:
+    assert QuickStats(normal(1, 1, 9).expand(1, 4, 9)).example_spread == 0
+    assert QuickStats(torch.zeros(1, 4, 9)).example_spread == 0
+
+
+def test_only_one_plain_float32_tensor_on_a_cpu_is_read_so() -> None:
+    assert is_quick(torch.ones(1, 3))
+    assert not is_quick(torch.ones(2, 3))
+    assert not is_quick(torch.ones(1, 3).double())
+    assert not is_quick(torch.ones(1, 3, device="meta"))
+    assert not is_quick(torch.eye(1).to_sparse())
