@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -49,16 +50,16 @@ def _read(reading: Callable[[], T], otherwise: T) -> T:
 
 def _facts(seen: SeenBatch) -> BatchFacts:
     loss = seen.loss
-    graph = Graph.of([loss.grad_fn])
-    none: list[Term] = []
-    terms = _read(lambda: _terms(seen, graph), none)
+    sources: list[Node] = [t.grad_fn for t in seen.outputs if t.grad_fn is not None]
+    behind = Graph.of([loss.grad_fn], stop=sources)
     outside = [t.grad_fn for t in seen.inputs if t.grad_fn is not None]
     no_leaves: list[LeafFacts] = []
-    own = Graph.of([t.grad_fn for t in seen.outputs], stop=outside)
+    own = Graph.of(sources, stop=outside)
+    none: list[Term] = []
+    terms = _read(lambda: _terms(seen, _Whole(loss, sources, behind, own)), none)
     strange = _read(lambda: unregistered(own, seen.model, _trained(seen)), no_leaves)
     entries = sum(p.numel() for p in seen.model.parameters() if p.requires_grad)
     share = sum(leaf.entries for leaf in strange)
-    sources: list[Node] = [t.grad_fn for t in seen.outputs if t.grad_fn is not None]
     return BatchFacts(
         examples=_examples(seen),
         loss=_read(lambda: loss.detach().double().mean().item() / seen.scale, None),
@@ -73,12 +74,29 @@ def _facts(seen: SeenBatch) -> BatchFacts:
         dropout=_read(lambda: dropout_of(seen.model, own), (0.0, 0)),
         batch_norm=_read(lambda: normalizes_batch(seen.model), False),
         first_layer=_read(lambda: first_layer(own, seen), None),
-        hazards=_read(lambda: _hazards(loss, sources), ()),
+        hazards=_read(lambda: _hazards(behind), ()),
         copied_outputs=_read(lambda: copied_columns(seen.outputs[0]), None),
     )
 
 
-def _terms(seen: SeenBatch, graph: Graph) -> list[Term]:
+class _Whole:
+    """The graph of a loss, of which the parts behind and before the outputs are known."""
+
+    def __init__(self, loss: Tensor, sources: list[Node], behind: Graph, own: Graph) -> None:
+        self.loss, self.sources, self.behind, self.own = loss, sources, behind, own
+
+    @functools.cached_property
+    def _known(self) -> list[Graph]:
+        entered = {self.loss.grad_fn, *self.behind.users}
+        if all(node in entered for node in self.sources):
+            return [self.behind, self.own]
+        return [Graph.of([self.loss.grad_fn])]  # there are outputs that have no part in it
+
+    def __contains__(self, node: Node) -> bool:
+        return any(node in graph for graph in self._known)
+
+
+def _terms(seen: SeenBatch, graph: _Whole) -> list[Term]:
     """The criteria of which the loss is made; what was heard of other losses is left out."""
     heard = [c for c in seen.criteria if c.input.grad_fn is not None and c.input.grad_fn in graph]
     found = terms_of(seen.loss, heard)[:_MOST_CRITERIA]
@@ -120,13 +138,13 @@ _HAZARDS = {
 }
 
 
-def _hazards(loss: Tensor, sources: list[Node]) -> tuple[tuple[str, int], ...]:
+def _hazards(behind: Graph) -> tuple[tuple[str, int], ...]:
     """Operations between the outputs and the loss whose gradient is not finite, as they were used.
 
     The gradient of a root at 0 is infinite, even where what comes after multiplies it by 0.
     """
     found = dict[str, int]()
-    for node in Graph.of([loss.grad_fn], stop=sources).named(*_HAZARDS):
+    for node in behind.named(*_HAZARDS):
         name, where, value = _HAZARDS[name_of(node)]
         values = saved_tensor(node, where)
         entries = 0 if values is None else int((values.abs() == value).sum())

@@ -71,6 +71,8 @@ class Graph:
     ----------
     nodes
         From the roots backwards.
+    before
+        The nodes whose outputs went into each.
     users
         How many inputs of other nodes each node's outputs are.
     leaves
@@ -80,6 +82,7 @@ class Graph:
     """
 
     nodes: list[Node] = field(default_factory=list)
+    before: dict[Node, list[Node]] = field(default_factory=dict)
     users: dict[Node, int] = field(default_factory=dict)
     leaves: list[Tensor] = field(default_factory=list)
     complete: bool = True
@@ -98,10 +101,11 @@ class Graph:
                 graph.complete = False
                 break
             graph.nodes.append(node)
-            leaf = getattr(node, "variable", None)
-            if isinstance(leaf, Tensor):
+            edges = node.next_functions
+            if not edges and isinstance(leaf := getattr(node, "variable", None), Tensor):
                 graph.leaves.append(leaf)
-            for before, _ in inputs_of(node):
+            graph.before[node] = [before for before, _ in edges if before is not None]
+            for before in graph.before[node]:
                 graph.users[before] = graph.users.get(before, 0) + 1
                 if before not in seen:
                     seen.add(before)
@@ -109,7 +113,20 @@ class Graph:
         return graph
 
     def __contains__(self, node: Node) -> bool:
-        return node in self.users or node in self.nodes[:1]
+        return node in self.before
+
+    def after(self, nodes: Iterable[Node]) -> list[Node]:
+        """Return the nodes that take an output of these, in the order of the graph."""
+        found = [user for node in nodes for user in self._after.get(node, ())]
+        return list(dict.fromkeys(found))
+
+    @functools.cached_property
+    def _after(self) -> dict[Node, list[Node]]:
+        after: dict[Node, list[Node]] = {}
+        for node, before in self.before.items():
+            for one in before:
+                after.setdefault(one, []).append(node)
+        return after
 
     def named(self, *names: str) -> Iterator[Node]:
         """Yield the nodes that undo one of these."""

@@ -13,8 +13,9 @@ from torch import Tensor
 from gradflow.findings.batches import DISTANCES, OF_CLASSES, OF_TWO
 from gradflow.measurement.batch.chain import Activation, Chain, chain_from, scrambled
 from gradflow.measurement.batch.graph import Node, inputs_of, name_of, shape_of
-from gradflow.measurement.batch.tensors import looked_at, number, real, tensor_facts
+from gradflow.measurement.batch.tensors import looked_at, number, real, rms, tensor_facts
 from gradflow.measurement.batch.terms import Term
+from gradflow.measurement.quick_stats import QuickStats, is_quick
 from gradflow.measurement.stats import example_spread
 from gradflow.results.facts import ActivationFacts, CriterionFacts, TensorFacts
 
@@ -97,12 +98,15 @@ def _scores(scores: Tensor) -> TensorFacts:
 def _spread(output: Tensor) -> float | None:
     """The share of the mean square that differs between the examples, place by place.
 
-    In float64: of scores that hardly differ little more is left than rounding.
+    In float64 unless it is large: of scores that hardly differ little more is left than rounding.
     """
     if output.dim() == 0 or len(output) < 2 or not output.is_floating_point():
         return None
-    values = looked_at(output).double()
-    return number(example_spread(values.reshape(1, len(values), -1))[0])
+    values = looked_at(output)
+    values = values.reshape(1, len(values), -1)
+    if is_quick(values):
+        return QuickStats(values).example_spread
+    return number(example_spread(values.double())[0])
 
 
 def _units(chain: Chain) -> int | None:
@@ -170,19 +174,21 @@ def _of_classes(term: Term, scores: Tensor, target: Tensor | None) -> dict[str, 
     place = 1 if scores.dim() > 1 else 0
     found: dict[str, Any] = {"classes": int(scores.shape[place])}
     rows, labels = _rows(scores, target)
-    logs = rows.log_softmax(1) if term.kind == "cross-entropy" else rows
+    sums = rows.logsumexp(1)
     found["constant_loss"] = math.log(max(rows.shape[1], 1))
-    found["normalisation"] = number(rows.logsumexp(1).square().mean().sqrt())
+    found["normalisation"] = number(rms(sums))
     if labels is None:
         return found
+    logs = sums if term.kind == "cross-entropy" else torch.zeros_like(sums)
     if labels.is_floating_point():
-        found["first_loss"] = number(-(labels * logs).sum(1).mean())
+        found["first_loss"] = number((labels * (logs[:, None] - rows)).sum(1).mean())
         found["row_sum"] = number(labels.double().sum(1).mean())
         return found | _entropy(labels.mean(0))
     known = (labels != term.ignored) & (labels >= 0) & (labels < rows.shape[1])
-    logs, labels = logs[known], labels[known]
+    own = rows.gather(1, labels.where(known, 0)[:, None])[:, 0]
+    logs, labels = (logs - own)[known], labels[known]
     if labels.numel():
-        found["first_loss"] = number(-logs.gather(1, labels[:, None]).mean())
+        found["first_loss"] = number(logs.mean())
         found |= _entropy(torch.bincount(labels, minlength=rows.shape[1]) / labels.numel())
     return found
 

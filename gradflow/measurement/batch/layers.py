@@ -8,7 +8,15 @@ from collections.abc import Iterator, Sequence
 from torch import Tensor, nn
 
 from gradflow.measurement.batch.chain import CHOOSING, LAYERS, PASSING
-from gradflow.measurement.batch.graph import Graph, Node, inputs_of, is_leaf, name_of, saved_tensor
+from gradflow.measurement.batch.graph import (
+    MOST_NODES,
+    Graph,
+    Node,
+    inputs_of,
+    is_leaf,
+    name_of,
+    saved_tensor,
+)
 from gradflow.measurement.preserving import plain_name
 from gradflow.results.facts import LeafFacts
 
@@ -39,6 +47,7 @@ _LINEAR = frozenset(
         "MaxPool3DWithIndices",
     }
 )
+_NO_BEND = LAYERS | PASSING | CHOOSING | _LINEAR
 
 
 def linear_runs(graph: Graph, model: nn.Module) -> tuple[tuple[str, ...], ...]:
@@ -69,17 +78,25 @@ def is_linear(sources: Sequence[Node]) -> bool:
 
     That pooling takes the largest of its window does not count: it is no activation.
     """
-    inside = Graph.of(sources)
-    if not sources or not inside.complete:
+    if not sources:
         return False
-    layers = 0
-    for node in inside.nodes:
-        name = name_of(node)
-        scales = name in ("Mul", "Div") and len(inputs_of(node)) == 1
-        layers += name in LAYERS
-        if not (is_leaf(node) or scales or name in LAYERS | PASSING | CHOOSING | _LINEAR):
+    layers, seen = 0, dict.fromkeys(sources)
+    queue = list(seen)
+    for node in queue:  # grows meanwhile; in nearly all models not far
+        if len(queue) > MOST_NODES or not _is_linear(node):
             return False
+        layers += name_of(node) in LAYERS
+        more = [before for before, _ in inputs_of(node) if before not in seen]
+        seen |= dict.fromkeys(more)
+        queue += dict.fromkeys(more)
     return layers > 1 and _depth(sources) > 1
+
+
+def _is_linear(node: Node) -> bool:
+    name = name_of(node)
+    if name in _NO_BEND or is_leaf(node):
+        return True
+    return name in ("Mul", "Div") and len(inputs_of(node)) == 1
 
 
 def _depth(sources: Sequence[Node]) -> int:

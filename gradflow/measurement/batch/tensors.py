@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -65,28 +66,48 @@ def tensor_facts(tensor: Tensor, *, mask: bool = True) -> TensorFacts:
         values = values.nan_to_num(0.0, 0.0, 0.0)
     if values.numel() == 0:
         return TensorFacts(shape, integer, nonfinite)
+    low, high = torch.aminmax(values)
+    wide = values.double()
     return TensorFacts(
         shape,
         integer,
         nonfinite,
-        low=number(values.min()),
-        high=number(values.max()),
-        mean=number(values.double().mean()),
-        std=number(values.double().std(correction=0)),
-        rms=number(values.double().square().mean().sqrt()),
+        low=number(low),
+        high=number(high),
+        **_moments(wide),
         values=_values(values),
-        sentinel=None if integer else _sentinel(values),
-        **_over_examples(values),
+        sentinel=None if integer else _sentinel(values, max(-float(low), float(high))),
+        **_over_examples(wide),
     )
 
 
-def _sentinel(values: Tensor) -> float | None:
+def _moments(wide: Tensor) -> dict[str, float | None]:
+    mean = wide.mean()
+    return {
+        "mean": number(mean),
+        "std": number(rms(wide - mean)),
+        "rms": number(rms(wide)),
+    }
+
+
+def rms(values: Tensor) -> Tensor:
+    """Return the root mean square of all entries."""
+    return values.square().mean().sqrt()
+
+
+def deviations(columns: Tensor) -> Tensor:
+    """Return the standard deviation of each column; a fraction of the time that torch's takes."""
+    return (columns - columns.mean(0)).square().mean(0).sqrt()
+
+
+def _sentinel(values: Tensor, largest: float) -> float | None:
     """Return a whole number that comes several times, and is far greater than all other entries."""
+    if not largest.is_integer():  # as nearly always
+        return None
     size = values.abs()
-    largest = float(size.max())
     there = size == largest
     count, rest = int(there.sum()), float(size.masked_fill(there, 0).max())
-    if count < 2 or 2 * count > values.numel() or not largest.is_integer():
+    if count < 2 or 2 * count > values.numel():
         return None
     signed = values[there]
     if not 0 < rest * _FAR <= largest < math.inf or bool((signed != signed[0]).any()):
@@ -125,19 +146,19 @@ def _nonfinite(tensor: Tensor, mask: bool) -> int:
 
 def _values(values: Tensor) -> int | None:
     """How many different values there are among the first few thousand."""
-    return len(torch.unique(values.flatten()[:_MOST_VALUES]))
+    return len(np.unique(values.flatten()[:_MOST_VALUES].cpu().numpy()))
 
 
 def _over_examples(values: Tensor) -> dict[str, float | None]:
     """What the features of the examples have in common; pixels of one channel are one feature."""
     if values.dim() == 0 or len(values) < 2:
         return {}
-    columns = (values if values.dim() == 2 else channels(values)).double()
-    mean, std = columns.mean(0), columns.std(0, correction=0)
-    tiny = 1e-7 * columns.abs().amax(0)
+    columns = values if values.dim() == 2 else channels(values)
+    mean, std = columns.mean(0), deviations(columns)
+    tiny = 1e-7 * torch.maximum(columns.amax(0), -columns.amin(0))
     return {
-        "offset": number(mean.square().mean().sqrt()),
-        "spread": number(std.square().mean().sqrt()),
+        "offset": number(rms(mean)),
+        "spread": number(rms(std)),
         "constant_share": number((std <= tiny).double().mean()),
     }
 

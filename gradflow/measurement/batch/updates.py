@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from gradflow.measurement.batch.chain import ACTIVATIONS, PASSING
-from gradflow.measurement.batch.graph import Graph, Node, inputs_of, name_of, saved_tensor
+from gradflow.measurement.batch.graph import Graph, Node, name_of, saved_tensor
 from gradflow.measurement.batch.layers import module_of, owners
 from gradflow.measurement.batch.seen import SeenBatch
-from gradflow.measurement.batch.tensors import channels, looked_at, number, real
+from gradflow.measurement.batch.tensors import (
+    channels,
+    deviations,
+    looked_at,
+    number,
+    real,
+    rms,
+)
+from gradflow.measurement.norms import read_norms
 from gradflow.measurement.preserving import plain_name
+from gradflow.measurement.stats import count_nonzero
 from gradflow.results.facts import BatchFacts, FirstLayerFacts, StepFacts, UpdateFacts
 
 #: Gradients of the trained parameters, by ``id``.
@@ -49,8 +58,16 @@ def gradient_facts(facts: BatchFacts, seen: SeenBatch, gradient_of: Gradients) -
             symmetric = tuple(_symmetric(seen.model, gradient_of))
             facts = replace(facts, symmetric=symmetric)
             sizes = _sizes(seen.model, gradient_of)
-            plain = _step(facts, seen, gradient_of, sizes, lambda g: real(g) / seen.scale)
-            unit = _step(facts, seen, gradient_of, sizes, lambda g: real(g).sign())
+            plain = _step(
+                facts,
+                seen,
+                gradient_of,
+                [size.plain(seen.scale) for size in sizes],
+                lambda g: real(g) / seen.scale,
+            )
+            unit = _step(
+                facts, seen, gradient_of, [size.unit() for size in sizes], lambda g: real(g).sign()
+            )
             facts = replace(facts, plain_step=plain, unit_step=unit)
             kind = None if seen.optimizer is None else type(seen.optimizer).__name__
             return with_optimizer(facts, kind, seen.lr)
@@ -135,16 +152,16 @@ def _made(layer: nn.Module, weight: Tensor, taken: Tensor) -> Tensor:
 
 def _followed(graph: Graph, node: Node) -> tuple[bool, str | None]:
     """Whether a normalisation takes a layer's output, and which activation does."""
-    made = {node}
+    made = [node]
     for _ in range(3):
-        after = [n for n in graph.nodes if any(b in made for b, _ in inputs_of(n))]
+        after = graph.after(made)
         names = {name_of(n) for n in after}
         if names & _NORMS:
             return True, None
         found = next((ACTIVATIONS[n] for n in names if n in ACTIVATIONS), None)
         if found is not None:
             return False, found
-        made = {n for n in after if name_of(n) in PASSING}
+        made = [n for n in after if name_of(n) in PASSING]
     return False, None
 
 
@@ -154,14 +171,14 @@ def _described(
     weight = real(_weight(layer))
     made = _made(layer, weight, taken)
     rows = channels(real(looked_at(taken))) if taken.dim() > 2 else _rows(taken)
-    mean, std = rows.mean(0), rows.std(0, correction=0)
+    mean, std = rows.mean(0), deviations(rows)
     normalised, activation = followed
     return FirstLayerFacts(
         name,
-        spread=number(made.std(0, correction=0).square().mean().sqrt()),
-        input_offset=number(mean.square().mean().sqrt()),
-        input_spread=number(std.square().mean().sqrt()),
-        weight_gain=number(weight.square().mean().sqrt() * math.sqrt(weight[0].numel())),
+        spread=number(rms(deviations(made))),
+        input_offset=number(rms(mean)),
+        input_spread=number(rms(std)),
+        weight_gain=number(rms(weight) * math.sqrt(weight[0].numel())),
         normalised=normalised,
         activation="tanh" if isinstance(layer, nn.RNNBase) else activation,
         saturated=number((made.abs() > _PLATEAU).double().mean()),
@@ -203,37 +220,54 @@ def with_optimizer(facts: BatchFacts, kind: str | None, lr: float | None) -> Bat
     return replace(facts, update=update)
 
 
-def _sizes(model: nn.Module, gradient_of: Gradients) -> list[tuple[str, Tensor, float]]:
-    """Return name, gradient and size of the matrices whose step is looked at."""
+@dataclass(frozen=True)
+class _Sized:
+    """A matrix whose step is looked at: its norm, its gradient and the norm of that."""
+
+    name: str
+    gradient: Tensor
+    size: float
+    norm: float
+
+    def plain(self, scale: float) -> tuple[float | None, str]:
+        """Return the relative length of a step along the gradient, and the name."""
+        length = self.norm / scale / self.size
+        return (length if math.isfinite(length) else None), self.name
+
+    def unit(self) -> tuple[float | None, str]:
+        """Return that of a step along its signs."""
+        if math.isnan(self.norm):
+            return None, self.name
+        sparse = self.gradient.is_sparse
+        values = self.gradient.coalesce().values() if sparse else self.gradient
+        entries = int(count_nonzero(real(values).reshape(1, -1)))
+        return math.sqrt(entries) / self.size, self.name
+
+
+def _sizes(model: nn.Module, gradient_of: Gradients) -> list[_Sized]:
+    """Return the matrices whose step is looked at: none that starts near 0 on purpose."""
     known = ((n, gradient_of.get(id(p)), p) for n, p in model.named_parameters())
-    sizes = [
-        (plain_name(n), gradient, _size(p)) for n, gradient, p in known if gradient is not None
+    there = [(n, g, p) for n, g, p in known if g is not None and p.dim() >= 2 and p.numel()]
+    sizes = [float(n) for n in read_norms([p.detach() for _, _, p in there])]
+    lengths = [float(n) for n in read_norms([g for _, g, _ in there])]
+    return [
+        _Sized(plain_name(name), gradient, size, length)
+        for (name, gradient, p), size, length in zip(there, sizes, lengths, strict=True)
+        if size > _SMALL * math.sqrt(len(p))
     ]
-    return [(name, gradient, size) for name, gradient, size in sizes if size]
 
 
 def _step(
     facts: BatchFacts,
     seen: SeenBatch,
     gradient_of: Gradients,
-    sizes: Sequence[tuple[str, Tensor, float]],
+    lengths: Sequence[tuple[float | None, str]],
     along: Callable[[Tensor], Tensor],
 ) -> StepFacts:
-    """What a step of learning rate 1 along `along(gradient)` does."""
-    ratios = []
-    for name, gradient, size in sizes:
-        ratio = number(along(gradient).norm() / size)
-        ratios += [] if ratio is None else [(ratio, name)]
-    relative, layer = max(ratios, default=(None, None))
+    """What a step of learning rate 1 along `along(gradient)` does, whose lengths are known."""
+    known = [(length, name) for length, name in lengths if length is not None]
+    relative, layer = max(known, default=(None, None))
     return StepFacts(relative, layer, _moved(facts, seen, gradient_of, along))
-
-
-def _size(parameter: Tensor) -> float:
-    """The norm of a matrix; 0 for one that starts near 0 on purpose, and for vectors."""
-    if parameter.dim() < 2 or not parameter.numel():
-        return 0.0
-    size = float(real(parameter).norm())
-    return size if size > _SMALL * math.sqrt(len(parameter)) else 0.0
 
 
 def _moved(
@@ -251,7 +285,7 @@ def _moved(
         for shaped in (taken, taken.flatten(1)):
             made = _tried(layer, step, shaped)
             if made is not None:
-                return number(made.square().mean().sqrt())
+                return number(rms(made))
     return None
 
 
