@@ -14,6 +14,7 @@ import numpy as np
 from gradflow.configs.benchmark import BenchmarkConfig
 from gradflow.datasets.images import Bytes, Dataset, load
 from gradflow.errors import GradflowError
+from gradflow.temporaries import prefix, sweep
 
 Part = Literal["train", "validation", "test"]
 _SHARE, _MOST = 6, 10_000  # a sixth of the training set is held out, at most this many images
@@ -79,7 +80,8 @@ def splitting(config: BenchmarkConfig) -> Iterator[Split]:
     """
     data = load(None if config.data == "mnist" else config.data)
     sizes = _sizes(config, data)
-    with tempfile.TemporaryDirectory(prefix="gradflow-") as folder:
+    sweep(Path(tempfile.gettempdir()))
+    with tempfile.TemporaryDirectory(prefix=prefix()) as folder:
         for name in ("train_images", "train_labels", "test_images", "test_labels"):
             np.save(Path(folder) / f"{name}.npy", getattr(data, name))
         split = Split(

@@ -15,7 +15,7 @@ from gradflow.cli.clip import clip
 from gradflow.cli.diagnose import diagnose
 from gradflow.cli.eval import evaluate
 from gradflow.cli.explain import explain
-from gradflow.cli.group import Group
+from gradflow.cli.group import Command, Group
 from gradflow.cli.options import expand_configs
 from gradflow.cli.plot import plot
 from gradflow.cli.theory import theory
@@ -68,7 +68,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
 _SETTINGS = {"watch": {"allow_interspersed_args": False}}
 
 for name, command in COMMANDS.items():
-    app.command(name, context_settings=_SETTINGS.get(name))(expand_configs(command))
+    app.command(name, cls=Command, context_settings=_SETTINGS.get(name))(expand_configs(command))
 
 
 def main() -> None:

@@ -2,16 +2,68 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from typing import Any, NoReturn
+from collections.abc import Callable
+from typing import Any
 
-import typer
-from rich.console import Console
-from rich.text import Text
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
-from gradflow.errors import GradflowError, out_of_memory, unknown_name
+from gradflow.cli.endings import INTERRUPTED, explain, signals_clean_up
+from gradflow.cli.streams import broken_pipe_told, prepare
+from gradflow.configs.fields import is_plain, several
+from gradflow.errors import GradflowError, unknown_name
+
+_TYPED = "gradflow.typed"
+
+
+class Command(TyperCommand):
+    """A Typer command that refuses what was typed and means nothing.
+
+    That is an option without a value, as of a shell variable that is not set, and a number that
+    only Python reads as one.
+    """
+
+    def __init__(self, *args: Any, **extra: Any) -> None:
+        super().__init__(*args, **extra)
+        for parameter in self.params:
+            parameter.consume_value = _noting(parameter)  # type: ignore[method-assign]
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse as Typer does, then look at what was typed.
+
+        Raises
+        ------
+        GradflowError
+            For an empty value, or a number with underscores or other digits than ASCII's.
+        """
+        rest: list[str] = super().parse_args(ctx, args)
+        for parameter, typed in ctx.meta.get(_TYPED, ()):
+            if parameter.nargs != -1 and not ctx.resilient_parsing:
+                _refuse_meaningless(parameter.opts[0], typed, ctx.params.get(parameter.name))
+        return rest
+
+
+def _noting(parameter: Any) -> Callable[..., Any]:
+    """The parameter's own way of getting its value, which notes what was typed."""
+    consume = parameter.consume_value
+
+    def consumed(ctx: Any, opts: Any) -> Any:
+        value, source = consume(ctx, opts)
+        if source.name == "COMMANDLINE":
+            typed = [text for text in several(value) if isinstance(text, str)]
+            ctx.meta.setdefault(_TYPED, []).append((parameter, typed))
+        return value, source
+
+    return consumed
+
+
+def _refuse_meaningless(name: str, typed: list[str], value: Any) -> None:
+    numeric = any(isinstance(v, int | float) for v in several(value))
+    for text in typed:
+        if not text.strip():
+            raise GradflowError(f"{name} was given no value", "leave it out, or name one")
+        if numeric and not is_plain(text):
+            raise GradflowError(f"{name}: '{text}' is not a number", f"like {name} 10")
 
 
 class Group(TyperGroup):
@@ -19,13 +71,26 @@ class Group(TyperGroup):
 
     def main(self, *args: Any, **extra: Any) -> Any:
         """Run the command line, then exit with its code."""
+        prepare()
         try:
-            code = super().main(*args, **{**extra, "standalone_mode": False})
+            with signals_clean_up(), broken_pipe_told():
+                code = super().main(*args, **{**extra, "standalone_mode": False})
+                sys.stdout.flush()  # what cannot be written is said here, not as Python exits
         except Exception as error:
-            _exit(_explain(error))
+            code = explain(error)
         except KeyboardInterrupt:
-            _exit(130)
-        _exit(code if isinstance(code, int) else 0)
+            code = INTERRUPTED
+        sys.exit(code if isinstance(code, int) else 0)
+
+    def make_context(self, *args: Any, **extra: Any) -> Any:
+        """Parse; a reader that left is no exit code of Typer's."""
+        with broken_pipe_told():
+            return super().make_context(*args, **extra)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; a reader that left is no exit code of Typer's."""
+        with broken_pipe_told():
+            return super().invoke(ctx)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return the named command.
@@ -39,46 +104,3 @@ class Group(TyperGroup):
         if command is None and not ctx.resilient_parsing:
             raise unknown_name("command", cmd_name, self.commands)
         return command
-
-
-def complain(message: str, hint: str | None = None) -> None:
-    """Print ``error: …`` and its hint to stderr."""
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
-    console.print(Text.assemble(("error: ", "bold red"), " ".join(message.split())))
-    if hint:
-        console.print(Text.assemble(("hint: ", "dim"), " ".join(hint.split())))
-
-
-def _explain(error: Exception) -> int:
-    """Print what went wrong and return the exit code; raise what is a defect of gradflow."""
-    if isinstance(error, GradflowError):
-        complain(error.message, error.hint)
-        return error.exit_code
-    if isinstance(error, typer.Exit):
-        return error.exit_code
-    if isinstance(error, typer.Abort):
-        return 130
-    if isinstance(error, BrokenPipeError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    if hasattr(error, "format_message"):  # the parser's own: Typer's or Click's
-        command = getattr(getattr(error, "ctx", None), "command_path", "gradflow")
-        complain(_parser_message(error), f"see {command} --help")
-        return 2
-    if out_of_memory(error):
-        complain(
-            "not enough memory for this", "a smaller --width, --depth, --batch-size or --seeds"
-        )
-        return 2
-    raise error
-
-
-def _parser_message(error: Any) -> str:
-    """The parser's message, with the value it refused where that is known only to its cause."""
-    message = str(error.format_message())
-    refused = getattr(error.__cause__, "errors", None)
-    return f"{message}, got '{refused()[0]['input']}'" if callable(refused) else message
-
-
-def _exit(code: int) -> NoReturn:
-    sys.exit(code)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import typer
 
+from gradflow.cli.streams import is_unicode, reader_may_leave
 from gradflow.configs.fields import option
 from gradflow.results.base import Result
 
@@ -34,7 +35,8 @@ class Output:
     )
     every_row: bool = option(
         False,
-        "Print every row of a table of more than 60 layers, not its ends and the worst alone.",
+        "Print every row of a table of more than 60 layers, not its ends and the worst alone; "
+        "and of more than 1,000 other rows.",
         "--all",
         panel="Output",
     )
@@ -63,12 +65,13 @@ class Output:
         """Show `result`, and write its files."""
         from gradflow import report
 
-        if self.json:
-            sys.stdout.write(report.jsonfile.dumps(result))
-        else:
-            report.show(result, every_row=self.every_row)
+        with reader_may_leave():
+            if self.json:
+                sys.stdout.write(report.jsonfile.dumps(result, ascii=not is_unicode(sys.stdout)))
+            else:
+                report.show(result, every_row=self.every_row)
+        report.save_all(result, self.output)
         for path in self.output:
-            report.save(result, path)
             report.say(f"wrote {path}")
 
 

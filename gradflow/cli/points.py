@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import TextIO
 
+from gradflow.configs.fields import is_plain
 from gradflow.errors import GradflowError
 
 MAX_POINTS = 1_000_000
@@ -54,6 +55,8 @@ def _numbers(stdin: TextIO) -> list[float]:
 
 def _number(text: str, source: str) -> float:
     try:
+        if not is_plain(text):
+            raise ValueError(text)
         return float(text)
     except ValueError:
         raise GradflowError(

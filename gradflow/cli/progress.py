@@ -7,7 +7,6 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -18,11 +17,13 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from gradflow.report.console import stderr_console
+
 
 @contextlib.contextmanager
 def bar(*columns: TextColumn, width: int = 24, elapsed: bool = True) -> Iterator[Progress]:
     """Give a progress bar with an ETA; it disappears when it is done."""
-    console = Console(stderr=True)
+    console = stderr_console()
     progress = Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=width),
@@ -45,7 +46,7 @@ def bar(*columns: TextColumn, width: int = 24, elapsed: bool = True) -> Iterator
 @contextlib.contextmanager
 def working(what: str) -> Iterator[None]:
     """Show that something of unknown length is under way."""
-    console = Console(stderr=True)
+    console = stderr_console()
     if not console.is_terminal:
         yield
         return

@@ -1,12 +1,121 @@
-"""Keeping a program's output apart from a command's own."""
+"""Standard streams: fit to be written to, and a program's kept apart from a command's own."""
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import os
+import select
 import sys
+import unicodedata
 from collections.abc import Iterator
 from typing import TextIO
+
+#: What stands for a sign that the stream's encoding has not.
+_SIGNS = {
+    **dict.fromkeys("–—−─━╌╴╶╺╸", "-"),
+    **dict.fromkeys("│┃║┆┊", "|"),
+    **dict.fromkeys("█▉▊▋▌▍▎▏", "#"),
+    **dict.fromkeys("┌┐└┘├┤┬┴┼╭╮╰╯┏┓┗┛┡┩╇╵╷", "+"),
+    **{"✗": "x", "×": "x", "·": "*", "•": "*", "→": ">", "←": "<", "…": ".", "‖": "|"},
+    **{"≤": "<=", "≥": ">=", "≈": "~", "∞": "inf", "∂": "d", "√": "sqrt", "′": "'", "±": "+-"},
+    **{"“": '"', "”": '"', "‘": "'", "’": "'", "⊙": "*"},
+}
+_LEGIBLE = "gradflow-legible"
+
+
+class ReaderLeftError(Exception):
+    """Whatever reads standard output has closed it."""
+
+
+def prepare() -> None:
+    """Make the standard streams fit to be written to, whatever the shell gave.
+
+    A closed one goes nowhere, instead of to the next file that is opened. Where the encoding is
+    not Unicode's, signs that it has not are written in others.
+    """
+    _open_missing()
+    codecs.register_error(_LEGIBLE, _legible)
+    for stream in (sys.stdout, sys.stderr):
+        if not is_unicode(stream) and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors=_LEGIBLE)
+
+
+def is_unicode(stream: TextIO) -> bool:
+    """Return whether every character can be written to `stream`."""
+    return (
+        (getattr(stream, "encoding", None) or "utf-8").lower().replace("_", "-").startswith("utf")
+    )
+
+
+@contextlib.contextmanager
+def broken_pipe_told() -> Iterator[None]:
+    """Raise `ReaderLeftError` where a pipe breaks that is standard output, and no other."""
+    try:
+        yield
+    except BrokenPipeError as error:
+        if not _reader_left():
+            raise
+        raise ReaderLeftError from error
+    except SystemExit as error:  # rich's answer to it, with which Typer prints its help
+        if isinstance(error.__context__, BrokenPipeError):
+            raise ReaderLeftError from error
+        raise
+
+
+@contextlib.contextmanager
+def reader_may_leave() -> Iterator[None]:
+    """Go on after the block where standard output's reader leaves during it."""
+    try:
+        with broken_pipe_told():
+            yield
+            sys.stdout.flush()
+    except ReaderLeftError:
+        discard_output()
+
+
+def discard_output() -> None:
+    """Send nowhere what is still to be written to standard output."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _reader_left() -> bool:
+    """Return whether nobody can read standard output any more."""
+    if not hasattr(select, "poll") or not _is_descriptor(sys.stdout, 1):
+        return True
+    asked = select.poll()
+    asked.register(1, select.POLLOUT)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in asked.poll(0))
+
+
+def _open_missing() -> None:
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:  # the lowest free number is given, so that it is this one
+            os.open(os.devnull, os.O_RDWR)
+        if getattr(sys, name) is None:
+            mode = "r" if name == "stdin" else "w"
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
+
+
+def _legible(error: UnicodeError) -> tuple[str, int]:
+    """Write in other signs what an encoding has not: names of letters, or what is like them."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    signs = error.object[error.start : error.end]
+    return "".join(map(_written, signs)), error.end
+
+
+def _written(sign: str) -> str:
+    if sign in _SIGNS:
+        return _SIGNS[sign]
+    name = unicodedata.name(sign, "")
+    if name.startswith("GREEK"):
+        return name.rpartition(" ")[2].lower()
+    plain = unicodedata.normalize("NFKD", sign).encode("ascii", "ignore").decode()
+    return plain or "?"
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from gradflow.cli.endings import signals_as_usual
 from gradflow.cli.fail_on import FailOn, parse_fail_on
 from gradflow.cli.live import LiveLine
 from gradflow.cli.output import Output, exit_code
@@ -52,6 +53,7 @@ def watch(
     program.refuse_missing()
     from gradflow.script.run import ScriptRun
 
+    signals_as_usual()
     quiet = stdout_on_stderr() if output.json else contextlib.ExitStack()
 
     line = LiveLine()

@@ -8,6 +8,7 @@ from typing import Any
 
 from gradflow.configs import choices
 from gradflow.configs.fields import (
+    LAST_SEED,
     at_least,
     each,
     finite,
@@ -18,6 +19,7 @@ from gradflow.configs.fields import (
     share,
     validate,
 )
+from gradflow.configs.memory import ROW, refuse_beyond_memory
 from gradflow.errors import GradflowError
 from gradflow.results.base import plain
 
@@ -141,7 +143,7 @@ class BenchmarkConfig:
         check=share,
     )
     seeds: int = option(1, "Training runs per setting.", panel=_RUNS, check=at_least(1))
-    seed: int = option(0, "First seed.", panel=_RUNS, check=at_least(0))
+    seed: int = option(0, "First seed.", panel=_RUNS, check=at_least(0, LAST_SEED))
     precision: str = option("fp32", "{names}.", complete=choices.at("PRECISIONS"), panel=_RUNS)
     device: str = option(
         "auto",
@@ -169,6 +171,9 @@ class BenchmarkConfig:
         validate(self)
         if not several(self.act):
             raise GradflowError("no activation was given", "name one: --act relu")
+        rows = self.seeds * self.epochs
+        asked = f"--seeds {self.seeds} --epochs {self.epochs}"
+        refuse_beyond_memory(asked, rows * ROW, "fewer of them")
         if self.resume and self.output_dir is None:
             raise GradflowError("--resume needs --output-dir", "name the folder of the run")
 

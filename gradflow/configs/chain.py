@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gradflow.configs import choices
-from gradflow.configs.fields import option
+from gradflow.configs.fields import finite, option, validate
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,10 @@ class ChainConfig:
     slopes: str | None = option(None, "Slopes φ′(z₁), φ′(z₂), …", metavar="S1,S2,…")
     act: str | None = option(None, "Or: the activation …", complete=choices.ACTIVATIONS)
     pre_activations: str | None = option(None, "… and its pre-activations.", metavar="Z1,Z2,…")
-    alpha: float | None = option(None, "α of ELU and Leaky ReLU (0.2 unless given).")
-    cost_slope: float = option(1.0, "∂C/∂a of the last neuron.")
-    bias: float | None = option(None, "b₁, to take one step from it.")
-    learning_rate: float = option(0.5, "Of that step.")
+    alpha: float | None = option(None, "α of ELU and Leaky ReLU (0.2 unless given).", check=finite)
+    cost_slope: float = option(1.0, "∂C/∂a of the last neuron.", check=finite)
+    bias: float | None = option(None, "b₁, to take one step from it.", check=finite)
+    learning_rate: float = option(0.5, "Of that step.", check=finite)
+
+    def __post_init__(self) -> None:
+        validate(self)

@@ -15,6 +15,12 @@ from gradflow.errors import GradflowError
 
 Check = Callable[[str, Any], None]
 
+#: What a whole number and the size of any other may be at most, unless an option says otherwise.
+#: Beyond them no machine could do it, or single precision could not hold it.
+MOST, LARGEST = 10**9, 1e30
+#: Generators of random numbers take seeds of 64 bits; room is left for those that follow.
+LAST_SEED = 2**62
+
 
 @dataclass(frozen=True)
 class OptionSpec:
@@ -98,8 +104,8 @@ def each(check: Check) -> Check:
     return check_each
 
 
-def at_least(minimum: int) -> Check:
-    """Return a check for whole numbers of at least `minimum`."""
+def at_least(minimum: int, most: int = MOST) -> Check:
+    """Return a check for whole numbers from `minimum` to `most`."""
 
     def check(name: str, value: Any) -> None:
         if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
@@ -107,26 +113,32 @@ def at_least(minimum: int) -> Check:
                 f"{name} must be a whole number of at least {minimum}, got {value}",
                 f"try {name} {max(minimum, 1)}",
             )
+        if value > most:
+            raise GradflowError(f"{name} must be at most {most:,}, got {_short(value)}")
 
     return check
 
 
 def positive(name: str, value: Any) -> None:
     """Refuse anything but a finite number above 0."""
-    if not _is_number(value) or not math.isfinite(value) or value <= 0:
+    if not _is_number(value) or not value > 0:
         raise GradflowError(f"{name} must be a number above 0, got {value}")
+    finite(name, value)
 
 
 def non_negative(name: str, value: Any) -> None:
     """Refuse anything but a finite number of at least 0."""
-    if not _is_number(value) or not math.isfinite(value) or value < 0:
+    if not _is_number(value) or not value >= 0:
         raise GradflowError(f"{name} must be a number of at least 0, got {value}")
+    finite(name, value)
 
 
 def finite(name: str, value: Any) -> None:
-    """Refuse NaN and infinities."""
-    if not _is_number(value) or not math.isfinite(value):
+    """Refuse NaN, infinities, and what single precision would make one of."""
+    if not _is_number(value) or (isinstance(value, float) and not math.isfinite(value)):
         raise GradflowError(f"{name} must be a finite number, got {value}")
+    if abs(value) > LARGEST:
+        raise GradflowError(f"{name} must be at most {LARGEST:g} in size, got {_short(value)}")
 
 
 def share(name: str, value: Any) -> None:
@@ -145,9 +157,21 @@ def check_variance(name: str, value: float) -> None:
     GradflowError
         If `value` is negative, not finite, or neither 0 nor within 1e±90.
     """
-    non_negative(name, value)
+    if not _is_number(value) or not math.isfinite(value) or value < 0:
+        raise GradflowError(f"{name} must be a number of at least 0, got {value}")
     if value and not 1e-90 <= value <= 1e90:
         raise GradflowError(f"{name} must be 0 or from 1e-90 to 1e90, got {value:g}")
+
+
+def is_plain(text: str) -> bool:
+    """Return whether a number is written as everywhere else: in ASCII, without underscores."""
+    return text.isascii() and "_" not in text
+
+
+def _short(value: float) -> str:
+    """A number of any size in a few digits; a whole one may be beyond what a float holds."""
+    text = str(value)
+    return text if len(text) <= 24 else f"{text[:12]}… ({len(text)} digits)"
 
 
 def _is_number(value: Any) -> bool:
@@ -162,7 +186,7 @@ def float_list(name: str, text: str) -> tuple[float, ...]:
     GradflowError
         If an item is not a finite number.
     """
-    numbers: tuple[float, ...] = value_list(name, [text], float)
+    numbers: tuple[float, ...] = value_list(name, [text] if text.strip() else [], float)
     for number in numbers:
         finite(name, number)
     return numbers
@@ -176,12 +200,21 @@ def value_list(name: str, texts: Iterable[str], kind: type) -> tuple[Any, ...]:
     GradflowError
         If an item is not of that type.
     """
+    texts = list(texts)
     items = [item.strip() for text in texts for item in text.split(",") if item.strip()]
+    if texts and not items:
+        raise GradflowError(f"{name} was given no value", "leave it out, or name one")
     try:
-        return tuple(kind(item) for item in items)
-    except ValueError:
+        return tuple(kind(item) if kind is str else _number(item, kind) for item in items)
+    except (ValueError, OverflowError):
         word, like = ("whole numbers", "64,128") if kind is int else ("numbers", "0.2,0.1")
         raise GradflowError(
-            f"{name} must be {word} with commas between, got '{','.join(items)}'",
+            f"{name} must be {word} with commas between, got '{','.join(items)[:80]}'",
             f"like {name} {like}",
         ) from None
+
+
+def _number(text: str, kind: type) -> Any:
+    if not is_plain(text):
+        raise ValueError(text)
+    return kind(text)

@@ -12,6 +12,7 @@ from gradflow.configs.architectures import (
     names_with,
 )
 from gradflow.configs.fields import (
+    LAST_SEED,
     at_least,
     finite,
     non_negative,
@@ -19,6 +20,7 @@ from gradflow.configs.fields import (
     positive,
     validate,
 )
+from gradflow.configs.memory import LAYER, NUMBER, ROW, refuse_beyond_memory
 from gradflow.configs.registries import listed
 
 _NET, _RUN = "Network", "Measurement"
@@ -138,7 +140,7 @@ class NetworkConfig:
     lr: float = option(
         0.01, "Learning rate that the update ratio is for.", panel=_RUN, check=positive
     )
-    seed: int = option(0, "First seed.", panel=_RUN, check=at_least(0))
+    seed: int = option(0, "First seed.", panel=_RUN, check=at_least(0, LAST_SEED))
     seeds: int = option(1, "Independent networks to measure.", panel=_RUN, check=at_least(1))
     dtype: str = option(
         "float32",
@@ -158,6 +160,18 @@ class NetworkConfig:
         usual = ARCHITECTURES.get(self.arch, Architecture)  # an unknown one is refused when built
         for name in ("act", "norm"):
             object.__setattr__(self, name, getattr(self, name) or getattr(usual, name))
+        self._refuse_beyond_memory(recurrent=usual.cell is not None)
+
+    def _refuse_beyond_memory(self, recurrent: bool) -> None:
+        """Weights and their gradients, activations and δ of every layer, and the layers."""
+        layers = 1 if recurrent else self.depth
+        weights = self.seeds * layers * self.width**2
+        values = self.seeds * self.depth * self.width * self.batch_size
+        size = 2 * NUMBER * (weights + values) + layers * LAYER + self.depth * ROW
+        asked = " ".join(f"--{n} {getattr(self, n)}" for n in ("depth", "width", "seeds"))
+        refuse_beyond_memory(
+            f"{asked} --batch-size {self.batch_size}", size, "a smaller one of them"
+        )
 
     @property
     def architecture(self) -> Architecture:

@@ -11,6 +11,7 @@ from gradflow.configs.fields import (
     option,
     validate,
 )
+from gradflow.configs.memory import ROW, refuse_beyond_memory
 
 
 @dataclass(frozen=True)
@@ -36,3 +37,4 @@ class TheoryConfig:
 
     def __post_init__(self) -> None:
         validate(self)
+        refuse_beyond_memory(f"--depth {self.depth}", self.depth * ROW, "a smaller --depth")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gradflow.report import jsonfile
 from gradflow.report.console import ResultView, say, show
-from gradflow.report.files import check_writable, replacing
-from gradflow.report.writers import WRITERS
+from gradflow.report.files import check_writable, put, replacing, temporary_beside
+from gradflow.report.writers import WRITERS, drawing
 from gradflow.results.base import Result
 from gradflow.results.explain import Explanation
 from gradflow.results.watching import WatchResult
@@ -22,7 +24,9 @@ __all__ = [
     "html",
     "jsonfile",
     "renderable",
+    "replacing",
     "save",
+    "save_all",
     "say",
     "show",
     "tensorboard",
@@ -38,17 +42,31 @@ def save(result: Result, path: str | Path) -> Path:
     GradflowError
         If the suffix is unknown or the file cannot be written.
     """
-    target = check_writable(path)
-    with replacing(target) as temporary:
-        WRITERS[target.suffix.lower()](result, temporary)
-    return target
+    return save_all(result, [path])[0]
+
+
+def save_all(result: Result, paths: Iterable[str | Path]) -> list[Path]:
+    """Write `result` to every path, all or none of them: each is put in place when all are made.
+
+    Raises
+    ------
+    GradflowError
+        If a suffix is unknown or a file cannot be written.
+    """
+    targets = [check_writable(path) for path in paths]
+    with contextlib.ExitStack() as made:
+        temporaries = [made.enter_context(temporary_beside(target)) for target in targets]
+        for target, temporary in zip(targets, temporaries, strict=True):
+            WRITERS[target.suffix.lower()](result, temporary)
+        for target, temporary in zip(targets, temporaries, strict=True):
+            put(temporary, target)
+    return targets
 
 
 def figure(result: Result) -> Figure:
     """Return the figure of `result`."""
-    from gradflow.report import figures
-
-    return figures.draw(result)
+    drawn: Figure = drawing().draw(result)
+    return drawn
 
 
 def renderable(result: Result) -> ResultView:

@@ -77,14 +77,33 @@ def show(result: Result, *, every_row: bool = True) -> None:
     console.print(ResultView(result, every_row=every_row))
 
 
+class _Stdout(Console):
+    """A console that leaves it to its caller what a closed pipe means."""
+
+    def on_broken_pipe(self) -> None:
+        raise  # noqa: PLE0704 (called while it is being handled)
+
+
 def stdout_console() -> Console:
     """Return the console for results: 80 columns or the terminal's width, plain when piped."""
-    return Console(file=sys.stdout, highlight=False)
+    return _Stdout(file=sys.stdout, highlight=False)
+
+
+class _Stderr(Console):
+    """A console for remarks, which nobody need read."""
+
+    def on_broken_pipe(self) -> None:
+        pass
+
+
+def stderr_console(**options: Any) -> Console:
+    """Return the console for progress, remarks and errors."""
+    return _Stderr(stderr=True, highlight=False, **options)
 
 
 def say(message: str) -> None:
     """Print a remark to stderr."""
-    Console(stderr=True, highlight=False, soft_wrap=True).print(Text(message, style="dim"))
+    stderr_console(soft_wrap=True).print(Text(message, style="dim"))
 
 
 def shown_records(result: Result) -> Sequence[Any]:

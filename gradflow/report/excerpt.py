@@ -16,6 +16,8 @@ from gradflow.results.names import up_to_number
 
 #: Longer tables are cut; so many rows stay at either end, and of each kind of worst.
 MANY, _ENDS, _WORST = 60, 5, 4
+#: Of other tables, so many rows.
+MOST = 1000
 #: Lines that stand for what is left out, at most.
 _MOST_LINES = 20
 
@@ -33,7 +35,9 @@ def excerpt(records: Sequence[Any]) -> list[int | Gap]:
     """Return which rows to show, by place, and what stands for the others."""
     places = range(len(records))
     key = records[0].summarized if records else None
-    if len(records) <= MANY or key is None:
+    if key is None:
+        return _capped(places)
+    if len(records) <= MANY:
         return list(places)
     shown = {*places[:_ENDS], *places[-_ENDS:], *_worst(records, key)}
     blocks = _blocks(records, shown)
@@ -43,6 +47,16 @@ def excerpt(records: Sequence[Any]) -> list[int | Gap]:
         block[0] if len(block) == 1 else Gap(block[0], block[-1] + 1, _line(records, block, key))
         for block in blocks
     ]
+
+
+def _capped(places: range) -> list[int | Gap]:
+    """Points, not layers: all of them up to a number that nobody reads."""
+    left_out = len(places) - MOST
+    if left_out <= 0:
+        return list(places)
+    half = MOST // 2
+    text = f"… {left_out:,} more: --all prints them, -o FILE.csv keeps them"
+    return [*places[:half], Gap(half, half + left_out, text), *places[-half:]]
 
 
 def _worst(records: Sequence[Any], key: str) -> Iterator[int]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from gradflow.errors import GradflowError
 from gradflow.report.writers import SOFTWARE, WRITERS
+from gradflow.temporaries import prefix, sweep
 
 
 def check_writable(path: str | Path) -> Path:
@@ -30,8 +31,7 @@ def check_writable(path: str | Path) -> Path:
         raise GradflowError(
             f"cannot tell a format from '{path}'", f"end it with one of {' '.join(WRITERS)}"
         )
-    if path.is_dir():
-        raise GradflowError(f"'{path}' is a folder", f"name a file in it: {path / 'gradflow.png'}")
+    _refuse_no_file(path)
     folder = path.parent
     if not folder.is_dir():
         raise GradflowError(f"there is no folder '{folder}' to write '{path.name}' to", "make it")
@@ -67,17 +67,53 @@ def default_figure(stem: str) -> Path:
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path` that takes its place when the block ends well."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
+    with temporary_beside(path) as temporary:
+        yield temporary
+        put(temporary, path)
+
+
+@contextlib.contextmanager
+def temporary_beside(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`, with its suffix, that is gone after the block.
+
+    What processes that were killed left in the folder is removed first.
+    """
+    sweep(path.parent)
+    with _cannot_write(path):
+        start = f".{prefix()}{path.stem[:40]}-"
+        handle, name = tempfile.mkstemp(prefix=start, suffix=path.suffix, dir=path.parent)
+        os.close(handle)
     temporary = Path(name)
     try:
-        yield temporary
-        temporary.chmod(_mode(path))
-        temporary.replace(path.resolve())  # through a link, not over it
-    except OSError as error:
-        raise GradflowError(f"cannot write '{path}': {error.strerror}") from error
+        with _cannot_write(path):
+            yield temporary
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def put(temporary: Path, path: Path) -> None:
+    """Let `temporary` take the place of `path`."""
+    with _cannot_write(path):
+        temporary.chmod(_mode(path))
+        temporary.replace(path.resolve())  # through a link, not over it
+
+
+@contextlib.contextmanager
+def _cannot_write(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise GradflowError(f"cannot write '{path}': {error.strerror or error}") from error
+
+
+def _refuse_no_file(path: Path) -> None:
+    """Refuse what is there and no regular file: a folder, a pipe, a device, a link to nothing."""
+    if path.is_dir():
+        raise GradflowError(f"'{path}' is a folder", f"name a file in it: {path / 'gradflow.png'}")
+    if path.is_symlink() and not path.exists():
+        raise GradflowError(f"'{path}' is a link to nothing", "remove it, or name a file")
+    if path.exists() and not path.is_file():
+        raise GradflowError(f"'{path}' is no regular file", "name a file")
 
 
 def _mode(path: Path) -> int:

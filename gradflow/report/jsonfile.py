@@ -9,10 +9,10 @@ from gradflow.results.base import Result, plain
 from gradflow.results.nonfinite import decoded, encoded
 
 
-def dumps(result: Result) -> str:
-    """Return the document as text that ends with a newline."""
+def dumps(result: Result, *, ascii: bool = False) -> str:
+    """Return the document as text that ends with a newline; with `ascii` of ASCII alone."""
     document = encoded(plain(result.to_dict()))
-    return json.dumps(document, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+    return json.dumps(document, ensure_ascii=ascii, allow_nan=False, indent=1) + "\n"
 
 
 def loads(text: str) -> Result:

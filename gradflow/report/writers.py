@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 from gradflow.report import jsonfile, tabular
 from gradflow.results.base import Result
@@ -18,11 +22,20 @@ def _figure(**metadata: str | None) -> Writer:
     """Draw a figure; its metadata has no date, so that equal results give equal files."""
 
     def write(result: Result, path: Path) -> None:
-        from gradflow.report import figures
-
-        figures.write(result, path, metadata)
+        drawing().write(result, path, metadata)
 
     return write
+
+
+def drawing() -> ModuleType:
+    """Return the views that draw; figures need no backend, so that a wrong one stops nothing."""
+    try:
+        return importlib.import_module("gradflow.report.figures")
+    except ValueError:  # MPLBACKEND names none
+        os.environ.pop("MPLBACKEND", None)
+        for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
+            del sys.modules[name]  # half of it is loaded
+        return importlib.import_module("gradflow.report.figures")
 
 
 #: suffix -> writer. A new format is one entry; help, checks and messages follow.

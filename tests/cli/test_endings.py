@@ -1,0 +1,234 @@
+"""How the command line ends, whatever is wrong with where it runs or what it was given."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gradflow.cli import streams
+from gradflow.temporaries import prefix, sweep
+
+Run = Callable[..., Any]
+GRADFLOW = [sys.executable, "-m", "gradflow"]
+EVAL = [*GRADFLOW, "eval", "gelu"]
+
+
+def started(
+    *arguments: str, shell: str = "", **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """A command line in a process of its own; `shell` is put behind it."""
+    command = " ".join([sys.executable, "-m", "gradflow", *arguments, shell])
+    return subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **environment},
+        encoding="utf-8",
+        errors="replace",
+    )
+
+
+def test_a_defect_is_one_line_and_70(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def defect(*_: object) -> None:
+        raise RuntimeError("one\ntwo")
+
+    monkeypatch.setattr("gradflow.functions.evaluate.evaluate", defect)
+    result = run("eval", "gelu")
+    assert result.exit_code == 70
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: internal error of gradflow (RuntimeError: one two)")
+    assert "report" in line
+    assert "Traceback" not in result.stderr
+    monkeypatch.setenv("GRADFLOW_TRACEBACK", "1")
+    assert "Traceback" in run("eval", "gelu").stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="of pipes")
+@pytest.mark.parametrize("arguments", [["eval", "gelu"], ["eval", "gelu", "--json"], ["--help"]])
+def test_a_reader_that_leaves_is_no_fault(arguments: list[str]) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [*GRADFLOW, *arguments], stdout=write, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="of pipes")
+def test_a_reader_that_leaves_costs_no_file(tmp_path: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [*EVAL, "-o", "a.json"], stdout=write, stderr=subprocess.PIPE, cwd=tmp_path, check=False
+    )
+    os.close(write)
+    assert done.returncode == 0
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))["command"] == "eval"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_behind_standard_output_is_said() -> None:
+    for arguments in (["eval", "gelu"], ["eval", "gelu", "--json"]):
+        done = started(*arguments, shell="> /dev/full")
+        assert done.returncode == 2
+        assert done.stderr == "error: cannot use standard output: No space left on device\n"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="of shells")
+def test_closed_streams_are_no_fault() -> None:
+    for shell in (">&-", "2>&-", "<&-", ">&- 2>&- <&-"):
+        done = started("eval", "gelu", shell=shell)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="of shells")
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_an_encoding_that_has_not_all_signs(encoding: str) -> None:
+    table = started("theory", "relu", "--depth", "3", PYTHONIOENCODING=encoding)
+    assert table.returncode == 0, table.stderr
+    assert "log10 delta" in table.stdout
+    document = started("eval", "gelu", "--json", PYTHONIOENCODING=encoding)
+    assert json.loads(document.stdout)["activation"] == "gelu"
+    assert started("diagnose", "--help", PYTHONIOENCODING=encoding).returncode == 0
+    assert started("eval", "gleu", PYTHONIOENCODING=encoding).returncode == 2
+
+
+def test_signs_have_others_that_are_like_them() -> None:
+    streams.prepare()
+    written = "δ·σ² → ‖g‖ ≤ é 漢".encode("ascii", "gradflow-legible").decode()
+    assert written == "delta*sigma2 > |g| <= e ?"
+
+
+def test_a_backend_that_is_none_does_not_stop_a_figure(tmp_path: Path) -> None:
+    picture = tmp_path / "gelu.png"
+    done = started("plot", "gelu", "-o", str(picture), MPLBACKEND="nosuch")
+    assert done.returncode == 0, done.stderr
+    assert picture.stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["diagnose", "--act", ""],
+        ["benchmark", "--lr", ""],
+        ["benchmark", "--lr", ","],
+        ["benchmark", "--output-dir", " "],
+        ["diagnose", "--fail-on", ""],
+        ["eval", "relu", "--at", ""],
+        ["eval", "relu", "-o", ""],
+    ],
+    ids=" ".join,
+)
+def test_an_option_without_a_value_is_refused(arguments: list[str], refused: Run) -> None:
+    assert "was given no value" in refused(*arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["diagnose", "--depth", "1_0"],
+        ["diagnose", "--depth", "３"],
+        ["diagnose", "--lr", "1_0.5"],
+        ["benchmark", "--lr", "0.1,1_0"],
+        ["eval", "relu", "--at", "1_0"],
+        ["chain", "--slopes", "1_0"],
+    ],
+    ids=" ".join,
+)
+def test_numbers_are_written_as_everywhere_else(arguments: list[str], refused: Run) -> None:
+    refused(*arguments)
+
+
+@pytest.mark.parametrize("value", ["1" + "0" * 31, "9" * 400, "1e308"])
+@pytest.mark.parametrize("option", ["--depth", "--seeds", "--seed", "--lr", "--gain", "--alpha"])
+def test_a_number_that_nothing_could_hold_is_refused(option: str, value: str, refused: Run) -> None:
+    said = refused("diagnose", "--act", "elu", option, value)
+    assert len(said) < 200
+
+
+def test_what_is_all_of_one_run_is_written_together(refused: Run, tmp_path: Path) -> None:
+    refused("eval", "gelu", "-o", "ok.json", "-o", "bad")
+    assert list(Path.cwd().iterdir()) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes that have names")
+def test_what_is_no_regular_file_is_refused_at_once(refused: Run) -> None:
+    os.mkfifo("pipe.json")
+    assert "no regular file" in refused("eval", "gelu", "-o", "pipe.json")
+    Path("link.json").symlink_to("nothing.json")
+    assert "link to nothing" in refused("eval", "gelu", "-o", "link.json")
+    assert sorted(path.name for path in Path.cwd().iterdir()) == ["link.json", "pipe.json"]
+
+
+def test_what_a_killed_process_left_is_swept(tmp_path: Path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    ours = prefix()
+    theirs = ours.replace(str(os.getpid()), str(dead.pid))
+    elsewhere = theirs.replace(theirs.split("-")[1], "00000000")
+    for name in (f".{ours}a.png", f".{theirs}b.png", f"{elsewhere}c", "gradflow-notes.txt"):
+        (tmp_path / name).touch()
+    (tmp_path / f"{theirs}images").mkdir()
+    sweep(tmp_path)
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == sorted([f".{ours}a.png", f"{elsewhere}c", "gradflow-notes.txt"])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="of signals")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_end_cleans_up(number: signal.Signals, tmp_path: Path) -> None:
+    code = (
+        "import sys, time\n"
+        "from pathlib import Path\n"
+        "from gradflow.report import jsonfile, writers\n"
+        "def slow(result, path):\n"
+        "    path.write_text('half'); print('writing', flush=True); time.sleep(60)\n"
+        "writers.WRITERS['.json'] = slow\n"
+        "from gradflow.cli import main\n"
+        "sys.argv = ['gradflow', 'chain', '--slopes', '1', '-o', 'a.json']\n"
+        "main()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=tmp_path, text=True
+    ) as process:
+        assert process.stdout is not None
+        while "writing" not in process.stdout.readline():
+            assert process.poll() is None
+        process.send_signal(number)
+        assert process.wait(timeout=30) == 128 + number
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_long_table_says_what_it_leaves_out(run: Run) -> None:
+    shown = run("eval", "relu", "--at", "0:2000:1").stdout.splitlines()
+    assert len(shown) < 1010
+    assert any("1,001 more" in line for line in shown)
+    assert len(run("eval", "relu", "--at", "0:2000:1", "--all").stdout.splitlines()) > 2000
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["diagnose", "--depth", "1000000000"],
+        ["diagnose", "--seeds", "1000000000"],
+        ["diagnose", "--width", "10000000"],
+        ["diagnose", "--batch-size", "1000000000"],
+        ["clip", "--depth", "1000000000"],
+        ["theory", "tanh", "--depth", "1000000000"],
+        ["benchmark", "--seeds", "1000000000"],
+    ],
+    ids=" ".join,
+)
+def test_what_no_memory_holds_is_refused_with_its_size(arguments: list[str], refused: Run) -> None:
+    assert "takes at least" in refused(*arguments)
