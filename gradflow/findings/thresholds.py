@@ -245,6 +245,12 @@ COLLAPSED = _threshold(
     1e-3,
     "The same below which they are one point; targets far from 0 are predicted with 0.01.",
 )
+DRAWN_ALIKE = _threshold(
+    "drawn alike",
+    0.01,
+    "Variance of a drawn code's mean between examples over that of the draw below which the code "
+    "says next to nothing: 0.005 nats a unit.",
+)
 SPREAD_KEPT = _threshold(
     "spread kept",
     0.05,

@@ -138,6 +138,10 @@ class CriterionFacts:
     scrambled
         A convolution's shape, and that in which it is seen as rows of classes, where its channels
         were not moved to the end before.
+    codebook
+        Of one whose output is looked up in a table: how many of its rows are used.
+    of_outputs
+        Whether the target takes a gradient as well: two outputs are held against each other.
     mixing
         What mixes the examples on the way to it; None: nothing, or it is not known.
     """
@@ -167,6 +171,8 @@ class CriterionFacts:
     log_input: bool = True
     unit_length: bool = False
     scrambled: tuple[tuple[int, ...], tuple[int, ...]] | None = None
+    codebook: CodebookFacts | None = None
+    of_outputs: bool = False
     mixing: MixingFacts | None = None
 
     @property
@@ -193,6 +199,20 @@ class MixingFacts:
     axis: int
     shape: tuple[int, ...]
     sure: bool = True
+
+
+@dataclass(frozen=True)
+class CodebookFacts:
+    """Rows of a table that were looked up, and that a criterion trains to stand for something.
+
+    Attributes
+    ----------
+    used, lookups
+        How many different ones there are among so many.
+    """
+
+    used: int
+    lookups: int
 
 
 @dataclass(frozen=True)
@@ -316,6 +336,9 @@ class BatchFacts:
     copied_outputs
         Two columns of the output that are equal in every example, though they differ between
         examples; None: there are none.
+    drawn_signal
+        Of codes that are drawn around a mean, as a variational autoencoder's: the variance of the
+        mean between examples over that of the draw, of the unit where it is largest.
     first_layer
         Of the first layer.
     plain_step, unit_step
@@ -339,6 +362,7 @@ class BatchFacts:
     hazards: tuple[tuple[str, int], ...] = ()
     symmetric: tuple[str, ...] = ()
     copied_outputs: tuple[int, int] | None = None
+    drawn_signal: float | None = None
     first_layer: FirstLayerFacts | None = None
     plain_step: StepFacts | None = None
     unit_step: StepFacts | None = None

@@ -203,6 +203,9 @@ class WatchFacts(Facts):
         Examples that came again, with their targets.
     spread
         Of the model's outputs over examples.
+    inner_spread
+        Of each row's inputs, as a share of their size, in the first batch and in the last one
+        that was read; None where it is not known.
     """
 
     compiled: bool = False
@@ -226,6 +229,7 @@ class WatchFacts(Facts):
     first_nonfinite: NonFiniteFacts | None = None
     conflicts: ConflictFacts | None = None
     spread: SpreadFacts | None = None
+    inner_spread: tuple[tuple[float, float] | None, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

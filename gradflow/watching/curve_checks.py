@@ -11,11 +11,14 @@ from gradflow.findings.thresholds import (
     ALIKE,
     COLLAPSED,
     DIVERGED,
+    DRAWN_ALIKE,
+    ENOUGH_EXAMPLES,
     FAR_DOWN,
     FELL,
     FEW_STEPS,
     JUMP,
     LEAST_LOSSES,
+    MANY_STEPS,
     MOVED,
     RISEN,
     SHORT_RUN,
@@ -24,9 +27,9 @@ from gradflow.findings.thresholds import (
     STUCK_FOR_GOOD,
     STUCK_STEPS,
 )
-from gradflow.findings.words import at, named_layers
+from gradflow.findings.words import at, dead_rows, named_layers
 from gradflow.results.base import Finding
-from gradflow.results.watching import WatchResult, WatchStepRow
+from gradflow.results.watching import WatchResult, WatchRow, WatchStepRow
 from gradflow.watching.outcome import Curve, constant_loss, losses_curve, outcome
 
 
@@ -177,17 +180,99 @@ def _first_layer(result: WatchResult, step: int) -> int | None:
 
 @check("collapse")
 def collapse(result: WatchResult) -> Iterator[Finding]:
-    """Outputs that come to be the same for every example."""
+    """Outputs, or codes inside, that come to be the same for every example."""
+    if len(result.steps) < LEAST_LOSSES:
+        return
+    found = (
+        _one_code(result) or _same_draw(result) or _alike_outputs(result) or _alike_inside(result)
+    )
+    if found is not None:
+        yield found
+
+
+def _alike_outputs(result: WatchResult) -> Finding | None:
     spread = result.facts.spread
-    if spread is None or len(result.steps) < LEAST_LOSSES:
-        return
-    if spread.last > COLLAPSED or spread.last > SPREAD_KEPT * spread.first:
-        return
-    yield finding(
+    most = ALIKE if _of_outputs(result) else COLLAPSED
+    if spread is None or spread.last > most or spread.last > SPREAD_KEPT * spread.first:
+        return None
+    return finding(
         "collapse",
         f"the outputs came to be the same for all examples: they differ by {spread.last:.1g} of "
-        f"their size, {spread.first:.1g} at the first step",
+        f"their size, {spread.first:.1g} at the first step{_from_where(result)}",
         "look for weight decay, dead units or a loss that one point satisfies: contrastive losses "
         "need negative examples, a stop-gradient or a variance term",
+        severity="warning",
+    )
+
+
+def _from_where(result: WatchResult) -> str:
+    """Say from which layer on everything is the same."""
+    rows = _inside(result)[:1]
+    return f"; so are they in front of {named_layers(rows)}" if rows else ""
+
+
+def _inside(result: WatchResult) -> list[WatchRow]:
+    """Return layers whose inputs came to be the same for all examples."""
+    pairs = zip(result.records, result.facts.inner_spread, strict=False)
+    return [
+        row
+        for row, spread in pairs
+        if spread and spread[1] <= COLLAPSED and spread[1] <= SPREAD_KEPT * spread[0]
+    ]
+
+
+def _alike_inside(result: WatchResult) -> Finding | None:
+    """A code that came to be the same for every example, though the outputs did not."""
+    rows = _inside(result)
+    if not rows or outcome(result) == "learnt" or dead_rows(result.records):
+        return None
+    first, last = result.facts.inner_spread[result.records.index(rows[0])] or (0.0, 0.0)
+    return finding(
+        "collapse",
+        f"what {named_layers(rows[:1])} is given came to be the same for all examples: it differs "
+        f"by {last:.1g} of its size, {first:.1g} at the first step",
+        "look what in front of it no longer reacts to the inputs: dead units, weight decay, or a "
+        "way around it that the loss prefers",
+        layers=(rows[0].index,),
+        severity="warning",
+    )
+
+
+def _of_outputs(result: WatchResult) -> bool:
+    """Whether outputs are held against outputs alone: one point for all is their best answer."""
+    criteria = result.facts.batch.criteria if result.facts.batch is not None else ()
+    return bool(criteria) and all(criterion.of_outputs for criterion in criteria)
+
+
+def _one_code(result: WatchResult) -> Finding | None:
+    """A codebook of which one code stands for everything."""
+    batch = result.facts.last_batch
+    books = [c.codebook for c in batch.criteria if c.codebook] if batch is not None else []
+    lookups = [b.lookups for b in books if b.used == 1 and b.lookups >= ENOUGH_EXAMPLES]
+    if not lookups or len(result.steps) < FEW_STEPS:
+        return None
+    return finding(
+        "collapse",
+        f"all {lookups[0]} vectors of a batch are given the same code: the others of the codebook "
+        "are never used",
+        "codes that start at vectors of the first batch, unused ones put there again; or codes "
+        "that follow by moving averages",
+        severity="warning",
+    )
+
+
+def _same_draw(result: WatchResult) -> Finding | None:
+    """A drawn code that says nothing of its example."""
+    first, last = result.facts.batch, result.facts.last_batch
+    signal = None if last is None else last.drawn_signal
+    if first is None or first.drawn_signal is None or signal is None:
+        return None
+    if len(result.steps) < MANY_STEPS or signal > min(DRAWN_ALIKE, first.drawn_signal):
+        return None
+    return finding(
+        "collapse",
+        f"the code that is drawn says nothing of its example: between examples its mean has "
+        f"{signal:.1g} of the variance of the draw, in the unit where that is largest",
+        "a smaller weight of the divergence from the prior, one that grows from 0, or free bits",
         severity="warning",
     )

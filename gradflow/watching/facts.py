@@ -85,6 +85,7 @@ def loop_facts(
         first_nonfinite=_first_nonfinite(recording, history, losses, final),
         conflicts=loop.conflicts,
         spread=_spread(snapshots),
+        inner_spread=_inner_spread(recording),
     )
 
 
@@ -172,6 +173,15 @@ def _spread(snapshots: Sequence[Snapshot]) -> SpreadFacts | None:
         last=float(np.median([ratio for ratio, _ in last])),
         last_rms=float(np.median([rms for _, rms in last])),
     )
+
+
+def _inner_spread(recording: Recording) -> tuple[tuple[float, float] | None, ...]:
+    inner = recording.loop.inner
+    if len(inner) < 2:
+        return ()
+    first, last = inner
+    names = [layer.name for layer in recording.layers]
+    return tuple((first[n], last[n]) if n in first and n in last else None for n in names)
 
 
 def _first_nonfinite(

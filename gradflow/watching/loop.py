@@ -25,6 +25,7 @@ from gradflow.watching.losses import LossHandle
 from gradflow.watching.nonfinite import first_nonfinite_layer
 from gradflow.watching.optimizers import Owned, learning_rate, optimizer_facts
 from gradflow.watching.recording import LoopNotes, Loss, StepNotes
+from gradflow.watching.spread import inner_spreads
 from gradflow.watching.stale import Mark, Staleness, mark
 
 #: Backward passes that may be read in vain for the facts of a batch, as a GAN's other loss is.
@@ -40,6 +41,8 @@ class Loop:
         Facts of the first batch that the model learnt from, and of the latest that was read.
     lost_batch
         Of the one whose loss was the first that is not finite.
+    inner
+        How much layers' inputs differ between examples in the first and in the last of them.
     optimizer
         Of the first recorded step.
     owned
@@ -53,6 +56,7 @@ class Loop:
         self.first_batch: BatchFacts | None = None
         self.last_batch: BatchFacts | None = None
         self.lost_batch: BatchFacts | None = None
+        self.inner: tuple[dict[str, float], ...] = ()
         self.conflicts = Conflicts()
         self.owned = Owned()
         self.nonfinite_layer: str | None = None
@@ -63,6 +67,7 @@ class Loop:
         self._heard: Loss | None = None
         self._facts: BatchFacts | None = None
         self._seen: SeenBatch | None = None
+        self._inner: dict[str, float] = {}
         self._learns_from_it = False
         self._first_rate: float | None = None
         self._fresh = False
@@ -127,6 +132,7 @@ class Loop:
         self._losses.append(self._heard)
         self._heard = None
         if self._facts is not None:
+            self.inner = (*self.inner[:1], self._inner)
             self._learns_from_it = self.first_batch is None
             self.first_batch = self.first_batch or self._facts
             self.last_batch, self._facts, self._reads_batch = self._facts, None, False
@@ -164,6 +170,7 @@ class Loop:
         self._tries += 1
         self._seen = self._held(loss, scale)
         self._facts = batch_facts(self._seen)
+        self._inner = inner_spreads(loss, self.gradients.named)
 
     def _held(self, loss: Tensor, scale: Tensor | None) -> SeenBatch:
         """Return what is held of the step under way."""
@@ -215,6 +222,7 @@ class Loop:
             first_batch=self._updated(),
             last_batch=self.last_batch,
             lost_batch=self.lost_batch,
+            inner=self.inner,
             conflicts=self.conflicts.found(),
         )
 

@@ -30,9 +30,8 @@ def first_nonfinite_layer(
         Of the model, where they are held: they tell the last layer's from the loss.
     """
     names = {id(p): n for n, p in named.items()}
-    layers = sorted(_layers(loss, names), key=lambda found: found[0])
     before = INPUTS
-    for _, name, inputs in layers:
+    for _, name, inputs in sorted(layers_of(loss, names), key=lambda found: found[0]):
         if any(map(_is_lost, inputs)):
             return before
         before = name
@@ -43,10 +42,16 @@ def _is_lost(values: Tensor) -> bool:
     return values.is_floating_point() and not bool(torch.isfinite(values).all())
 
 
-def _layers(
+def layers_of(
     loss: Tensor, names: Mapping[int, str]
 ) -> Iterator[tuple[int, str, tuple[Tensor, ...]]]:
-    """Yield the place, the name and the inputs of every layer in the graph."""
+    """Yield the place, the name and the inputs of every layer in a loss's graph.
+
+    Parameters
+    ----------
+    names
+        Of parameters, by their ``id``.
+    """
     for node in Graph.of([loss.grad_fn]).nodes:
         name = _own(node, names)
         if name is not None and (inputs := tuple(_kept(node, names))):

@@ -76,6 +76,7 @@ class LoopNotes:
     first_batch: BatchFacts | None = None
     last_batch: BatchFacts | None = None
     lost_batch: BatchFacts | None = None
+    inner: tuple[dict[str, float], ...] = ()
     conflicts: ConflictFacts | None = None
 
 

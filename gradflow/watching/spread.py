@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from gradflow.measurement.norms import Numbers
+from gradflow.measurement.norms import Numbers, as_tensor
+from gradflow.watching.nonfinite import layers_of
 
 #: Entries of an example that are read.
 ENTRIES = 1024
@@ -26,3 +28,20 @@ def spread(values: Tensor | None) -> Numbers | None:
     apart = (rows - rows.mean(0)).square().mean().sqrt()
     both = torch.stack([apart, rows.square().mean().sqrt()])
     return array("d", both.tolist()) if both.is_cpu else both
+
+
+@torch.no_grad()
+def inner_spreads(loss: Tensor, named: Mapping[str, nn.Parameter]) -> dict[str, float]:
+    """Return how much the input of each layer in a loss's graph differs between its rows.
+
+    As a share of its size, by the layer's name, of the call where it is largest. Waits for a
+    device.
+    """
+    found: dict[str, float] = {}
+    for _, name, inputs in layers_of(loss, {id(p): n for n, p in named.items()}):
+        for values in inputs:
+            numbers = spread(values)
+            if numbers is not None:
+                apart, size = as_tensor(numbers).tolist()
+                found[name] = max(found.get(name, 0.0), apart / size if size else 0.0)
+    return found

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from gradflow.measurement.batch.chain import chain_from
+from gradflow.measurement.batch.codes import codebook_of, drawn_signal
 from gradflow.measurement.batch.graph import Graph, Node, name_of, saved_tensor
 from gradflow.measurement.batch.judged import criterion_facts, output_numbers
 from gradflow.measurement.batch.layers import dropout_of, is_linear, linear_runs, unregistered
@@ -75,6 +76,7 @@ def _facts(seen: SeenBatch) -> BatchFacts:
         batch_norm=_read(lambda: normalizes_batch(seen.model), False),
         first_layer=_read(lambda: first_layer(own, seen), None),
         hazards=_read(lambda: _hazards(behind), ()),
+        drawn_signal=_read(lambda: drawn_signal(loss, behind), None),
         copied_outputs=_read(lambda: copied_columns(seen.outputs[0]), None),
     )
 
@@ -113,7 +115,9 @@ def _criteria(terms: list[Term], seen: SeenBatch) -> list[CriterionFacts]:
 
 def _criterion(term: Term, seen: SeenBatch) -> CriterionFacts:
     facts = criterion_facts(term, seen.outputs)
-    return replace(facts, mixing=_read(lambda: mixing_of(term, seen), None))
+    mixing = _read(lambda: mixing_of(term, seen), None)
+    codebook = _read(lambda: codebook_of(term.source), None)
+    return replace(facts, mixing=mixing, codebook=codebook)
 
 
 def _trained(seen: SeenBatch) -> frozenset[int]:

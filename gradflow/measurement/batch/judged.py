@@ -61,6 +61,7 @@ def criterion_facts(term: Term, outputs: Sequence[Tensor]) -> CriterionFacts:
         expanded=term.expanded,
         swapped=term.swapped,
         log_input=term.log_input,
+        of_outputs=term.of_outputs,
         scrambled=scrambled(term.source) if term.kind in OF_CLASSES else None,
         **_numbers(term, chain, scores, target),
     )

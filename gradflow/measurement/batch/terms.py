@@ -50,6 +50,8 @@ class Term:
         Of a Poisson loss: whether the scores are logarithms.
     swapped
         Whether the function was given the target first, where that matters.
+    of_outputs
+        Whether the target takes a gradient as well.
     difference
         Of a hand-written loss: the output minus the target.
     """
@@ -65,6 +67,7 @@ class Term:
     ignored: int = -100
     log_input: bool = True
     swapped: bool = False
+    of_outputs: bool = False
     difference: Tensor | None = None
 
 
@@ -254,6 +257,7 @@ def _of_node(place: _Place, kind: str) -> Term:
         sign=place.sign,
         summed=summed.get(reduction) if isinstance(reduction, int) else None,
         expanded=_expanded(source),
+        of_outputs=len(inputs_of(node)) > 1,
         ignored=int(saved(node, "ignore_index") or -100) if kind == "nll" else -100,
     )
     return _as_cross_entropy(term) if kind == "nll" else term
@@ -349,6 +353,7 @@ def _told(call: CriterionCall) -> Term:
         ignored=int(call.options.get("ignore_index", -100)),
         log_input=bool(call.options.get("log_input", True)),
         swapped=call.swapped and call.name not in _ALIKE,
+        of_outputs=call.target is not None and call.target.requires_grad,
     )
 
 
