@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gradflow.diagnosis import diagnose
     from gradflow.errors import GradflowError
     from gradflow.findings.explain import explain
+    from gradflow.learning_rates import learning_rate
     from gradflow.script import watch_script
     from gradflow.watching import watch
 
@@ -34,6 +35,7 @@ __all__ = [
     "activation",
     "diagnose",
     "explain",
+    "learning_rate",
     "watch",
     "watch_script",
 ]
@@ -47,6 +49,7 @@ _HOME = {
     "activation": "gradflow.activations",
     "diagnose": "gradflow.diagnosis",
     "explain": "gradflow.findings.explain",
+    "learning_rate": "gradflow.learning_rates",
     "watch": "gradflow.watching",
     "watch_script": "gradflow.script",
 }

@@ -16,6 +16,7 @@ from gradflow.cli.diagnose import diagnose
 from gradflow.cli.eval import evaluate
 from gradflow.cli.explain import explain
 from gradflow.cli.group import Command, Group
+from gradflow.cli.lr import lr
 from gradflow.cli.options import expand_configs
 from gradflow.cli.plot import plot
 from gradflow.cli.theory import theory
@@ -59,6 +60,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "theory": theory,
     "diagnose": diagnose,
     "watch": watch,
+    "lr": lr,
     "clip": clip,
     "benchmark": benchmark,
     "explain": explain,

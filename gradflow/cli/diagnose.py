@@ -79,10 +79,7 @@ def diagnose(
     from gradflow.cli.progress import working
 
     codes = parse_fail_on(fail_on)
-    if model is None and input_shape is not None:
-        raise GradflowError("--input-shape goes with --model", "--width sets the built-in inputs")
-    if model is None and (input_ids is not None or vocab is not None):
-        raise GradflowError("--input-ids and --vocab go with --model")
+    refuse_stray_inputs(model, input_shape, input_ids, vocab)
     with working("measuring"):
         from gradflow import diagnosis
 
@@ -98,3 +95,19 @@ def diagnose(
                 optimizer=optimizer,
             )
     output.emit(result, codes)
+
+
+def refuse_stray_inputs(
+    model: str | None, input_shape: str | None, input_ids: int | None, vocab: int | None
+) -> None:
+    """Refuse what describes the inputs of a model where there is none.
+
+    Raises
+    ------
+    GradflowError
+        Which names the option.
+    """
+    if model is None and input_shape is not None:
+        raise GradflowError("--input-shape goes with --model", "--width sets the built-in inputs")
+    if model is None and (input_ids is not None or vocab is not None):
+        raise GradflowError("--input-ids and --vocab go with --model")

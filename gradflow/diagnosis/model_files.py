@@ -83,7 +83,7 @@ def model_in_file(reference: str, config: NetworkConfig, given: Given) -> Subjec
     GradflowError
         If `config` says something that only a built-in network can have.
     """
-    _refuse_network_options(config)
+    refuse_network_options(config)
     applying = {name: getattr(config, name) for name in _APPLYING}
     return Subject(
         passes=lambda: _passes(reference, config, given),
@@ -102,7 +102,14 @@ def _passes(reference: str, config: NetworkConfig, given: Given) -> Iterator[Pas
         yield measured_module(model, objective_for(found, config, given))
 
 
-def _refuse_network_options(config: NetworkConfig) -> None:
+def refuse_network_options(config: NetworkConfig) -> None:
+    """Refuse what describes a built-in network.
+
+    Raises
+    ------
+    GradflowError
+        Which names the option.
+    """
     defaults = NetworkConfig()
     for f in fields(config):
         if f.name not in _APPLYING and getattr(config, f.name) != getattr(defaults, f.name):

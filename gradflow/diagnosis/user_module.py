@@ -67,8 +67,8 @@ def measured_module(model: nn.Module, objective: Objective, lr: float | None = N
     model = original(model)
     lazy = is_lazy_module(model)
     if lazy:
-        model = _materialized(model, objective)
-    _refuse_sharded(model)
+        model = materialized(model, objective)
+    refuse_sharded(model)
     refuse_meta(model)
     starting, look = zero_parameters(model), BatchLook(model, lr)
     plain = one_pass(model, objective, rescaled=False, keep=ids(starting), look=look)
@@ -170,8 +170,8 @@ def one_pass(
     return replace(seen, names=[plain_name(name) for name in seen.names])
 
 
-def _materialized(model: nn.Module, objective: Objective) -> nn.Module:
-    """A copy of a lazy module that a first pass has given its shapes."""
+def materialized(model: nn.Module, objective: Objective) -> nn.Module:
+    """Return a copy of a lazy module that a first pass has given its shapes."""
     model = copy.deepcopy(model)
     try:
         with random_states_kept(), torch.no_grad():
@@ -198,7 +198,14 @@ def refuse_meta(model: nn.Module) -> None:
         )
 
 
-def _refuse_sharded(model: nn.Module) -> None:
+def refuse_sharded(model: nn.Module) -> None:
+    """Refuse a module of which this process holds a part.
+
+    Raises
+    ------
+    GradflowError
+        If its parameters are sharded.
+    """
     if any(hasattr(p, "full_tensor") for p in model.parameters()):
         raise GradflowError(
             "diagnose() measures one process; this model's parameters are sharded (DTensor)",

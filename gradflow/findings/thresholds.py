@@ -700,6 +700,12 @@ NEAR = _threshold(
     0.15,
     "Distance from a threshold, as a share of it, within which the verdict says so.",
 )
+FAR_RATE = _threshold(
+    "far rate",
+    30.0,
+    "A learning rate in use so many times above or below the one that `gradflow lr` suggests is "
+    "far off: within ten times of it most networks train (docs/learning-rate.md).",
+)
 
 
 def bearable_decades(layers: int, *, batch_norm: bool = False) -> float:

@@ -1,0 +1,288 @@
+"""A learning rate, by gradflow and by others: how far is training from the best of a grid?
+
+Takes networks of all families that some rate trains (benchmarks/results/families.jsonl), asks every
+method for a rate, trains at it (`calibration_families.trained`: the same steps, batches and seeds
+as the grid's), and writes a line for each. Constants of gradflow were chosen on networks of even
+seeds; the odd ones judge.
+
+    python benchmarks/learning_rates.py --out FILE.jsonl     # goes on where it stopped
+    python benchmarks/learning_rates.py --table FILE.jsonl
+
+torch-lr-finder and Lightning have to be importable: `benchmarks/peers/environments.py` makes an
+environment ``finders`` that has both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import contextlib
+import io
+import json
+import logging
+import math
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from calibration_families import BATCH, RATES, optimizer, trained
+from families.networks import Drawn, draw
+from matplotlib.figure import Figure
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
+
+import gradflow
+
+GRID = Path(__file__).parent / "results" / "families.jsonl"
+EACH = 3  # networks of a family and a half
+#: A rate, if the method found one, and the forward and backward passes that it took.
+Suggestion = tuple[float | None, int]
+
+
+class Batches(IterableDataset[tuple[Tensor, Tensor]]):
+    """The batches that a network is trained on, one after the other."""
+
+    def __init__(self, drawn: Drawn, seed: int) -> None:
+        self.drawn, self.seed = drawn, seed
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        generator = torch.Generator().manual_seed(self.seed)
+        while True:
+            yield self.drawn.task.batch(BATCH, generator)
+
+
+def by_gradflow(drawn: Drawn, kind: str, seed: int) -> Suggestion:
+    """Ask `gradflow.learning_rate`, with the first batch alone."""
+    inputs, targets = next(iter(Batches(drawn, seed)))
+    found = gradflow.learning_rate(
+        drawn.model,
+        inputs,
+        targets,
+        loss=drawn.task.loss,
+        optimizer=optimizer(kind, drawn.model, 1e-3),
+    )
+    return found.suggested, found.passes
+
+
+def by_estimate(drawn: Drawn, kind: str, seed: int) -> Suggestion:
+    """Ask `gradflow.learning_rate` for the estimate of one pass."""
+    inputs, targets = next(iter(Batches(drawn, seed)))
+    found = gradflow.learning_rate(
+        drawn.model,
+        inputs,
+        targets,
+        loss=drawn.task.loss,
+        optimizer=optimizer(kind, drawn.model, 1e-3),
+    )
+    return found.estimate, 1
+
+
+def by_torch_lr_finder(drawn: Drawn, kind: str, seed: int) -> Suggestion:
+    """Ask torch-lr-finder, called as its README has it: from 1e-7 to 100 in 100 steps."""
+    from torch_lr_finder import LRFinder  # noqa: PLC0415
+
+    update = optimizer(kind, drawn.model, 1e-7)
+    finder = LRFinder(drawn.model, update, drawn.task.loss, device="cpu")
+    loader = DataLoader(Batches(drawn, seed), batch_size=None)
+    finder.range_test(loader, end_lr=100, num_iter=100)
+    passes = len(finder.history["lr"])
+    try:
+        _, rate = finder.plot(ax=Figure().subplots())
+    except RuntimeError:  # too few steps before the loss diverged
+        return None, passes
+    return float(rate), passes
+
+
+def by_lightning(drawn: Drawn, kind: str, seed: int) -> Suggestion:
+    """Ask Lightning's `Tuner.lr_find`, with its defaults."""
+    import lightning.pytorch as pl  # noqa: PLC0415
+    from lightning.pytorch.tuner import Tuner  # noqa: PLC0415
+
+    class Wrapped(pl.LightningModule):  # type: ignore[misc, name-defined, unused-ignore]
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner, self.lr = drawn.model, 1e-3
+
+        def training_step(self, data: Any, _: int) -> Tensor:
+            return drawn.task.loss(self.inner(data[0]), data[1])
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return optimizer(kind, self.inner, self.lr)
+
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = pl.Trainer(
+            accelerator="cpu",
+            max_epochs=1,
+            logger=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            enable_progress_bar=False,
+            default_root_dir=folder,
+        )
+        loader = DataLoader(Batches(drawn, seed), batch_size=None)
+        finder = Tuner(trainer).lr_find(Wrapped(), loader, update_attr=False)
+    assert finder is not None
+    return finder.suggestion(), len(finder.results["lr"])
+
+
+METHODS: dict[str, Callable[[Drawn, str, int], Suggestion]] = {
+    "gradflow lr": by_gradflow,
+    "gradflow, one pass": by_estimate,
+    "torch-lr-finder": by_torch_lr_finder,
+    "Lightning lr_find": by_lightning,
+}
+
+
+def chosen(kind: str, parity: int, each: int = EACH) -> list[dict[str, Any]]:
+    """Return the first networks of every family and half that some rate of the grid trains."""
+    rows = [json.loads(line) for line in GRID.read_text(encoding="utf-8").splitlines()]
+    found = collections.defaultdict[str, list[dict[str, Any]]](list)
+    for row in sorted(rows, key=lambda row: int(row["seed"])):
+        of_family = found[row["family"]]
+        if row["learns"][kind] and row["seed"] % 2 == parity and len(of_family) < each:
+            of_family.append(row)
+    return [rows[i] for i in range(each) for rows in found.values() if i < len(rows)]
+
+
+def suggestion(row: dict[str, Any], kind: str, method: str) -> Suggestion:
+    """Ask one method for the rate of one network."""
+    drawn = draw(row["family"], row["seed"])
+    torch.manual_seed(row["seed"])
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return METHODS[method](drawn, kind, row["seed"])
+
+
+def record(row: dict[str, Any], kind: str, method: str) -> dict[str, Any]:
+    """Ask one method for a rate, and train at it."""
+    rate, passes = suggestion(row, kind, method)
+    usable = rate is not None and math.isfinite(rate)
+    loss = trained(row["family"], row["seed"], kind, rate, row["steps"])[-1] if usable else None
+    return {
+        "family": row["family"],
+        "seed": row["seed"],
+        "optimizer": kind,
+        "method": method,
+        "rate": rate if usable else None,
+        "passes": passes,
+        "loss": loss if loss is not None and math.isfinite(loss) else None,
+    }
+
+
+def last(losses: list[float | None]) -> float:
+    """Return a run's final loss, infinite where it diverged."""
+    return math.inf if losses[-1] is None else losses[-1]
+
+
+def regret(row: dict[str, Any], kind: str, loss: float) -> float:
+    """Return (loss − best)/(constant − best), between 0 and 1.
+
+    `best` is the lowest final loss of the decade grid, `constant` that of the best prediction that
+    does not look at the inputs.
+    """
+    best = min(last(losses) for losses in row["runs"][kind].values())
+    return min(1.0, max(0.0, (loss - best) / (row["constant"] - best)))
+
+
+def best_constant(kind: str) -> str:
+    """Return the rate of the grid with the least regret on the half that chooses."""
+    rows = chosen(kind, 0)
+
+    def mean(rate: str) -> float:
+        return sum(regret(row, kind, last(row["runs"][kind][rate])) for row in rows) / len(rows)
+
+    return min((str(rate) for rate in RATES[kind]), key=mean)
+
+
+def table(lines: list[dict[str, Any]], parity: int = 1) -> Iterator[str]:
+    """Yield the table: a line per optimizer and method."""
+    yield "| optimizer | method | networks | mean regret | failures | no rate | passes |"
+    yield "|---|---|---|---|---|---|---|"
+    for kind in RATES:
+        rows = {(row["family"], row["seed"]): row for row in chosen(kind, parity)}
+        constant = best_constant(kind)
+        fixed = {key: last(row["runs"][kind][constant]) for key, row in rows.items()}
+        yield _line(kind, f"{float(constant):g} for all", rows, fixed, 0, "0")
+        for method in METHODS:
+            own = [r for r in lines if r["optimizer"] == kind and r["method"] == method]
+            own = [r for r in own if (r["family"], r["seed"]) in rows]
+            without = sum(r["rate"] is None for r in own)
+            losses = {
+                (r["family"], r["seed"]): _loss(r, fixed[r["family"], r["seed"]]) for r in own
+            }
+            passes = sorted(r["passes"] for r in own)
+            said = f"{passes[0]} to {passes[-1]}" if passes else "–"
+            if passes and passes[0] == passes[-1]:
+                said = str(passes[0])
+            yield _line(kind, method, rows, losses, without, said)
+
+
+def _loss(line: dict[str, Any], constant: float) -> float:
+    """What training came to; where no rate was found, at the best constant."""
+    if line["rate"] is None:
+        return constant
+    return math.inf if line["loss"] is None else float(line["loss"])
+
+
+def _line(
+    kind: str,
+    method: str,
+    rows: dict[tuple[str, int], dict[str, Any]],
+    losses: dict[tuple[str, int], float],
+    without: int,
+    passes: str,
+) -> str:
+    number = len(losses)
+    mean = sum(regret(rows[key], kind, loss) for key, loss in losses.items()) / max(number, 1)
+    failed = sum(not loss < rows[key]["bound"] for key, loss in losses.items())
+    return f"| {kind} | {method} | {number} | {mean:.3f} | {failed} | {without or ''} | {passes} |"
+
+
+def main() -> None:
+    """Ask, train, write; or print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--table", type=Path)
+    parser.add_argument("--methods", default=",".join(METHODS))
+    parser.add_argument("--half", type=int, default=1, help="0: that which chose, 1: the other")
+    parser.add_argument("--each", type=int, default=EACH, help="networks of each family")
+    given = parser.parse_args()
+    if given.table is not None:
+        lines = [json.loads(x) for x in given.table.read_text(encoding="utf-8").splitlines()]
+        print("\n".join(table(lines, given.half)))
+    if given.out is not None:
+        _run(given.out, given.methods.split(","), given.half, given.each)
+
+
+def _run(path: Path, methods: list[str], half: int, each: int) -> None:
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    seen = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    key = ("family", "seed", "optimizer", "method")
+    done = {tuple(json.loads(line)[name] for name in key) for line in seen}
+    with path.open("a", encoding="utf-8") as out:
+        for kind, method, row in _jobs(methods, half, each):
+            if (row["family"], row["seed"], kind, method) in done:
+                continue
+            found = record(row, kind, method)
+            out.write(json.dumps(found) + "\n")
+            out.flush()
+            print(found, file=sys.stderr, flush=True)
+
+
+def _jobs(methods: list[str], half: int, each: int) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    lists = {kind: chosen(kind, half, each) for kind in RATES}
+    for i in range(max(map(len, lists.values()))):
+        for kind, rows in lists.items():
+            for method in methods:
+                if i < len(rows):
+                    yield kind, method, rows[i]
+
+
+if __name__ == "__main__":
+    main()

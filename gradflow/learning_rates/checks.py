@@ -1,0 +1,40 @@
+"""The checks of a range test. Standard library only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gradflow.findings.check import Check, check, finding
+from gradflow.findings.thresholds import FAR_RATE
+from gradflow.results.base import Finding
+from gradflow.results.learning_rate import LearningRateResult
+
+
+@check("step-size")
+def far_off(result: LearningRateResult) -> Iterator[Finding]:
+    """The rate in use is far from the one that was found."""
+    used, right = result.in_use, result.suggested
+    if used is None or right is None or 1 / FAR_RATE < used / right < FAR_RATE:
+        return
+    factor, way = (used / right, "above") if used > right else (right / used, "below")
+    yield finding(
+        "step-size",
+        f"a learning rate of {used:.2g} is {factor:.2g} times {way} the {right:.2g} that suits "
+        f"{result.optimizer} here",
+        f"--lr {right:.1g}",
+    )
+
+
+@check("diverged")
+def unstable(result: LearningRateResult) -> Iterator[Finding]:
+    """Not even the smallest rate of the test lowered the loss."""
+    if result.suggested is None:
+        yield finding(
+            "diverged",
+            "the loss rose above its start at the smallest rate tried",
+            "gradflow diagnose says what is wrong with the network",
+            severity="warning",
+        )
+
+
+CHECKS: tuple[Check[LearningRateResult], ...] = (unstable, far_off)

@@ -1,0 +1,90 @@
+"""What one pass says of a learning rate: how long the first update may be, beside the weights."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.optim import SGD, Optimizer
+
+#: Of gradient descent: the first update beside √(‖w‖ · rms w), at a momentum of 0.9.
+DESCENT = 0.056
+#: Of optimizers that scale the gradient away (Adam and its kin): the first update's length.
+SCALED = 0.75
+#: And of these the largest step of an entry, at the median: above it small networks diverge.
+LARGEST_STEP = 0.01
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A rate, and whether it is for an optimizer whose steps grow with the gradient."""
+
+    rate: float
+    descent: bool
+
+
+def estimate(optimizer: Optimizer) -> Estimate | None:
+    """Return the rate that one backward pass suggests; None where there is no gradient.
+
+    The parameters have their ``.grad``; they and the optimizer are left as they were.
+    """
+    trained = [p for group in optimizer.param_groups for p in group["params"]]
+    trained = [p for p in trained if p.grad is not None]
+    if isinstance(optimizer, SGD):
+        return _of_descent(trained, momentum(optimizer))
+    return _of_scaled(optimizer, trained)
+
+
+def momentum(optimizer: Optimizer) -> float:
+    """Return the momentum of gradient descent, 0 where there is none."""
+    return float(optimizer.param_groups[0].get("momentum", 0.0))
+
+
+def _of_descent(trained: list[Tensor], momentum: float) -> Estimate | None:
+    """Gradient descent: a step is the rate times the gradient, and momentum adds them up."""
+    gradient = _norm([p.grad for p in trained if p.grad is not None])
+    weights, count = _norm(trained), sum(p.numel() for p in trained)
+    if not 0 < gradient < math.inf or not 0 < weights < math.inf:
+        return None
+    length = DESCENT * weights / count**0.25
+    return Estimate(length * (1 - momentum) / 0.1 / gradient, True)
+
+
+def _of_scaled(optimizer: Optimizer, trained: list[Tensor]) -> Estimate | None:
+    """Any other: what its first update at a rate of 1 is, tried and taken back."""
+    before = [p.detach().clone() for p in trained]
+    state, rates = copy.deepcopy(optimizer.state_dict()), rates_of(optimizer)
+    set_rates(optimizer, [1.0] * len(rates))
+    with torch.no_grad():
+        optimizer.step()
+        update = [p - old for p, old in zip(trained, before, strict=True)]
+        for p, old in zip(trained, before, strict=True):
+            p.copy_(old)
+    optimizer.load_state_dict(state)
+    length = _norm(update)
+    if not 0 < length < math.inf:
+        return None
+    step = length / math.sqrt(sum(u.numel() for u in update))
+    return Estimate(min(SCALED / length, LARGEST_STEP / step), False)
+
+
+def rates_of(optimizer: Optimizer) -> list[float]:
+    """Return the learning rate of every group."""
+    return [float(group["lr"]) for group in optimizer.param_groups]
+
+
+def set_rates(optimizer: Optimizer, rates: list[float]) -> None:
+    """Give every group its learning rate, of the type that it has."""
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
+
+
+def _norm(tensors: list[Tensor]) -> float:
+    squares = [float(t.detach().double().square().sum()) for t in tensors]
+    return math.sqrt(sum(squares))
