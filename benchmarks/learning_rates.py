@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from calibration_families import BATCH, RATES, optimizer, trained
+from calibration_families import BATCH, RATES, Job, optimizer, trained
 from families.networks import Drawn, draw
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -38,7 +38,7 @@ from torch.utils.data import DataLoader, IterableDataset
 import gradflow
 
 GRID = Path(__file__).parent / "results" / "families.jsonl"
-EACH = 3  # networks of a family and a half
+DRAW, EACH = 1, 3  # which of its draws, and networks of a family and a half
 #: A rate, if the method found one, and the forward and backward passes that it took.
 Suggestion = tuple[float | None, int]
 
@@ -141,11 +141,12 @@ def chosen(kind: str, parity: int, each: int = EACH) -> list[dict[str, Any]]:
     """Return the first networks of every family and half that some rate of the grid trains."""
     rows = [json.loads(line) for line in GRID.read_text(encoding="utf-8").splitlines()]
     found = collections.defaultdict[str, list[dict[str, Any]]](list)
-    for row in sorted(rows, key=lambda row: int(row["seed"])):
+    drawn = (row for row in rows if row["seed"] // 10_000 == DRAW)
+    for row in sorted(drawn, key=lambda row: int(row["seed"])):
         of_family = found[row["family"]]
         if row["learns"][kind] and row["seed"] % 2 == parity and len(of_family) < each:
             of_family.append(row)
-    return [rows[i] for i in range(each) for rows in found.values() if i < len(rows)]
+    return [of[i] for i in range(each) for of in found.values() if i < len(of)]
 
 
 def suggestion(row: dict[str, Any], kind: str, method: str) -> Suggestion:
@@ -161,7 +162,8 @@ def record(row: dict[str, Any], kind: str, method: str) -> dict[str, Any]:
     """Ask one method for a rate, and train at it."""
     rate, passes = suggestion(row, kind, method)
     usable = rate is not None and math.isfinite(rate)
-    loss = trained(row["family"], row["seed"], kind, rate, row["steps"])[-1] if usable else None
+    job = Job(row["family"], row["seed"], row["steps"])
+    loss = trained(job, kind, rate)[-1] if rate is not None and usable else None
     return {
         "family": row["family"],
         "seed": row["seed"],

@@ -20,10 +20,16 @@ LARGEST_STEP = 0.01
 
 @dataclass(frozen=True)
 class Estimate:
-    """A rate, and whether it is for an optimizer whose steps grow with the gradient."""
+    """What one pass says.
+
+    Attributes
+    ----------
+    momentum
+        Of gradient descent, whose steps grow with the gradient; None for any other optimizer.
+    """
 
     rate: float
-    descent: bool
+    momentum: float | None
 
 
 def estimate(optimizer: Optimizer) -> Estimate | None:
@@ -50,7 +56,7 @@ def _of_descent(trained: list[Tensor], momentum: float) -> Estimate | None:
     if not 0 < gradient < math.inf or not 0 < weights < math.inf:
         return None
     length = DESCENT * weights / count**0.25
-    return Estimate(length * (1 - momentum) / 0.1 / gradient, True)
+    return Estimate(length * (1 - momentum) / 0.1 / gradient, momentum)
 
 
 def _of_scaled(optimizer: Optimizer, trained: list[Tensor]) -> Estimate | None:
@@ -68,7 +74,7 @@ def _of_scaled(optimizer: Optimizer, trained: list[Tensor]) -> Estimate | None:
     if not 0 < length < math.inf:
         return None
     step = length / math.sqrt(sum(u.numel() for u in update))
-    return Estimate(min(SCALED / length, LARGEST_STEP / step), False)
+    return Estimate(min(SCALED / length, LARGEST_STEP / step), None)
 
 
 def rates_of(optimizer: Optimizer) -> list[float]:

@@ -44,10 +44,30 @@ from gradflow.results.clipping import (
     TimeStepRow,
 )
 from gradflow.results.diagnosis import DiagnosisResult, LayerRow
+from gradflow.results.learning_rate import LearningRateResult, RateRow
 from gradflow.results.theory import EdgeRow, TheoryResult, TheoryRow
 from gradflow.results.watching import WatchHistoryRow, WatchResult, WatchRow, WatchStepRow
 
 INF, NAN = math.inf, math.nan
+
+
+def ranged(*losses: float) -> LearningRateResult:
+    """A range test from a loss of 2, over two seeds."""
+    rows = [
+        RateRow(i + 1, 10.0 ** (i - 4), loss, loss - 0.1, loss + 0.1, 2)
+        for i, loss in enumerate(losses)
+    ]
+    return LearningRateResult(
+        records=tuple(rows),
+        optimizer="adam",
+        start=2.0,
+        suggested=1e-3,
+        suggested_low=5e-4,
+        suggested_high=2e-3,
+        largest_stable=1e-2,
+        in_use=0.1,
+        meta=RunMeta(seeds=(0, 1)),
+    )
 
 
 def plot(*names: str, **options: bool) -> PlotResult:
@@ -396,6 +416,7 @@ EXAMPLES: dict[str, Result] = {
     "clip at once": clipped(steps=0),
     "clip sequence": clipped_sequence(),
     "clip suggested": clip_suggested(),
+    "lr": ranged(2.0, 1.5, 1.0, 4.0, INF),
     "theory": theorized(-2, -1, 0),
     "benchmark": trained(5),
     "benchmark crowded": trained(5, activations=20),
@@ -447,6 +468,8 @@ AWKWARD: dict[str, Result] = {
     ),
     "clip diverged": clipped(last=NAN),
     "clip diverged at once": clipped(steps=1, last=INF),
+    "lr one step": ranged(NAN),
+    "lr flat": ranged(2.0, 2.0, 2.0),
     "theory nothing": theorized(-INF, -INF),
     "theory far": theorized(-1e11, 0, edge=False),
     "theory empty": theorized(),
