@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from gradflow.arrays import Floats
 from gradflow.report.figures import log_axes, page
 from gradflow.report.style import BLUE, DASHED, GREEN, GREY, ICE, VERMILLION
 
@@ -24,16 +27,20 @@ def figure(result: LearningRateResult) -> Figure:
     axes.fill_between(rates, page.drawable(low), page.drawable(high), color=ICE, linewidth=0)
     axes.plot(rates, page.drawable(losses), "o-", color=BLUE, label="loss")
     axes.set_xscale("log")
-    _labels(axes, rates)
+    marked = {
+        "suggested": (result.suggested, GREEN),
+        "largest stable": (result.largest_stable, VERMILLION),
+        "in use": (result.in_use, GREY),
+    }
+    _labels(axes, [*rates, *(rate for rate, _ in marked.values() if rate is not None)])
     if result.start is not None:
         _limits(axes, result.start, losses, low)
         axes.axhline(result.start, color=GREY, linewidth=0.8, linestyle=DASHED)
         page.beside_line(axes, result.start, "at the start", right=True)
     if result.suggested_low is not None and result.suggested_high is not None:
         axes.axvspan(result.suggested_low, result.suggested_high, color=GREEN, alpha=0.12)
-    _line(axes, result.suggested, "suggested", GREEN, 0.97)
-    _line(axes, result.largest_stable, "largest stable", VERMILLION, 0.9)
-    _line(axes, result.in_use, "in use", GREY, 0.83)
+    for number, (text, (rate, colour)) in enumerate(marked.items()):
+        _line(axes, rate, text, colour, 0.97 - 0.08 * number)
     seeds = len(result.meta.seeds)
     page.caption(axes, "loss after each step", f"median of {seeds} seeds" if seeds > 1 else None)
     axes.set_xlabel("learning rate of the step")
@@ -58,7 +65,7 @@ def _line(axes: Axes, rate: float | None, text: str, colour: str, height: float)
     )
 
 
-def _limits(axes: Axes, start: float, losses: np.ndarray, low: np.ndarray) -> None:
+def _limits(axes: Axes, start: float, losses: Floats, low: Floats) -> None:
     """Show from the lowest loss to a little above the start: a diverging loss leaves the page."""
     known = np.concatenate([losses, low])
     known = known[np.isfinite(known)]
@@ -67,9 +74,11 @@ def _limits(axes: Axes, start: float, losses: np.ndarray, low: np.ndarray) -> No
     axes.set_ylim(least - 0.08 * room, start + 0.6 * room)
 
 
-def _labels(axes: Axes, rates: np.ndarray) -> None:
-    low, high = np.log10(rates.min()) - 0.1, np.log10(rates.max()) + 0.45
-    ticks = log_axes.log_ticks(float(low), float(high))
+def _labels(axes: Axes, rates: Sequence[float]) -> None:
+    """Label the rates in powers of ten, with room for words to the right of the last."""
+    low, high = math.log10(min(rates)), math.log10(max(rates))
+    low, high = low - 0.1, high + max(0.18 * (high - low), 0.45)
+    ticks = log_axes.log_ticks(low, high)
     axes.set_xticks([10.0**tick for tick in ticks], log_axes.power_labels(ticks))
     axes.minorticks_off()
     axes.set_xlim(10.0**low, 10.0**high)
