@@ -40,11 +40,12 @@ _KILLING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(s
 def complain(message: str, hint: str | None = None) -> None:
     """Print ``error: …`` and its hint to stderr."""
     from gradflow.report.console import stderr_console
+    from gradflow.report.escape import visible
 
     console = stderr_console(soft_wrap=True)
-    console.print(Text.assemble(("error: ", "bold red"), " ".join(message.split())))
+    console.print(Text.assemble(("error: ", "bold red"), visible(" ".join(message.split()))))
     if hint:
-        console.print(Text.assemble(("hint: ", "dim"), " ".join(hint.split())))
+        console.print(Text.assemble(("hint: ", "dim"), visible(" ".join(hint.split()))))
 
 
 def explain(error: Exception) -> int:

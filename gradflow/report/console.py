@@ -13,6 +13,7 @@ from rich.segment import Segment
 from rich.text import Text
 
 from gradflow.report import grid
+from gradflow.report.escape import visible
 from gradflow.report.excerpt import Gap, excerpt
 from gradflow.report.formatting import bars, cell
 from gradflow.results.base import Column, Finding, Result, Row
@@ -41,7 +42,7 @@ class ResultView:
             if options.is_terminal:
                 yield from _way_on(self.result.findings)
             return
-        yield Text(self.result.title, style="bold")
+        yield Text(visible(self.result.title, keep="\n"), style="bold")
         records = shown_records(self.result)
         if records:
             yield from table(
@@ -57,7 +58,7 @@ class ResultView:
     def _section(self, model: Any, console: Console, width: int) -> RenderResult:
         """Yield a model of a program: its name, title, table and findings."""
         name = f"{model.name} ({model.optimizer})" if model.optimizer else model.name
-        yield Text(f"{name}: {model.title}", style="bold")
+        yield Text(visible(f"{name}: {model.title}"), style="bold")
         if model.rows:
             kind = type(model.rows[0])
             yield from table(kind, model.rows, console, width, every_row=self.every_row)
@@ -103,7 +104,7 @@ def stderr_console(**options: Any) -> Console:
 
 def say(message: str) -> None:
     """Print a remark to stderr."""
-    stderr_console(soft_wrap=True).print(Text(message, style="dim"))
+    stderr_console(soft_wrap=True).print(Text(visible(message), style="dim"))
 
 
 def shown_records(result: Result) -> Sequence[Any]:
@@ -181,9 +182,10 @@ def _cells(
 def _findings(findings: Iterable[Finding]) -> Iterator[RenderableType]:
     for finding in findings:
         mark, style = _SEVERITY[finding.severity]
-        yield Text.assemble((f"{mark} {finding.code}: ", style), finding.message)
+        said = visible(finding.message, keep="\n")
+        yield Text.assemble((f"{mark} {finding.code}: ", style), said)
         if finding.advice:
-            yield Text(f"  → {finding.advice}")
+            yield Text(visible(f"  → {finding.advice}", keep="\n"))
 
 
 def _way_on(findings: Sequence[Finding]) -> Iterator[RenderableType]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from gradflow.report.escape import visible
 from gradflow.results.base import Column
 
 BAR_WIDTH = 10
@@ -24,13 +25,13 @@ def cell(value: Any, column: Column) -> str:
         return ", ".join(_item(v) for v in value) or "–"
     if isinstance(value, int | float):
         return _number(value, ".2f" if column.format == "bar" else column.format)
-    return str(value)
+    return visible(str(value))
 
 
 def _item(value: Any) -> str:
     if isinstance(value, tuple | list):
         return " to ".join(_number(v, ".3g") for v in value)
-    return _number(value, ".4g") if isinstance(value, int | float) else str(value)
+    return _number(value, ".4g") if isinstance(value, int | float) else visible(str(value))
 
 
 def _number(value: float, format: str) -> str:

@@ -6,8 +6,9 @@ import csv
 from pathlib import Path
 from typing import Any
 
+from gradflow.report import escape
 from gradflow.report.formatting import cell
-from gradflow.results.base import Result, plain
+from gradflow.results.base import Finding, Result, plain
 from gradflow.results.explain import Explanation
 
 
@@ -28,24 +29,27 @@ def write_markdown(result: Result, path: Path) -> None:
 def markdown(result: Result) -> str:
     """Return title, table and findings as Markdown."""
     columns = result.row_type.columns()
-    lines = [f"**{result.title}**", ""]
-    lines.append("| " + " | ".join(_escape(c.label) for c in columns.values()) + " |")
+    lines = [f"**{escape.markdown(result.title)}**", ""]
+    lines.append("| " + " | ".join(escape.markdown(c.label) for c in columns.values()) + " |")
     lines.append("|" + " --- |" * len(columns))
     for record in result.records:
-        cells = (_escape(cell(getattr(record, name), c)) for name, c in columns.items())
+        cells = (escape.markdown(cell(getattr(record, name), c)) for name, c in columns.items())
         lines.append("| " + " | ".join(cells) + " |")
     if result.findings:
-        lines += ["", *(f"- **{f.code}**: {f.message}. {f.advice}." for f in result.findings)]
+        lines += ["", *map(_finding, result.findings)]
     return "\n".join(lines) + "\n"
 
 
-def _escape(text: str) -> str:
-    return text.replace("|", "\\|")
+def _finding(finding: Finding) -> str:
+    said = escape.markdown(f"{finding.message}. {finding.advice}.")
+    return f"- **{finding.code}**: {said}"
 
 
 def _flat(value: Any) -> Any:
     """A list or mapping as one CSV cell; None as an empty one."""
     value = plain(value)
     if isinstance(value, dict):
-        return " ".join(f"{k}={v}" for k, v in value.items())
-    return " ".join(map(str, value)) if isinstance(value, list) else value
+        value = " ".join(f"{k}={v}" for k, v in value.items())
+    if isinstance(value, list):
+        value = " ".join(map(str, value))
+    return escape.spreadsheet(value) if isinstance(value, str) else value

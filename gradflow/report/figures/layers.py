@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.axis import Axis
 
 from gradflow.arrays import Integers
+from gradflow.report.escape import visible
 from gradflow.report.figures import page
 from gradflow.results.names import Named, all_numbered, shortened
 
@@ -76,4 +77,4 @@ def names_at(axis: Axis, rows: Sequence[Named], places: Sequence[float], **look:
 
 def short(rows: Sequence[Named]) -> list[str]:
     """Return the layers' names, cut to the room that there is."""
-    return shortened([row.name for row in rows], LETTERS)
+    return shortened([visible(row.name) for row in rows], LETTERS)
