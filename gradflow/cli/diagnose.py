@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +13,9 @@ from gradflow.cli.output import Output
 from gradflow.configs.choices import OPTIMIZERS
 from gradflow.configs.network import NetworkConfig
 from gradflow.errors import GradflowError
+
+if TYPE_CHECKING:
+    from gradflow.results.diagnosis import DiagnosisResult
 
 _MODEL = "Your own model"
 Model = Annotated[
@@ -55,6 +59,26 @@ Optimizer = Annotated[
         rich_help_panel="Measurement",
     ),
 ]
+_REMEDIES = "Remedies"
+TrialSteps = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=1,
+        help="Steps of each remedy's training: 100 unless given, fewer where they are slow.",
+        rich_help_panel=_REMEDIES,
+    ),
+]
+Apply = Annotated[
+    str | None,
+    typer.Option(
+        "--apply",
+        metavar="FILE.py",
+        help="Write the best remedy as Python: a function build() that makes the remedied built-in "
+        "network, or treat(model) for your own.",
+        rich_help_panel=_REMEDIES,
+    ),
+]
 
 
 def diagnose(
@@ -70,21 +94,38 @@ def diagnose(
         bool,
         typer.Option(
             "--remedies/--no-remedies",
-            help="Try remedies on an unhealthy network.",
-            rich_help_panel="Measurement",
+            help="Try remedies on copies of an unhealthy network.",
+            rich_help_panel=_REMEDIES,
         ),
     ] = True,
+    train: Annotated[
+        bool,
+        typer.Option(
+            "--train/--no-train",
+            help="Train each remedy for some steps, on what was given or on MNIST.",
+            rich_help_panel=_REMEDIES,
+        ),
+    ] = True,
+    trial_steps: TrialSteps = None,
+    apply: Apply = None,
 ) -> None:
     """Run one forward and backward pass and say how gradients flow through every layer."""
-    from gradflow.cli.progress import working
+    from gradflow.cli.progress import working_then_counting
 
     codes = parse_fail_on(fail_on)
     refuse_stray_inputs(model, input_shape, input_ids, vocab)
-    with working("measuring"):
+    steps, target = trial_steps if train else 0, _target(apply, remedies)
+    with working_then_counting("measuring", "trying remedies") as told:
         from gradflow import diagnosis
 
         if model is None:
-            result = diagnosis.diagnose(network, remedies=remedies, optimizer=optimizer)
+            result = diagnosis.diagnose(
+                network,
+                remedies=remedies,
+                trial_steps=steps,
+                optimizer=optimizer,
+                progress=told,
+            )
         else:
             result = diagnosis.diagnose_file(
                 model,
@@ -93,7 +134,12 @@ def diagnose(
                 input_ids=input_ids,
                 vocab=vocab,
                 optimizer=optimizer,
+                remedies=remedies,
+                trial_steps=steps,
+                progress=told,
             )
+    if target is not None:
+        _write(result, target)
     output.emit(result, codes)
 
 
@@ -111,3 +157,24 @@ def refuse_stray_inputs(
         raise GradflowError("--input-shape goes with --model", "--width sets the built-in inputs")
     if model is None and (input_ids is not None or vocab is not None):
         raise GradflowError("--input-ids and --vocab go with --model")
+
+
+def _target(apply: str | None, remedies: bool) -> Path | None:
+    """Where the best remedy is to be written, checked before any work starts."""
+    if apply is None:
+        return None
+    if not remedies:
+        raise GradflowError("--apply needs remedies", "drop --no-remedies")
+    from gradflow.report.remedied import check_python
+
+    return check_python(apply)
+
+
+def _write(result: DiagnosisResult, target: Path) -> None:
+    from gradflow import report
+    from gradflow.report import remedied
+
+    if result.verdict == "healthy":
+        report.say(f"nothing to remedy: {target} is not written")
+        return
+    report.say(f"wrote {target}: {remedied.write(result, target).remedy}")

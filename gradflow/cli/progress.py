@@ -63,6 +63,23 @@ def counting(what: str) -> Iterator[Callable[[int, int], None]]:
 
 
 @contextlib.contextmanager
+def working_then_counting(what: str, then: str) -> Iterator[Callable[[int, int], None]]:
+    """Show that something is under way, and a bar once the function given is called."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(working(what))
+        update: Callable[[int, int], None] | None = None
+
+        def told(done: int, total: int) -> None:
+            nonlocal update
+            if update is None:
+                stack.pop_all().close()
+                update = stack.enter_context(counting(then))
+            update(done, total)
+
+        yield told
+
+
+@contextlib.contextmanager
 def stages() -> Iterator[Callable[[str, int, int, float], None]]:
     """Give a function that takes (stage, step, steps, loss); a line for each stage."""
     with bar(TextColumn("{task.fields[loss]}")) as progress:

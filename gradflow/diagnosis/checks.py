@@ -654,6 +654,15 @@ def noisy(result: DiagnosisResult) -> Iterator[Finding]:
         )
 
 
+def no_remedies(why: str | None) -> Iterator[Finding]:
+    """Say that no remedy could be tried, since the model cannot be copied or run as a copy."""
+    yield finding(
+        "no-copy",
+        f"remedies could not be tried: a copy of the model could not be run: {why}",
+        "a model that copy.deepcopy() can copy",
+    )
+
+
 #: In the order in which they decide the verdict; a new check is one entry.
 CHECKS: tuple[Check[DiagnosisResult], ...] = (
     broken,

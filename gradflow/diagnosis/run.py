@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
-from typing import Any, overload
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, overload
 
 import torch
 from torch import Tensor, nn
 
 from gradflow.configs.network import NetworkConfig
 from gradflow.diagnosis import checks
-from gradflow.diagnosis.model_files import Given, model_in_file
+from gradflow.diagnosis.model_files import Given, first_model, model_in_file
 from gradflow.diagnosis.objective import Objective
 from gradflow.diagnosis.rows import (
     in_chain,
@@ -25,18 +25,32 @@ from gradflow.diagnosis.rows import (
     whole_deltas,
 )
 from gradflow.diagnosis.subject import Pass, Subject
-from gradflow.diagnosis.user_module import user_module
+from gradflow.diagnosis.user_module import materialized, user_module
 from gradflow.diagnosis.zero_weights import zero_layers
 from gradflow.findings.check import judged
+from gradflow.measurement.preserving import original, uncompiled
 from gradflow.measurement.rates import fit_rates, interval, rate_span
 from gradflow.results.base import RunMeta
 from gradflow.results.diagnosis import DiagnosisResult
 from gradflow.training.optimizers import find
 
+if TYPE_CHECKING:
+    from gradflow.diagnosis.remedies.grid import Plan
+    from gradflow.diagnosis.remedies.outcome import Outcome
+
+#: Called with how many remedies were tried, and of how many.
+Progress = Callable[[int, int], None]
+
 
 @overload
 def diagnose(
-    model: NetworkConfig, /, *, remedies: bool = False, optimizer: str | None = None
+    model: NetworkConfig,
+    /,
+    *,
+    remedies: bool = False,
+    trial_steps: int | None = None,
+    optimizer: str | None = None,
+    progress: Progress | None = None,
 ) -> DiagnosisResult: ...
 @overload
 def diagnose(
@@ -46,7 +60,10 @@ def diagnose(
     *,
     loss: Callable[..., Tensor] | None = None,
     lr: float = 0.01,
+    remedies: bool = False,
+    trial_steps: int | None = None,
     optimizer: str | None = None,
+    progress: Progress | None = None,
 ) -> DiagnosisResult: ...
 def diagnose(
     model: NetworkConfig | nn.Module,
@@ -56,7 +73,9 @@ def diagnose(
     loss: Callable[..., Tensor] | None = None,
     lr: float = 0.01,
     remedies: bool = False,
+    trial_steps: int | None = None,
     optimizer: str | None = None,
+    progress: Progress | None = None,
 ) -> DiagnosisResult:
     """Measure gradient flow through a network, and say what is wrong with it.
 
@@ -75,11 +94,16 @@ def diagnose(
     lr
         Learning rate that the update ratio is for.
     remedies
-        For a config whose network is unhealthy: change one thing at a time and measure again.
+        For an unhealthy network: change one thing at a time, on copies, measure again, and train
+        each on what was given (a built-in network on MNIST).
+    trial_steps
+        Steps of each such training; None: 100, fewer where they would take long; 0: none.
     optimizer
         For which the verdict is: ``"sgd"``, ``"adam"``, … Unless given, a config's network is
         judged for SGD; a module is unhealthy where neither SGD nor Adam would train it, and
         what SGD alone would not train is a warning.
+    progress
+        Called with how many remedies were tried, and of how many.
 
     Returns
     -------
@@ -92,21 +116,81 @@ def diagnose(
         If the model raises (with the layer that it reached and the exception's line), trains no
         parameter, or gives nothing to take a loss of.
     """
+    trials = _Trials(remedies, trial_steps, optimizer, progress)
     if not isinstance(model, NetworkConfig):
-        subject = user_module(model, Objective(inputs, targets, loss), lr)
-        return measured(judged_for(subject, optimizer))
+        objective = Objective(inputs, targets, loss)
+        result = measured(judged_for(user_module(model, objective, lr), optimizer))
+        return trials.of_module(model, objective, lr, result)
     from gradflow.diagnosis.builtin import built_in  # scipy and theory: not for a user's module
 
     def measure(config: NetworkConfig) -> DiagnosisResult:
         return measured(judged_for(built_in(config), optimizer or "sgd"))
 
-    result = measure(model)
-    if not remedies or result.verdict == "healthy":
-        return result
-    from gradflow.diagnosis.remedies import tried
+    return trials.of_config(model, measure(model), measure)
 
-    found = tried(model, result, measure)
-    return replace(result, remedies=found)
+
+@dataclass(frozen=True)
+class _Trials:
+    """Whether and how remedies are tried on what is unhealthy."""
+
+    wanted: bool
+    steps: int | None
+    optimizer: str | None
+    progress: Progress | None
+
+    def of_config(
+        self,
+        config: NetworkConfig,
+        result: DiagnosisResult,
+        measure: Callable[[NetworkConfig], DiagnosisResult],
+    ) -> DiagnosisResult:
+        """Return the result with the remedies that were tried on a built-in network."""
+        if not self.needed(result):
+            return result
+        from gradflow.diagnosis.remedies.built_in import tried
+
+        return _with(result, tried(config, result, measure, self._plan(), self._told()))
+
+    def of_module(
+        self, model: nn.Module, objective: Objective, lr: float, result: DiagnosisResult
+    ) -> DiagnosisResult:
+        """Return the result with the remedies that were tried on copies of a module."""
+        if not self.needed(result):
+            return result
+        from gradflow.diagnosis.remedies.modules import tried_on
+
+        def measure(changed: nn.Module, objective: Objective) -> DiagnosisResult:
+            return measured(judged_for(user_module(changed, objective, lr), self.optimizer))
+
+        model = materialized(original(model), objective)
+        with uncompiled(model):
+            found = tried_on(model, objective, result, measure, self._plan(), self._told())
+        return _with(result, found)
+
+    def needed(self, result: DiagnosisResult) -> bool:
+        """Return whether there is anything to remedy."""
+        return self.wanted and result.verdict != "healthy"
+
+    def _plan(self) -> Plan:
+        from gradflow.diagnosis.remedies.grid import Plan
+
+        return Plan(self.steps, self.optimizer)
+
+    def _told(self) -> Progress:
+        return self.progress or (lambda _done, _total: None)
+
+
+def _with(result: DiagnosisResult, found: Outcome) -> DiagnosisResult:
+    """Return the result with what trying remedies gave."""
+    if not found.copied:
+        return replace(result, findings=(*result.findings, *checks.no_remedies(found.note)))
+    return replace(
+        result,
+        remedies=found.rows,
+        untreated_loss=found.untreated,
+        trial_steps=found.steps or None,
+        trial_note=found.note,
+    )
 
 
 def diagnose_file(
@@ -117,6 +201,9 @@ def diagnose_file(
     input_ids: int | None = None,
     vocab: int | None = None,
     optimizer: str | None = None,
+    remedies: bool = False,
+    trial_steps: int | None = None,
+    progress: Progress | None = None,
 ) -> DiagnosisResult:
     """Measure the module that ``file.py:name`` names, once per seed of `config`.
 
@@ -130,14 +217,22 @@ def diagnose_file(
         Instead: the length of one example of random token numbers, and how many tokens there are.
     optimizer
         For which the verdict is; None: any.
+    remedies, trial_steps, progress
+        As in `diagnose`; they are tried on the first seed's model.
 
     Raises
     ------
     GradflowError
         If the file, its model or the options are unusable.
     """
-    subject = model_in_file(reference, config, Given(input_shape, input_ids, vocab))
-    return measured(judged_for(subject, optimizer))
+    given = Given(input_shape, input_ids, vocab)
+    subject = model_in_file(reference, config, given)
+    result = measured(judged_for(subject, optimizer))
+    trials = _Trials(remedies, trial_steps, optimizer, progress)
+    if not trials.needed(result):
+        return result
+    model, objective = first_model(reference, config, given)
+    return trials.of_module(model, objective, config.lr, result)
 
 
 def judged_for(subject: Subject, optimizer: str | None) -> Subject:

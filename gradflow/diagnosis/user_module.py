@@ -66,8 +66,7 @@ def measured_module(model: nn.Module, objective: Objective, lr: float | None = N
     compiled = is_compiled(model)
     model = original(model)
     lazy = is_lazy_module(model)
-    if lazy:
-        model = materialized(model, objective)
+    model = materialized(model, objective)
     refuse_sharded(model)
     refuse_meta(model)
     starting, look = zero_parameters(model), BatchLook(model, lr)
@@ -171,7 +170,9 @@ def one_pass(
 
 
 def materialized(model: nn.Module, objective: Objective) -> nn.Module:
-    """Return a copy of a lazy module that a first pass has given its shapes."""
+    """Return `model`; of a lazy one a copy that a first pass has given its shapes."""
+    if not is_lazy_module(model):
+        return model
     model = copy.deepcopy(model)
     try:
         with random_states_kept(), torch.no_grad():

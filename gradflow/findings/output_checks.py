@@ -97,7 +97,8 @@ def _wrong(criterion: CriterionFacts) -> Finding | None:
 
 def _before_cross_entropy(criterion: CriterionFacts) -> Finding | None:
     last, classes = criterion.last, criterion.classes or 2
-    if last is None or criterion.scaled or last.kind not in (*_SPAN, *_CUT):
+    undone = criterion.logs and last is not None and last.kind == "softmax"
+    if last is None or undone or criterion.scaled or last.kind not in (*_SPAN, *_CUT):
         return None
     if last.kind in _CUT:
         return finding(

@@ -54,6 +54,7 @@ class ResultView:
         for title, rows in further_tables(self.result):
             yield Text(f"\n{title}", style="bold")
             yield from table(type(rows[0]), rows, console, options.max_width)
+        yield from _beneath(self.result)
 
     def _section(self, model: Any, console: Console, width: int) -> RenderResult:
         """Yield a model of a program: its name, title, table and findings."""
@@ -119,10 +120,29 @@ def shown_records(result: Result) -> Sequence[Any]:
 def further_tables(result: Result) -> Iterator[tuple[str, Sequence[Any]]]:
     """Yield the tables that a person wants to see beneath the first, with their headings."""
     if rows := getattr(result, "remedies", ()):
-        yield "Remedies, each tried alone, the best first", rows
+        yield _remedies_heading(result), rows
     if rows := getattr(result, "distribution", ()):
         yield "The gradient's norms in unclipped training, all seeds together", rows
         yield "How many of them lie where", getattr(result, "norms", ())
+
+
+def _remedies_heading(result: Result) -> str:
+    steps, loss = getattr(result, "trial_steps", None), getattr(result, "untreated_loss", None)
+    if steps is None or loss is None:
+        return "Remedies, each tried alone, the best first"
+    return (
+        f"Remedies, each trained alone for {steps} steps, the best first (without any: {loss:.3g})"
+    )
+
+
+def _beneath(result: Result) -> Iterator[RenderableType]:
+    """Yield what stands beneath the remedies: the best one's lines, and what was left out."""
+    rows = getattr(result, "remedies", ())
+    if rows and rows[0].torch and not rows[0].options:
+        yield Text(f"\n{rows[0].remedy}, in torch:", style="bold")
+        yield Text(rows[0].torch)
+    if note := getattr(result, "trial_note", None):
+        yield Text(f"  ({note})")
 
 
 def table(

@@ -31,6 +31,17 @@ def check_writable(path: str | Path) -> Path:
         raise GradflowError(
             f"cannot tell a format from '{path}'", f"end it with one of {' '.join(WRITERS)}"
         )
+    return check_folder(path)
+
+
+def check_folder(path: Path) -> Path:
+    """Return `path` if a file can be written there, whatever its kind.
+
+    Raises
+    ------
+    GradflowError
+        For a folder, a missing one, and one that cannot be written to.
+    """
     _refuse_no_file(path)
     folder = path.parent
     if not folder.is_dir():

@@ -64,18 +64,24 @@ class LayerRow(Row):
 
 @dataclass(frozen=True)
 class RemedyRow(Row):
-    """One change, and what was measured after it.
+    """One change, what was measured after it, and what a short training made of it.
 
     ``decades`` is the larger of what δ loses or gains and of what the difference between examples
-    loses over the hidden layers, in powers of ten of amplitude.
+    loses over the hidden layers, in powers of ten of amplitude. ``trained_loss`` is the lowest loss
+    that the same short training reached over a small grid, with ``optimizer`` at
+    ``learning_rate``. ``options`` make the change of a built-in network, the lines in ``torch`` of
+    the module `model`.
     """
 
     remedy: str = column("remedy")
     verdict: str = column("verdict")
     rate: float | None = column("rate", ".3g")
     decades: float = column("decades", ".1f")
-    options: str = column("options")
-    torch: str = column("torch", priority=1)
+    trained_loss: float | None = column("loss", ".3g", default=None)
+    optimizer: str | None = column("by", priority=2, default=None)
+    learning_rate: float | None = column("at", "g", priority=2, default=None)
+    options: str = column("options", default="")
+    torch: str = column("torch", priority=None, default="")
 
 
 @dataclass(frozen=True)
@@ -234,6 +240,11 @@ class DiagnosisResult(Result):
     hidden
         How many of the rows, from the first, are hidden layers; the one after them is the output.
         What follows are parameters that belong to no layer.
+    untreated_loss, trial_steps
+        What the training that each remedy got made of the network as it is, and its steps; None
+        where nothing was trained.
+    trial_note
+        Which remedies were not tried, and why.
     """
 
     command: ClassVar[str] = "diagnose"
@@ -254,6 +265,9 @@ class DiagnosisResult(Result):
     step_rate: float | None = None
     time_steps: tuple[InputStepRow, ...] = rows_of(InputStepRow)
     remedies: tuple[RemedyRow, ...] = rows_of(RemedyRow)
+    untreated_loss: float | None = None
+    trial_steps: int | None = None
+    trial_note: str | None = None
 
     @property
     def layers(self) -> tuple[LayerRow, ...]:

@@ -123,7 +123,8 @@ def test_the_numbers_are_those_of_diagnose(model_file: str, run_json: Run) -> No
 
 
 def test_several_seeds_build_several_models(model_file: str, run_json: Run) -> None:
-    arguments = ("diagnose", "--model", "mine.py:sigmoids", "--input-shape", "16")
+    options = ("--input-shape", "16", "--no-remedies")
+    arguments = ("diagnose", "--model", "mine.py:sigmoids", *options)
     document = run_json(*arguments, "--seeds", "4")
     assert document["verdict"] == "vanishing"
     assert document["rate_low"] < document["rate"] < document["rate_high"]
@@ -137,7 +138,8 @@ def test_several_seeds_build_several_models(model_file: str, run_json: Run) -> N
 
 
 def test_fail_on_works_with_a_model(model_file: str, run: Run) -> None:
-    arguments = ("diagnose", "--model", "mine.py:sigmoids", "--input-shape", "16")
+    options = ("--input-shape", "16", "--no-remedies")
+    arguments = ("diagnose", "--model", "mine.py:sigmoids", *options)
     assert run(*arguments, "--fail-on", "vanishing").exit_code == 1
     assert run(*arguments, "--fail-on", "exploding").exit_code == 0
 

@@ -1,36 +1,286 @@
-"""Remedies are measured, not only advised."""
+"""Remedies are measured and trained, and what is printed makes what was measured."""
 
 from __future__ import annotations
 
+import copy
+import functools
+import math
 import shlex
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from support.networks_of_all_kinds import cases, dense
+from torch import Tensor, nn
 
 from gradflow import NetworkConfig, diagnose
-from gradflow.diagnosis.remedies import REMEDIES
+from gradflow.datasets.batches import batch
+from gradflow.diagnosis.objective import Objective, called, copied
+from gradflow.diagnosis.remedies.anatomy import Anatomy, anatomy
+from gradflow.diagnosis.remedies.catalogue import REMEDIES, in_order
+from gradflow.diagnosis.remedies.grid import Plan
+from gradflow.diagnosis.remedies.modules import treated
+from gradflow.diagnosis.remedies.source import source
+from gradflow.networks.architectures import build
+
+CASES = cases()
+CPU = torch.device("cpu")
 
 
-def test_the_best_remedy_makes_the_network_healthy_and_says_how() -> None:
-    result = diagnose(NetworkConfig(device="cpu", act="sigmoid"), remedies=True)
-    best = result.remedies[0]
-    assert best.verdict == "healthy"
-    assert best.options.startswith("--")
+def run_lines(lines: str, model: nn.Module) -> nn.Module:
+    names: dict[str, Any] = {"torch": torch, "model": model}
+    exec(lines, names)
+    return names["model"]
+
+
+def sick(depth: int = 12) -> tuple[nn.Module, Tensor, Tensor]:
+    torch.manual_seed(0)
+    parts = [part for _ in range(depth) for part in (16, nn.Sigmoid())]
+    x = torch.randn(48, 16)
+    return dense(16, *parts, 4), x, x[:, :4].argmax(1)
+
+
+# --- the user's own module --------------------------------------------------------------------
+
+
+@functools.cache
+def looked_at(name: str) -> Anatomy:
+    model, inputs, targets, loss = CASES[name]
+    result = diagnose(model, inputs, targets, loss=loss)
+    return anatomy(copy.deepcopy(model), Objective(inputs, targets, loss), result)
+
+
+def remedied(name: str, remedy: str) -> nn.Module:
+    (one,) = [t for t in treated(looked_at(name)) if t.name == remedy]
+    return one.model
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_lines_make_what_was_measured(name: str) -> None:
+    model, inputs, *_ = CASES[name]
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    found = [one for one in treated(looked_at(name)) if not one.clip]
+    assert len(found) >= 3
+    for one in found:
+        again = run_lines(one.lines, copy.deepcopy(model))
+        first, second = one.model.state_dict(), again.state_dict()
+        assert first.keys() == second.keys(), one.name
+        assert all(torch.equal(first[k], second[k]) for k in first), one.name
+        outputs = [called(m, copied(inputs)) for m in (copy.deepcopy(model), one.model, again)]
+        assert torch.equal(outputs[1], outputs[2]), one.name
+        assert not torch.equal(outputs[0], outputs[1]), one.name
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+
+
+def test_remedies_of_a_module_are_trained_and_in_the_order_of_what_that_gave() -> None:
+    model, x, y = sick()
+    state, random = copy.deepcopy(model.state_dict()), torch.get_rng_state()
+    result = diagnose(model, x, y, remedies=True, trial_steps=60)
+    losses = [row.trained_loss for row in result.remedies]
+    assert all(loss is not None for loss in losses)
+    assert losses == sorted(losses)  # type: ignore[type-var]
+    assert result.untreated_loss is not None
+    assert losses[0] < 0.5 * result.untreated_loss  # type: ignore[operator]
+    assert result.trial_steps == 60
+    assert all(torch.equal(v, state[k]) for k, v in model.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), random)
+    assert all(p.grad is None for p in model.parameters())
+    assert type(result).from_dict(result.to_dict()) == result
+
+
+def test_the_same_call_gives_the_same_numbers() -> None:
+    model, x, y = sick()
+    first, second = (diagnose(model, x, y, remedies=True, trial_steps=5) for _ in range(2))
+    assert first.remedies == second.remedies
+
+
+def test_without_training_health_decides() -> None:
+    result = diagnose(*sick(), remedies=True, trial_steps=0)
+    assert result.untreated_loss is None
+    assert {row.trained_loss for row in result.remedies} == {None}
     ranks = [(row.verdict != "healthy", row.decades) for row in result.remedies]
     assert ranks == sorted(ranks)
 
 
-@pytest.mark.parametrize("act", ["sigmoid", "relu"])
-def test_the_options_do_what_the_table_says(act: str, run_json: Callable[..., Any]) -> None:
-    gain = ["--gain", "5", "--init", "he-normal"] if act == "relu" else []
-    base = ["diagnose", "--act", act, "--width", "32", "--depth", "8", "--device", "cpu", *gain]
-    for row in run_json(*base)["remedies"]:
+def test_a_loss_that_comes_with_the_output_will_do() -> None:
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = sick()[0]
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.inner(x).square().mean()
+
+    result = diagnose(Own(), torch.randn(8, 16), remedies=True, trial_steps=2)
+    assert "model.inner" in "".join(row.torch for row in result.remedies)
+
+
+def test_what_cannot_be_copied_is_said() -> None:
+    class Single(nn.Sequential):
+        def __deepcopy__(self, memo: Any) -> Any:
+            raise TypeError("there is one of me")
+
+    model, x, y = sick()
+    result = diagnose(Single(*model), x, y, remedies=True, trial_steps=2)
+    assert result.remedies == ()
+    assert "there is one of me" in [f for f in result.findings if f.code == "no-copy"][-1].message
+
+
+def test_recurrent_matrices_are_orthogonal_gate_by_gate() -> None:
+    cell: Any = remedied("lstm", "spectral radius 1").get_submodule("cell")
+    for gate in (*cell.weight_hh_l0.chunk(4), *cell.weight_hh_l1.chunk(4)):
+        assert torch.linalg.eigvals(gate).abs().tolist() == pytest.approx([1.0] * 6, rel=1e-4)
+    assert cell.bias_ih_l1[6:12].tolist() == [1.0] * 6
+
+
+def test_convolutions_get_the_variance_of_their_fan_in() -> None:
+    torch.manual_seed(0)
+    convs = [nn.Conv2d(32, 32, 3, padding=1) for _ in range(3)]
+    model = nn.Sequential(
+        *[m for c in convs for m in (c, nn.ReLU())], nn.Flatten(), nn.Linear(512, 2)
+    )
+    x, y = torch.randn(8, 32, 4, 4), torch.randint(2, (8,))
+    looked = anatomy(copy.deepcopy(model), Objective(x, y), diagnose(model, x, y))
+    (one,) = [t for t in treated(looked) if t.name == "critical weights"]
+    variance = next(one.model.parameters()).var() * 32 * 9
+    assert float(variance.detach()) == pytest.approx(2.0, rel=0.1)
+
+
+def test_data_driven_scaling_gives_every_layer_a_variance_of_1() -> None:
+    model = remedied("deep", "data-driven scaling (LSUV)")
+    seen: list[float] = []
+    for layer in model:  # type: ignore[attr-defined]
+        if isinstance(layer, nn.Linear):
+            layer.register_forward_hook(lambda _m, _i, out: seen.append(float(out.detach().std())))
+    model(CASES["deep"][1])
+    assert seen == pytest.approx([1.0] * 7, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("softmax twice", "no activation behind the output"),
+        ("softmax module", "no activation behind the output"),
+        ("relu behind", "no activation behind the output"),
+        ("raw scores", "the loss's activation behind the output"),
+    ],
+)
+def test_the_output_gets_the_activation_that_the_loss_wants(name: str, remedy: str) -> None:
+    _, inputs, targets, loss = CASES[name]
+    better = diagnose(remedied(name, remedy), inputs, targets, loss=loss)
+    codes = {f.code for f in better.findings}
+    assert "output-activation" not in codes
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [("large inputs", "inputs standardised"), ("large targets", "targets standardised")],
+)
+def test_numbers_of_another_scale_are_standardised(name: str, remedy: str) -> None:
+    model, inputs, targets, _ = CASES[name]
+    output = remedied(name, remedy)(inputs)
+    if name == "large targets":
+        assert float((output - targets).detach().square().mean()) < 10 * float(targets.var())
+    else:
+        plain = copy.deepcopy(model)((inputs - inputs.mean(0)) / inputs.std(0, correction=0))
+        assert torch.allclose(output, plain, atol=1e-2)
+
+
+def test_a_finding_names_what_is_tried_first() -> None:
+    first = [next(name for name, _ in in_order([code])) for code in ("dead", "inputs", "targets")]
+    assert first == ["He initialisation", "inputs standardised", "targets standardised"]
+
+
+@pytest.mark.parametrize(
+    ("cost", "steps", "networks"), [(1e-6, 100, 9), (8e-3, 41, 9), (0.02, 24, 6), (1.0, 24, 0)]
+)
+def test_a_slow_step_cuts_steps_then_remedies(cost: float, steps: int, networks: int) -> None:
+    assert Plan(work=3.0).fitting(cost, 9) == (steps, networks)
+    assert Plan(steps=70).fitting(cost, 9) == (70, 9)
+
+
+# --- built-in networks ------------------------------------------------------------------------
+
+
+def test_the_best_remedy_of_a_built_in_network_trains(run_json: Callable[..., Any]) -> None:
+    base = ["diagnose", "--act", "sigmoid", "--width", "32", "--depth", "8", "--device", "cpu"]
+    found = run_json(*base, "--trial-steps", "40")
+    losses = [row["trained_loss"] for row in found["remedies"]]
+    assert losses == sorted(losses)
+    assert losses[0] < 0.7 * found["untreated_loss"]
+    assert found["untreated_loss"] == pytest.approx(math.log(10), rel=0.1)
+
+
+BASES = {
+    "sigmoid": "--act sigmoid",
+    "reset": "--act elu --alpha 0.3 --init he-normal --gain 6 --bias-mean -1",
+    "variances": "--act tanh --weight-variance 0.05 --bias-variance 0.1",
+    "cnn": "--arch cnn --act sigmoid",
+    "rnn": "--arch rnn --spectral-radius 0.3 --depth 40",
+}
+
+
+@pytest.mark.parametrize("base", BASES.values(), ids=BASES)
+def test_the_options_and_the_lines_make_what_was_measured(
+    base: str, run_json: Callable[..., Any]
+) -> None:
+    common = ["diagnose", "--width", "16", "--depth", "8", "--batch-size", "32", "--device", "cpu"]
+    typed = [*common, *shlex.split(base)]
+    rows = run_json(*typed, "--no-train")["remedies"]
+    assert len(rows) >= 4
+    for row in rows:
         if not row["options"].startswith("--"):
             continue  # clipping is another command
-        again = run_json(*base, *shlex.split(row["options"]), "--no-remedies")
+        again = run_json(*typed, *shlex.split(row["options"]), "--no-remedies")
         assert again["rate"] == pytest.approx(row["rate"], rel=1e-6), row
         assert again["verdict"] == row["verdict"]
+        if row["torch"]:
+            config = {k: v for k, v in again["meta"]["config"].items() if v is not None}
+            assert_same_network(NetworkConfig(**config), row["torch"])
+
+
+def assert_same_network(config: NetworkConfig, lines: str) -> None:
+    data = batch(config, torch.float32, CPU)
+    ours = build(config, data.inputs.shape[-1], data.classes, torch.float32, CPU)
+    plain = run_lines(lines, nn.Identity())
+    assert torch.allclose(
+        ours(data.inputs.unsqueeze(0))[0], plain(data.inputs), rtol=1e-3, atol=1e-4
+    )
+
+
+NETWORKS: list[dict[str, Any]] = [
+    {"norm": "batch", "residual": True},
+    {"norm": "rms", "norm_position": "post", "init": "xavier-uniform"},
+    {"norm": "layer", "norm_position": "post", "residual": True, "bias_mean": -1.0},
+    {"arch": "cnn", "norm": "layer", "residual": True, "init": "orthogonal"},
+    {"arch": "cnn", "norm": "batch", "data": "mnist"},
+    {"arch": "resmlp", "norm": "batch", "norm_position": "post", "init": "lecun-uniform"},
+    {"arch": "transformer", "init": "xavier-normal", "gain": 1.5},
+    {"arch": "transformer", "norm_position": "post", "act": "gelu", "depth": 2},
+    {"arch": "rnn", "act": "relu", "init": "orthogonal", "spectral_radius": 1.0},
+    {"arch": "lstm", "bias_variance": 0.2},
+    {"arch": "gru", "spectral_radius": 0.9, "init": "he-normal"},
+]
+
+
+@pytest.mark.parametrize("options", NETWORKS, ids=lambda o: " ".join(map(str, o.values())))
+def test_a_built_in_network_in_plain_torch_is_the_same(options: dict[str, Any]) -> None:
+    config = NetworkConfig(
+        **{"depth": 3, "width": 8, "batch_size": 6, "seed": 4, "device": "cpu"} | options
+    )
+    data = batch(config, torch.float32, CPU)
+    lines = source(config, data.inputs.shape[-1], data.classes)
+    assert lines is not None
+    assert_same_network(config, lines)
+
+
+def test_what_torch_has_no_module_for_has_no_lines() -> None:
+    for options in ({"arch": "rnn", "act": "gelu"}, {"arch": "cnn", "norm": "rms"}):
+        config = NetworkConfig(depth=2, width=4, device="cpu", **options)  # type: ignore[arg-type]
+        features = batch(config, torch.float32, CPU).inputs.shape[-1]
+        assert source(config, features, 10) is None
 
 
 def test_a_healthy_network_gets_none() -> None:
@@ -39,20 +289,79 @@ def test_a_healthy_network_gets_none() -> None:
 
 
 def test_clipping_is_tried_where_it_explodes_and_does_not_change_the_rate() -> None:
-    config = NetworkConfig(device="cpu", init="he-normal", gain=5)
-    result = diagnose(config, remedies=True)
+    config = NetworkConfig(device="cpu", init="he-normal", gain=5, width=16)
+    result = diagnose(config, remedies=True, trial_steps=3)
     (clipping,) = [row for row in result.remedies if row.remedy.startswith("clipping")]
     assert clipping.rate == result.rate
-    assert "20 steps" in clipping.options or "diverged" in clipping.options
+    assert clipping.trained_loss is not None
 
 
-def test_every_torch_line_is_python() -> None:
-    config = NetworkConfig(weight_variance=2.0)
+# --- the command ------------------------------------------------------------------------------
+
+
+def test_apply_writes_the_remedied_network(run: Callable[..., Any]) -> None:
+    base = ["diagnose", "--act", "sigmoid", "--width", "16", "--depth", "8", "--device", "cpu"]
+    done = run(*base, "--no-train", "--apply", "better.py")
+    assert done.exit_code == 0, done.stderr
+    assert "wrote better.py" in done.stderr
+    shape = ["--input-shape", "16", "--batch-size", "64"]
+    again = run("diagnose", "--model", "better.py:build", *shape, "--no-remedies")
+    assert again.stdout.startswith("Healthy"), again.stderr
+    assert run(*base, "--no-train", "--apply", "better.py").exit_code == 0
+
+
+MINE = """
+import torch
+from torch import nn
+
+def build():
+    torch.manual_seed(0)
+    layers = [m for _ in range(10) for m in (nn.Linear(8, 8), nn.Sigmoid())]
+    x = torch.randn(40, 8)
+    return nn.Sequential(*layers, nn.Linear(8, 3)), x, x[:, :3].argmax(1)
+"""
+TREATED = """
+from mine import build
+from better import treat
+
+def treated():
+    model, *data = build()
+    return treat(model), *data
+"""
+
+
+def test_apply_writes_what_treats_the_users_model(run: Callable[..., Any]) -> None:
+    run("activations")  # moves to the empty folder
+    Path("mine.py").write_text(MINE, encoding="utf-8")
+    Path("treated.py").write_text(TREATED, encoding="utf-8")
+    done = run("diagnose", "--model", "mine.py:build", "--trial-steps", "8", "--apply", "better.py")
+    assert done.exit_code == 0, done.stderr
+    assert "Remedies, each trained alone for 8 steps" in done.stdout
+    assert "in torch:" in done.stdout
+    assert run("diagnose", "--model", "treated.py:treated").stdout.startswith("Healthy")
+
+
+def test_apply_refuses_what_it_may_not_write(refused: Callable[..., str]) -> None:
+    command = ["diagnose", "--depth", "3", "--width", "4", "--apply"]
+    assert ".py" in refused(*command, "out.txt")
+    assert "no folder" in refused(*command, "missing/out.py")
+    assert "--no-remedies" in refused(*command, "out.py", "--no-remedies")
+    Path("own.py").write_text("mine = 1\n", encoding="utf-8")
+    assert "did not write it" in refused(*command, "own.py")
+    assert Path("own.py").read_text(encoding="utf-8") == "mine = 1\n"
+
+
+def test_a_healthy_network_has_nothing_to_apply(run: Callable[..., Any]) -> None:
+    done = run("diagnose", "--depth", "2", "--width", "8", "--apply", "out.py")
+    assert done.exit_code == 0
+    assert "nothing to remedy" in done.stderr
+    assert not Path("out.py").exists()
+
+
+def test_every_remedy_does_something_to_some_network() -> None:
+    configs = [NetworkConfig(act="sigmoid", weight_variance=3.0), NetworkConfig(arch="rnn")]
     for name, remedy in REMEDIES.items():
-        code = remedy.torch.format(**vars(config)).removesuffix(" before the activation")
-        compile(code, name, "exec")
-
-
-def test_the_shape_of_a_result_with_remedies_survives_its_document() -> None:
-    result = diagnose(NetworkConfig(device="cpu", act="sigmoid", depth=8), remedies=True)
-    assert type(result).from_dict(result.to_dict()) == result
+        changed = [remedy.change(c) for c in configs] if remedy.change else []
+        code = remedy.code
+        written = code is not None and any(code(looked_at(case)) is not None for case in CASES)
+        assert any(changed) or written, name

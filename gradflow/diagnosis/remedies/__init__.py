@@ -1,0 +1,1 @@
+"""Remedies: one change at a time, measured and trained, the best first."""

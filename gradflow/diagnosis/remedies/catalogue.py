@@ -1,0 +1,91 @@
+"""The remedies: a new one is one entry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from gradflow.diagnosis.remedies import configs, data, inserted, weights
+from gradflow.diagnosis.remedies.entry import Remedy, both
+
+
+def clipped(norm: float) -> str:
+    """Return the line that clips gradients, between the backward pass and the step."""
+    return f"torch.nn.utils.clip_grad_norm_(model.parameters(), {norm})"
+
+
+_SMALL = ("vanishing", "collapse", "no-gradient", "symmetric")
+_LARGE = ("exploding", "broken", "saturated", "initial-loss")
+_FLOW = (*_SMALL, *_LARGE)
+
+_CRITICAL = Remedy(configs.critical, weights.critical, _FLOW)
+_LAYER = Remedy(
+    configs.normalised("layer"), inserted.normalised(inserted.layer_norm), ("exploding", "broken")
+)
+_BATCH = Remedy(configs.normalised("batch"), inserted.normalised(inserted.batch_norm), _FLOW)
+_RESIDUAL = Remedy(
+    configs.where(lambda a: a.residual == "option", configs.having(residual=True)),
+    inserted.residual,
+    ("vanishing", "dead"),
+)
+_INPUTS = Remedy(code=data.inputs_standardised, answers=("inputs",))
+_TARGETS = Remedy(code=data.targets_standardised, answers=("targets", "initial-loss"))
+
+#: name -> what to change.
+REMEDIES: dict[str, Remedy] = {
+    "critical weights": _CRITICAL,
+    "He initialisation": Remedy(configs.drawn("he-normal", 2.0), weights.he, ("dead",)),
+    "LeCun initialisation": Remedy(configs.drawn("lecun-normal", 1.0), weights.lecun),
+    "orthogonal initialisation": Remedy(code=weights.orthogonal, answers=("vanishing",)),
+    "data-driven scaling (LSUV)": Remedy(code=weights.data_driven, answers=_FLOW),
+    "PyTorch's own weights": Remedy(code=weights.torchs_own, answers=_LARGE),
+    "biases at 0": Remedy(configs.unbiased, weights.zero_biases, ("dead", "saturated")),
+    "ReLU": Remedy(configs.relu, inserted.other_activation("torch.nn.ReLU()"), ("saturated",)),
+    "Leaky ReLU": Remedy(
+        configs.leaky_relu, inserted.other_activation("torch.nn.LeakyReLU(0.2)"), ("dead",)
+    ),
+    "LayerNorm": _LAYER,
+    "BatchNorm": _BATCH,
+    "RMSNorm": Remedy(configs.normalised("rms"), inserted.normalised(inserted.rms_norm)),
+    "residual": _RESIDUAL,
+    "critical weights, BatchNorm": both(_CRITICAL, _BATCH),
+    "critical weights, LayerNorm": both(_CRITICAL, _LAYER),
+    "critical weights, residual": both(_CRITICAL, _RESIDUAL),
+    "spectral radius 1": Remedy(
+        configs.where(
+            lambda architecture: architecture.recurrent,
+            configs.having(spectral_radius=1.0, init="orthogonal"),
+        ),
+        weights.spectral_radius,
+        ("vanishing", "exploding"),
+    ),
+    "gates that remember": Remedy(code=weights.chrono, answers=("vanishing",)),
+    "LSTM": Remedy(configs.other_architecture("lstm")),
+    "GRU": Remedy(configs.other_architecture("gru")),
+    "inputs standardised": _INPUTS,
+    "inputs standardised, critical weights": both(_INPUTS, _CRITICAL),
+    "targets standardised": _TARGETS,
+    "targets standardised, critical weights": both(_TARGETS, _CRITICAL),
+    "no activation behind the output": Remedy(
+        code=data.no_output_activation, answers=("output-activation",)
+    ),
+    "the loss's activation behind the output": Remedy(
+        code=data.output_activation, answers=("output-activation", "loss")
+    ),
+    "clipping (norm 1)": Remedy(
+        change=lambda config: config,
+        code=lambda _: clipped(1.0),
+        answers=("exploding", "broken"),
+        clip=1.0,
+    ),
+}
+
+
+def in_order(codes: Iterable[str]) -> list[tuple[str, Remedy]]:
+    """Return the remedies, those first that answer the first of these findings."""
+    codes = list(dict.fromkeys(codes))
+
+    def rank(item: tuple[str, Remedy]) -> int:
+        answered = [codes.index(code) for code in item[1].answers if code in codes]
+        return min(answered, default=len(codes))
+
+    return sorted(REMEDIES.items(), key=rank)

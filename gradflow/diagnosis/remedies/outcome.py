@@ -1,0 +1,106 @@
+"""What trying remedies gave: rows, the best first."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+
+from gradflow.diagnosis.checks import decades
+from gradflow.diagnosis.remedies.grid import Trial
+from gradflow.results.diagnosis import DiagnosisResult, RemedyRow
+
+#: Called with how many remedies were tried, and of how many.
+Progress = Callable[[int, int], None]
+#: Verdicts under which a low loss is no good sign: the loss itself is wrong.
+_WRONG_LOSS = frozenset({"loss", "output-activation", "targets", "shapes"})
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Remedies that were tried, the best first.
+
+    Attributes
+    ----------
+    rows
+        One for each.
+    untreated
+        What the same training makes of the network as it is; None: nothing was trained.
+    steps
+        Of each training.
+    note
+        What was left out and why, or why nothing could be tried.
+    copied
+        Whether the model could be copied at all.
+    """
+
+    rows: tuple[RemedyRow, ...] = ()
+    untreated: float | None = None
+    steps: int = 0
+    note: str | None = None
+    copied: bool = True
+
+
+class OutOfTimeError(Exception):
+    """The clock has run out."""
+
+
+class Clock:
+    """The last guard where work was counted wrong: processor time; what it stops is said."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds, self.start = seconds, time.process_time()
+
+    def check(self) -> None:
+        """Raise if time is over."""
+        if time.process_time() - self.start > self.seconds:
+            raise OutOfTimeError
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Calculate on one core: small steps are slower on several, and busy where others wait."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def row(
+    name: str, result: DiagnosisResult, trial: Trial | None, *, options: str = "", lines: str = ""
+) -> RemedyRow:
+    """Return the row of one remedy."""
+    return RemedyRow(
+        remedy=name,
+        verdict=result.verdict,
+        rate=result.rate,
+        decades=decades(result),
+        trained_loss=None if trial is None else trial.loss,
+        optimizer=None if trial is None else trial.rate.optimizer,
+        learning_rate=None if trial is None else trial.rate.lr,
+        options=options,
+        torch=lines,
+    )
+
+
+def ranked(rows: Iterable[RemedyRow]) -> tuple[RemedyRow, ...]:
+    """Return rows in the order of what trained; without training, of health and decades."""
+
+    def key(row: RemedyRow) -> tuple[bool, bool, float, bool, float]:
+        trained = math.inf if row.trained_loss is None else row.trained_loss
+        wrong, sick = row.verdict in _WRONG_LOSS, row.verdict != "healthy"
+        return wrong, math.isinf(trained), trained, sick, row.decades
+
+    return tuple(sorted(rows, key=key))
+
+
+def left_out(names: Iterable[str], why: str) -> str | None:
+    """Say which remedies were not tried."""
+    names = list(names)
+    return f"not tried, {why}: {', '.join(names)}" if names else None
