@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,8 +24,15 @@ def slope(function: Function, inputs: Tensor) -> Tensor:
     # Hooks of our own, so that a checkpoint around the model does not count what is saved here.
     with torch.enable_grad(), saved_tensors_hooks(_itself, _itself):
         x = inputs.detach().requires_grad_()
-        y = function(x * 1)  # x * 1: it may work in place
-        (derivative,) = torch.autograd.grad(y, x, torch.ones_like(y))
+        own = x * 1  # it may work in place
+        before = own.grad_fn
+        y = function(own)
+        node: Any = y.grad_fn
+        if node is not None and [n for n, _ in node.next_functions] == [before]:
+            with torch.no_grad():
+                derivative: Tensor = node(torch.ones_like(y))  # one formula needs no engine
+        else:
+            (derivative,) = torch.autograd.grad(y.sum(), x)
     return derivative
 
 
