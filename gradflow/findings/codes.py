@@ -45,7 +45,12 @@ _ALL = (
     Code("vanishing", "error", "The gradient fades over depth or time.", also=("warning",)),
     Code("collapse", "error", "Every example is mapped to nearly one point.", also=("warning",)),
     Code("saturated", "error", "Slopes are near 0 on an activation's plateaus.", also=("warning",)),
-    Code("exploding", "error", "The gradient grows over depth."),
+    Code(
+        "exploding",
+        "error",
+        "The gradient grows over depth, or without end in training.",
+        also=("warning",),
+    ),
     Code(
         "diverged",
         "error",

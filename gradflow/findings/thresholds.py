@@ -271,6 +271,12 @@ STILL_FALLING = _threshold(
     0.4,
     "Share of a loss's fall that came in the second half of the steps: 0.5 along a straight line.",
 )
+GRADIENT_GROWTH = _threshold(
+    "gradient growth",
+    2.0,
+    "Decades that ‖g‖ of the last steps lies above that of the first, of a run that has not learnt "
+    "(docs/faults.md, the thresholds of the loop).",
+)
 JUMP = _threshold(
     "jump",
     8.0,

@@ -30,7 +30,14 @@ from gradflow.findings.words import (
 )
 from gradflow.results.base import Finding
 from gradflow.results.watching import NonFiniteFacts, WatchResult, WatchRow
-from gradflow.watching.curve_checks import collapse, diverged, spike, stuck, unfinished
+from gradflow.watching.curve_checks import (
+    collapse,
+    diverged,
+    growing,
+    spike,
+    stuck,
+    unfinished,
+)
 from gradflow.watching.loop_checks import (
     conflicting_targets,
     not_updated,
@@ -421,6 +428,7 @@ CHECKS: tuple[Check[WatchResult], ...] = (
     unrecorded,
     skipped,
     not_updated,
+    growing,
     stuck,
     collapse,
     step_size,

@@ -16,6 +16,7 @@ from gradflow.findings.thresholds import (
     FAR_DOWN,
     FELL,
     FEW_STEPS,
+    GRADIENT_GROWTH,
     JUMP,
     LEAST_LOSSES,
     MANY_STEPS,
@@ -30,6 +31,8 @@ from gradflow.findings.thresholds import (
 from gradflow.findings.words import at, dead_rows, named_layers
 from gradflow.results.base import Finding
 from gradflow.results.watching import WatchResult, WatchRow, WatchStepRow
+from gradflow.watching.growth import growth, growth_said
+from gradflow.watching.loop_checks import step_size
 from gradflow.watching.outcome import Curve, constant_loss, losses_curve, outcome
 
 
@@ -43,12 +46,41 @@ def diverged(result: WatchResult) -> Iterator[Finding]:
     if times < DIVERGED or found.last - found.first < 4 * found.noise:
         return
     sure = constant_loss(result) is not None or times > DIVERGED**3
+    grown = growth(result)
+    also = ""
+    if grown is not None and grown.decades >= GRADIENT_GROWTH:
+        also = f"; {growth_said(result, grown)}"
     yield finding(
         "diverged",
-        f"the loss ended at {found.last:.4g}, {times:.2g} times its start of {found.first:.4g}",
+        f"the loss ended at {found.last:.4g}, {times:.2g} times its start of {found.first:.4g}"
+        + also,
         "a lower learning rate, or clipping",
         severity="error" if sure else "warning",  # a generator's grows as its rival learns
     )
+
+
+@check("exploding")
+def growing(result: WatchResult) -> Iterator[Finding]:
+    """A gradient that grows and grows, where nothing else says why the run has not learnt."""
+    grown, found = growth(result), losses_curve(result)
+    if grown is None or grown.decades < GRADIENT_GROWTH or outcome(result) == "learnt":
+        return
+    if found is None or result.facts.first_nonfinite is not None or _said_otherwise(result):
+        return
+    yield finding(
+        "exploding",
+        f"{growth_said(result, grown)}: the loss went from {found.first:.4g} to {found.last:.4g}",
+        "clipping near the norm of the first steps, a lower learning rate, and weights that cannot "
+        "grow (normalisation, orthogonal recurrent weights, an LSTM or GRU)",
+        layers=() if grown.layer is None else (grown.layer,),
+        severity="warning",
+    )
+
+
+def _said_otherwise(result: WatchResult) -> bool:
+    """Whether the same cause has a better name: a loss that diverges, steps that are too large."""
+    large = any("changed the weights by" in f.message for f in step_size(result))
+    return large or any(True for _ in diverged(result))
 
 
 @check("stuck")

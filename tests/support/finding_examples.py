@@ -248,6 +248,14 @@ EXAMPLES: dict[str, dict[str, Callable[[], Result]]] = {
     "watching.compiled": {"compiled": lambda: watched(facts=WatchFacts(compiled=True))},
     "script.interrupted": {"interrupted": lambda: watched(facts=WatchFacts(interrupted=True))},
     "watching.diverged": {"diverged": lambda: with_losses([1.0 * 2**i for i in range(10)])},
+    "watching.growing": {
+        "exploding": lambda: watched(
+            steps=tuple(
+                WatchStepRow(i + 1, 10 ** (i / 10), 1.0, True, 0.7, 0.1) for i in range(60)
+            ),
+            seen=60,
+        )
+    },
     "watching.stale_gradients": {"stale-gradients": lambda: watched(facts=WatchFacts(stale=0.9))},
     "watching.not_updated": {"not-updated": lambda: watched(facts=WatchFacts(unchanged=(2, 3)))},
     "watching.stuck": {"stuck": lambda: with_losses([0.7 + 0.01 * (i % 2) for i in range(60)])},
