@@ -318,7 +318,7 @@ LARGE_UPDATE = _threshold(
 EARLY = int(
     _threshold(
         "early",
-        10,
+        3,
         "Sampled steps at the start that are judged alone as well: weights that huge steps have "
         "made grow hide how large the steps are.",
     )

@@ -37,8 +37,9 @@ from gradflow.watching.sampler import Sampler
 
 #: What torch calls the backward pass that runs, where none does.
 NO_TASK = -1
-#: Recorded steps, from the first, at which everything is read.
-FULL = 10
+#: Recorded steps, counted from 0, at which everything is read before `sample_every` begins: many
+#: at the start, where things change fast.
+EARLY = frozenset({0, 1, 2, 4, 7})
 
 
 def watch(
@@ -73,8 +74,8 @@ def watch(
     every
         Record every so many steps, from the first on: the gradients' norms, which cost little.
     sample_every
-        Read activations, δ and updates at the first ten recorded steps, and at every so many of
-        the later ones: they cost more, and change slowly. 1 reads them at every recorded step.
+        Read activations, δ and updates at the recorded steps 1, 2, 3, 5 and 8, and at every so
+        many from the first on: they cost more, and change slowly. 1 reads them at every step.
     activations
         Read activations and dead units as well. Copies of small ones are held during a step.
     deltas
@@ -249,7 +250,7 @@ class Watch:
         """Plan the next step: whether it is recorded, and sampled."""
         number = len(self.snapshots)
         self.recording = self.seen % self.every == 0
-        self.sampling = self.recording and (number < FULL or number % self.sample_every == 0)
+        self.sampling = self.recording and (number in EARLY or number % self.sample_every == 0)
         self._snapshot: Snapshot | None = None
         self._before: Norms | None = None
         self._marks: Any = None

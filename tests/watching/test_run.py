@@ -271,7 +271,7 @@ def amp(
     options = {"fused": True} if fused else {}
     optimizer = optimizer_type(model.parameters(), lr=0.01, **options)
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**12)
-    with gradflow.watch(model, scaler=scaler if give else None) as w:
+    with gradflow.watch(model, scaler=scaler if give else None, sample_every=1) as w:
         for step, (inputs, labels) in enumerate(batches(4)):
             optimizer.zero_grad()
             with torch.autocast("cpu", dtype=torch.bfloat16):
