@@ -97,8 +97,8 @@ class FlowRecorder:
     def after_update(self) -> None:
         """Take the norms of what the optimiser changed."""
         if self._before:
-            changes = differences(self.weights, self._before)
-            self._sums[1] += norms(changes) / norms(self._before)
+            before = norms(self._before)
+            self._sums[1] += norms(differences(self.weights, self._before)) / before
             self._before = []
 
     def layers(self, images: Tensor, precision: str = "fp32") -> list[dict[str, Any]]:

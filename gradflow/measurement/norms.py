@@ -85,13 +85,16 @@ def _is_quick(tensor: Tensor) -> bool:
 @torch.no_grad()
 def _quick(tensors: Sequence[Tensor]) -> array[float]:
     """Take a fraction of the time, where float32 is exact."""
-    return array(
-        "d",
-        [
-            math.sqrt(square) if _SAFE[0] < square < _SAFE[1] else _wide([tensor]).item()
-            for square, tensor in zip(_squares(tensors), tensors, strict=True)
-        ],
-    )
+    return array("d", map(_root, _squares(tensors), tensors))
+
+
+def _root(square: float, tensor: Tensor) -> float:
+    """Return the norm of a tensor whose square was summed in float32."""
+    if _SAFE[0] < square < _SAFE[1]:
+        return math.sqrt(square)
+    if square == 0 and tensor.numel() and not any(torch.aminmax(tensor)):
+        return 0.0  # in a fraction of the time: zero gains are common at the start
+    return _wide([tensor]).item()
 
 
 def _squares(tensors: Sequence[Tensor]) -> list[float]:
@@ -169,9 +172,10 @@ def _reduced(found: Tensor, tensors: Sequence[Tensor]) -> Tensor:
 
 
 def differences(new: Sequence[Tensor], old: Sequence[Tensor]) -> list[Tensor]:
-    """Return new − old, shard by shard, as tensors of the same kind."""
+    """Return old − new, shard by shard, in the memory of `old`: new memory costs as much again."""
     with torch.no_grad():
-        return list(torch._foreach_sub(list(new), list(old)))
+        torch._foreach_sub_(list(old), list(new))
+    return list(old)
 
 
 def copies(tensors: Sequence[Tensor]) -> list[Tensor]:
