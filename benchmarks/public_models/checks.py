@@ -6,7 +6,7 @@ from typing import Any
 
 import gradflow
 from public_models.case import Builder, Case, built, plain_loss, seeded
-from public_models.cost import memory_ratio, time_ratio, watch_ratio
+from public_models.cost import memory_ratio, time_ratio, watch_ratios
 from public_models.state import differences, own_hooks, state
 from public_models.training import OPTIMIZERS, losses
 from public_models.truth import Norms, agreement
@@ -40,7 +40,7 @@ def published(builder: Builder, *, watch: bool, costs: bool) -> Row:
         row["seconds"], row["time_ratio"] = time_ratio(case)
         row["memory_ratio"] = memory_ratio(case)
     if watch:
-        row["watch_ratio"] = _or_error(watch_ratio, case)
+        row["watch_first"], row["watch_ratio"] = _or_error(watch_ratios, case)
     return row
 
 
@@ -57,7 +57,7 @@ def _or_error(measure: Any, case: Case) -> Any:
     try:
         return measure(case)
     except Exception as error:
-        return f"{type(error).__name__}: {error}"
+        return (f"{type(error).__name__}: {error}",) * 2
 
 
 def _said(result: Any) -> Row:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import torch
 from torch.profiler import ProfilerActivity, profile
@@ -14,7 +15,8 @@ from public_models.case import Case, plain_loss
 
 SECONDS = 2.0  # for all rounds of one model
 ROUNDS = (3, 7)  # at least, at most
-STEPS = 8  # of a watched block: as many as `watch` may read at once
+FIRST, LATER = 10, 20  # steps of a watched run, timed apart: of the later two are sampled
+WATCHED = 3  # runs of each kind
 
 
 def plain(case: Case) -> None:
@@ -34,23 +36,36 @@ def time_ratio(case: Case) -> tuple[float, float]:
     return _interleaved(lambda: _seconds(plain, case), lambda: _seconds(diagnosed, case))
 
 
-def watch_ratio(case: Case) -> float:
-    """Return what a watched step costs over the same step, its optimizer's part included."""
-    optimizer = torch.optim.SGD(
-        (p for p in case.model.parameters() if p.requires_grad), lr=0.0, momentum=0.9
-    )
+def watch_ratios(case: Case) -> tuple[float, float]:
+    """Return what a watched step costs over the same step, its optimizer's part included.
 
-    def steps(_: Case) -> None:
-        for _step in range(STEPS):
-            plain(case)
-            optimizer.step()
+    Of the first ten steps, half of which are sampled, and of the next twenty, where every tenth
+    is: medians over the runs' own ratios.
+    """
+    trained = (p for p in case.model.parameters() if p.requires_grad)
+    optimizer = torch.optim.SGD(trained, lr=1e-7, momentum=0.9)
 
-    def watched(_: Case) -> None:
-        with gradflow.watch(case.model, optimizer=optimizer):
-            steps(case)
+    def run(watched: bool) -> tuple[float, float]:
+        with gradflow.watch(case.model, optimizer=optimizer) if watched else nullcontext():
+            return tuple(_steps(case, optimizer, n) for n in (FIRST, LATER))  # type: ignore[return-value]
 
-    steps(case)
-    return _interleaved(lambda: _seconds(steps, case), lambda: _seconds(watched, case))[1]
+    _steps(case, optimizer, 2)
+    pairs = []
+    for turn in range(WATCHED):
+        times = {watched: run(watched) for watched in (turn % 2 == 0, turn % 2 == 1)}
+        pairs.append(
+            [own / plainly for own, plainly in zip(times[True], times[False], strict=True)]
+        )
+    first, later = (statistics.median(of) for of in zip(*pairs, strict=True))
+    return first, later
+
+
+def _steps(case: Case, optimizer: torch.optim.Optimizer, count: int) -> float:
+    start = time.perf_counter()
+    for _ in range(count):
+        plain(case)
+        optimizer.step()
+    return time.perf_counter() - start
 
 
 def _interleaved(base: Callable[[], float], other: Callable[[], float]) -> tuple[float, float]:

@@ -164,7 +164,8 @@ def goals(models: list[Row], broken: list[Row]) -> list[str]:
     for name, words, asked in (
         ("time_ratio", "diagnose over a plain pass", "3"),
         ("memory_ratio", "its peak memory over a plain pass's", "2"),
-        ("watch_ratio", "a watched step over a plain one", "1.15"),
+        ("watch_ratio", "a watched step over a plain one, from the 11th on", "1.15"),
+        ("watch_first", "the first ten watched steps over plain ones", "–"),
     ):
         values = [row[name] for row in done if isinstance(row.get(name), float)]
         if values:

@@ -45,7 +45,7 @@ def read_norms(tensors: Sequence[Tensor | None]) -> Numbers:
     """
     there = [t for t in tensors if t is not None]
     found: Numbers
-    if all(map(_is_quick, there)):
+    if _QUICK.issuperset({(type(t), t.dtype, t.layout, t.is_cpu) for t in there}):
         found = _quick(there)
     elif all(type(t) in _PLAIN and t.layout == torch.strided for t in there):
         found = _wide(there)
@@ -64,22 +64,16 @@ def _placed(found: Numbers, tensors: Sequence[Tensor | None]) -> Numbers:
     return full
 
 
+#: Neither shards nor anybody's subclass.
+_PLAIN = {Tensor, torch.nn.Parameter}
+#: What is summed in float32 if possible.
+_QUICK = {(kind, torch.float32, torch.strided, True) for kind in _PLAIN}
 #: Between these a sum of squares in float32 is exact to its rounding: no square of an entry that
 #: counts is lost.
 _SAFE = (1e-30, 1e30)
 #: Entries whose squares are summed in float32 at once: of these a sum is right to 1e-7, of 10⁷ to
 #: 1e-3. What is left is summed in float64.
 _CHUNK = 2**18
-
-
-def _is_quick(tensor: Tensor) -> bool:
-    """Return whether this is a plain float32 tensor on a CPU: summed in float32 if possible."""
-    return (
-        tensor.dtype is torch.float32
-        and tensor.is_cpu
-        and type(tensor) in _PLAIN
-        and not tensor.is_sparse
-    )
 
 
 @torch.no_grad()
@@ -138,10 +132,6 @@ def norm(tensor: Tensor) -> Numbers:
         return _quick([tensor])
     wide: Tensor = torch.linalg.vector_norm(tensor, 2, dtype=accumulator(tensor.device))
     return wide.reshape(1)
-
-
-#: Neither shards nor anybody's subclass.
-_PLAIN = {Tensor, torch.nn.Parameter}
 
 
 def _local(tensor: Tensor) -> Tensor:

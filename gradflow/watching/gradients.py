@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from gradflow.measurement.norms import Numbers, as_tensor, copies, differences, read_norms
 from gradflow.watching.recording import Norms, Snapshot
 
+#: Gradients that count their changes.
+_TRACED = {Tensor, type(None)}
+
 
 class Gradients:
     """The trained parameters of a model, looked up again whenever they are read.
@@ -53,7 +56,7 @@ class Gradients:
     def marks(self) -> Any:
         """Return what tells whether a gradient was changed or replaced."""
         grads = [p.grad for p in self.named.values()]
-        if any(g is not None and type(g) is not Tensor for g in grads):
+        if not _TRACED.issuperset(map(type, grads)):
             return object()  # a DTensor is changed without a trace: taken as changed
         return [(id(g), -1 if g is None else g._version) for g in grads]
 
