@@ -8,8 +8,8 @@ seeds; the odd ones judge.
     python benchmarks/learning_rates.py --out FILE.jsonl     # goes on where it stopped
     python benchmarks/learning_rates.py --table FILE.jsonl
 
-torch-lr-finder and Lightning have to be importable: `benchmarks/peers/environments.py` makes an
-environment ``finders`` that has both.
+torch-lr-finder and Lightning run in an environment of their own, which is made at the first call
+(`peers.environments`).
 """
 
 from __future__ import annotations
@@ -17,10 +17,13 @@ from __future__ import annotations
 import argparse
 import collections
 import contextlib
+import importlib.util
 import io
 import json
 import logging
 import math
+import os
+import subprocess
 import sys
 import tempfile
 import warnings
@@ -32,6 +35,7 @@ import torch
 from calibration_families import BATCH, RATES, Job, optimizer, trained
 from families.networks import Drawn, draw
 from matplotlib.figure import Figure
+from peers.environments import DEFAULT_CACHE, environment
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
@@ -66,19 +70,6 @@ def by_gradflow(drawn: Drawn, kind: str, seed: int) -> Suggestion:
         optimizer=optimizer(kind, drawn.model, 1e-3),
     )
     return found.suggested, found.passes
-
-
-def by_estimate(drawn: Drawn, kind: str, seed: int) -> Suggestion:
-    """Ask `gradflow.learning_rate` for the estimate of one pass."""
-    inputs, targets = next(iter(Batches(drawn, seed)))
-    found = gradflow.learning_rate(
-        drawn.model,
-        inputs,
-        targets,
-        loss=drawn.task.loss,
-        optimizer=optimizer(kind, drawn.model, 1e-3),
-    )
-    return found.estimate, 1
 
 
 def by_torch_lr_finder(drawn: Drawn, kind: str, seed: int) -> Suggestion:
@@ -131,7 +122,6 @@ def by_lightning(drawn: Drawn, kind: str, seed: int) -> Suggestion:
 
 METHODS: dict[str, Callable[[Drawn, str, int], Suggestion]] = {
     "gradflow lr": by_gradflow,
-    "gradflow, one pass": by_estimate,
     "torch-lr-finder": by_torch_lr_finder,
     "Lightning lr_find": by_lightning,
 }
@@ -159,20 +149,27 @@ def suggestion(row: dict[str, Any], kind: str, method: str) -> Suggestion:
 
 
 def record(row: dict[str, Any], kind: str, method: str) -> dict[str, Any]:
-    """Ask one method for a rate, and train at it."""
+    """Ask one method for a rate, and train at it; see `final_loss`."""
     rate, passes = suggestion(row, kind, method)
-    usable = rate is not None and math.isfinite(rate)
-    job = Job(row["family"], row["seed"], row["steps"])
-    loss = trained(job, kind, rate)[-1] if rate is not None and usable else None
+    rate = rate if rate is not None and math.isfinite(rate) else None
+    loss = math.inf if rate is None else final_loss(row, kind, rate)
     return {
         "family": row["family"],
         "seed": row["seed"],
         "optimizer": kind,
         "method": method,
-        "rate": rate if usable else None,
+        "rate": rate,
         "passes": passes,
-        "loss": loss if loss is not None and math.isfinite(loss) else None,
+        "loss": loss if math.isfinite(loss) else None,
     }
+
+
+def final_loss(row: dict[str, Any], kind: str, rate: float) -> float:
+    """Train at `rate`; below the smallest of the grid, at which more is learnt, take that run."""
+    least = min(RATES[kind])
+    if rate < least:
+        return last(row["runs"][kind][str(least)])
+    return trained(Job(row["family"], row["seed"], row["steps"]), kind, rate)[-1]
 
 
 def last(losses: list[float | None]) -> float:
@@ -256,6 +253,11 @@ def main() -> None:
     if given.table is not None:
         lines = [json.loads(x) for x in given.table.read_text(encoding="utf-8").splitlines()]
         print("\n".join(table(lines, given.half)))
+    if given.out is not None and importlib.util.find_spec("torch_lr_finder") is None:
+        python = environment("finders", DEFAULT_CACHE)
+        paths = {"PYTHONPATH": str(Path(gradflow.__file__).parents[1])}
+        command = [str(python), __file__, *sys.argv[1:]]
+        sys.exit(subprocess.run(command, env={**os.environ, **paths}, check=False).returncode)
     if given.out is not None:
         _run(given.out, given.methods.split(","), given.half, given.each)
 

@@ -15,18 +15,19 @@ _SLIM = platform.system() == "Linux" and platform.machine() == "x86_64"
 _PACKAGES = {
     "keras": ["tensorflow-cpu" if _SLIM else "tensorflow", "keras"],
     "lightning": ["lightning"],
+    "finders": ["torch-lr-finder", "lightning"],
 }
 
 
 def environment(name: str, cache: Path) -> Path:
-    """Return the interpreter of the environment ``keras`` or ``lightning``, made if need be."""
+    """Return the interpreter of the environment of that name, made if need be."""
     folder = cache / name
     python = folder / ("Scripts" if sys.platform == "win32" else "bin") / "python"
     stamp = folder / "complete"
     if not stamp.exists():
         print(f"making {folder} …", file=sys.stderr, flush=True)
         subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-        if name == "lightning":
+        if name != "keras":
             _lend_torch(python)
         pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*pip, *_PACKAGES[name]], check=True)

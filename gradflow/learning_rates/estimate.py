@@ -14,7 +14,7 @@ from torch.optim import SGD, Optimizer
 DESCENT = 0.056
 #: Of optimizers that scale the gradient away (Adam and its kin): the first update's length.
 SCALED = 0.75
-#: And of these the largest step of an entry, at the median: above it small networks diverge.
+#: And of these the largest step of an entry that is suggested.
 LARGEST_STEP = 0.01
 
 
@@ -26,10 +26,13 @@ class Estimate:
     ----------
     momentum
         Of gradient descent, whose steps grow with the gradient; None for any other optimizer.
+    step
+        Of any other: by how much an entry moves at a rate of 1 (root mean square; Adam: by 1).
     """
 
     rate: float
-    momentum: float | None
+    momentum: float | None = None
+    step: float = 1.0
 
 
 def estimate(optimizer: Optimizer) -> Estimate | None:
@@ -74,7 +77,7 @@ def _of_scaled(optimizer: Optimizer, trained: list[Tensor]) -> Estimate | None:
     if not 0 < length < math.inf:
         return None
     step = length / math.sqrt(sum(u.numel() for u in update))
-    return Estimate(min(SCALED / length, LARGEST_STEP / step), None)
+    return Estimate(min(SCALED / length, LARGEST_STEP / step), step=step)
 
 
 def rates_of(optimizer: Optimizer) -> list[float]:
