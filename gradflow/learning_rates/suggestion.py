@@ -31,7 +31,7 @@ def _of_descent(test: RangeTest, momentum: float) -> float:
     factor of 10 now and then.
     """
     usual = USUAL * (1 - momentum) / 0.1
-    return test.estimate.rate**0.5 * (rise(test) / BELOW_RISE) ** 0.25 * usual**0.25
+    return math.sqrt(test.estimate.rate * math.sqrt(rise(test) / BELOW_RISE * usual))
 
 
 def _of_scaled(test: RangeTest) -> float:
