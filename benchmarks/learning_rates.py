@@ -5,8 +5,9 @@ method for a rate, trains at it (`calibration_families.trained`: the same steps,
 as the grid's), and writes a line for each. Constants of gradflow were chosen on networks of even
 seeds; the odd ones judge.
 
-    python benchmarks/learning_rates.py --out FILE.jsonl     # goes on where it stopped
-    python benchmarks/learning_rates.py --table FILE.jsonl
+    python benchmarks/learning_rates.py --out FILE.jsonl              # goes on where it stopped
+    python benchmarks/learning_rates.py --nearest --out FILE.jsonl    # trains where it has to
+    python benchmarks/learning_rates.py --table FILE.jsonl [--common]
 
 torch-lr-finder and Lightning run in an environment of their own, which is made at the first call
 (`peers.environments`).
@@ -148,11 +149,11 @@ def suggestion(row: dict[str, Any], kind: str, method: str) -> Suggestion:
         return METHODS[method](drawn, kind, row["seed"])
 
 
-def record(row: dict[str, Any], kind: str, method: str) -> dict[str, Any]:
+def record(row: dict[str, Any], kind: str, method: str, nearest: bool = False) -> dict[str, Any]:
     """Ask one method for a rate, and train at it; see `final_loss`."""
     rate, passes = suggestion(row, kind, method)
     rate = rate if rate is not None and math.isfinite(rate) else None
-    loss = math.inf if rate is None else final_loss(row, kind, rate)
+    loss = math.inf if rate is None else final_loss(row, kind, rate, nearest)
     return {
         "family": row["family"],
         "seed": row["seed"],
@@ -164,11 +165,19 @@ def record(row: dict[str, Any], kind: str, method: str) -> dict[str, Any]:
     }
 
 
-def final_loss(row: dict[str, Any], kind: str, rate: float) -> float:
-    """Train at `rate`; below the smallest of the grid, at which more is learnt, take that run."""
-    least = min(RATES[kind])
-    if rate < least:
-        return last(row["runs"][kind][str(least)])
+def final_loss(row: dict[str, Any], kind: str, rate: float, nearest: bool) -> float:
+    """Return what training at `rate` comes to.
+
+    Below the smallest rate of the grid, at which more is learnt, that run is taken.
+
+    Parameters
+    ----------
+    nearest
+        Take the run of the grid's nearest rate instead, where there is one within a factor of √10.
+    """
+    close = min(RATES[kind], key=lambda known: abs(math.log10(known / rate)))
+    if rate < min(RATES[kind]) or (nearest and abs(math.log10(close / rate)) <= 0.5):
+        return last(row["runs"][kind][str(close)])
     return trained(Job(row["family"], row["seed"], row["steps"]), kind, rate)[-1]
 
 
@@ -197,12 +206,23 @@ def best_constant(kind: str) -> str:
     return min((str(rate) for rate in RATES[kind]), key=mean)
 
 
-def table(lines: list[dict[str, Any]], parity: int = 1) -> Iterator[str]:
-    """Yield the table: a line per optimizer and method."""
+def table(lines: list[dict[str, Any]], parity: int, common: bool) -> Iterator[str]:
+    """Yield the table: a line per optimizer and method.
+
+    Parameters
+    ----------
+    common
+        Only networks for which every method was asked.
+    """
     yield "| optimizer | method | networks | mean regret | failures | no rate | passes |"
     yield "|---|---|---|---|---|---|---|"
     for kind in RATES:
         rows = {(row["family"], row["seed"]): row for row in chosen(kind, parity)}
+        asked = collections.Counter(
+            (r["family"], r["seed"]) for r in lines if r["optimizer"] == kind
+        )
+        if common:
+            rows = {key: row for key, row in rows.items() if asked[key] == len(METHODS)}
         constant = best_constant(kind)
         fixed = {key: last(row["runs"][kind][constant]) for key, row in rows.items()}
         yield _line(kind, f"{float(constant):g} for all", rows, fixed, 0, "0")
@@ -249,20 +269,22 @@ def main() -> None:
     parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--half", type=int, default=1, help="0: that which chose, 1: the other")
     parser.add_argument("--each", type=int, default=EACH, help="networks of each family")
+    parser.add_argument("--common", action="store_true", help="networks with every method alone")
+    parser.add_argument("--nearest", action="store_true", help="train as little as possible")
     given = parser.parse_args()
     if given.table is not None:
         lines = [json.loads(x) for x in given.table.read_text(encoding="utf-8").splitlines()]
-        print("\n".join(table(lines, given.half)))
+        print("\n".join(table(lines, given.half, given.common)))
     if given.out is not None and importlib.util.find_spec("torch_lr_finder") is None:
         python = environment("finders", DEFAULT_CACHE)
         paths = {"PYTHONPATH": str(Path(gradflow.__file__).parents[1])}
         command = [str(python), __file__, *sys.argv[1:]]
         sys.exit(subprocess.run(command, env={**os.environ, **paths}, check=False).returncode)
     if given.out is not None:
-        _run(given.out, given.methods.split(","), given.half, given.each)
+        _run(given.out, given.methods.split(","), given.half, given.each, given.nearest)
 
 
-def _run(path: Path, methods: list[str], half: int, each: int) -> None:
+def _run(path: Path, methods: list[str], half: int, each: int, nearest: bool) -> None:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
@@ -273,7 +295,7 @@ def _run(path: Path, methods: list[str], half: int, each: int) -> None:
         for kind, method, row in _jobs(methods, half, each):
             if (row["family"], row["seed"], kind, method) in done:
                 continue
-            found = record(row, kind, method)
+            found = record(row, kind, method, nearest)
             out.write(json.dumps(found) + "\n")
             out.flush()
             print(found, file=sys.stderr, flush=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.optim import SGD, Optimizer
+from torch.optim import ASGD, SGD, Optimizer
 
 #: Of gradient descent: the first update beside √(‖w‖ · rms w), at a momentum of 0.9.
 DESCENT = 0.056
@@ -42,7 +42,7 @@ def estimate(optimizer: Optimizer) -> Estimate | None:
     """
     trained = [p for group in optimizer.param_groups for p in group["params"]]
     trained = [p for p in trained if p.grad is not None]
-    if isinstance(optimizer, SGD):
+    if isinstance(optimizer, SGD | ASGD):
         return _of_descent(trained, momentum(optimizer))
     return _of_scaled(optimizer, trained)
 

@@ -13,12 +13,12 @@ from gradflow.results.learning_rate import RateRow
 
 
 def rate_rows(tests: Sequence[RangeTest]) -> tuple[RateRow, ...]:
-    """Return a row per step: medians over the seeds that came so far."""
-    rows = []
+    """Return a row per step: medians over the seeds, in which one that has diverged counts as ∞."""
+    rows, several = [], len(tests) > 1
     for step in range(max(len(test.losses) for test in tests)):
         own = [test for test in tests if len(test.losses) > step]
         losses = [_finite(test.losses[step]) for test in own]
-        several = len(tests) > 1
+        losses += [math.inf] * (len(tests) - len(own))
         rows.append(
             RateRow(
                 step=step + 1,

@@ -15,9 +15,10 @@ class RateRow(Row):
     Attributes
     ----------
     loss
-        After the step at this rate. ``_low``, ``_high``: smallest and largest over the seeds.
+        After the step at this rate; ∞ for a seed that has diverged. ``_low``, ``_high``: smallest
+        and largest over the seeds.
     seeds
-        That came so far: the others had diverged.
+        That came so far.
     """
 
     step: int = column("step", "d")

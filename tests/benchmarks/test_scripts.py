@@ -23,6 +23,7 @@ RUN = {
     "calibration_train",
     "diagnose_cost",
     "gpu",
+    "learning_rates",
     "memory",
     "printing",
     "step_cost",
@@ -214,3 +215,18 @@ def test_calibration_families_fit(
     assert printed.startswith(f"{len(few)} networks; chosen on half A")
     assert all(f"{o}: balanced accuracy" in printed for o in ("either", "adam", "sgd"))
     assert (tmp_path / "roc.png").stat().st_size > 1000
+
+
+def test_learning_rates(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    module = script("learning_rates")
+    row = module.chosen("sgd", 1, 1)[0]
+    found = module.record(row, "sgd", "gradflow lr", nearest=True)
+    assert 1e-4 < found["rate"] < 1
+    assert found["loss"] in {run[-1] for run in row["runs"]["sgd"].values()}
+    out = tmp_path / "rates.jsonl"
+    best = min(module.last(run) for run in row["runs"]["sgd"].values())
+    out.write_text(json.dumps({**found, "loss": best}) + "\n")
+    run(monkeypatch, module, "--table", out)
+    assert "| sgd | gradflow lr | 1 | 0.000 | 0 |" in capsys.readouterr().out

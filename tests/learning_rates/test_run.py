@@ -16,7 +16,9 @@ from typer.testing import CliRunner
 import gradflow
 from gradflow.cli.app import app
 from gradflow.errors import GradflowError
-from gradflow.learning_rates.estimate import LARGEST_STEP, SCALED
+from gradflow.learning_rates.estimate import LARGEST_STEP, SCALED, Estimate
+from gradflow.learning_rates.range_test import RangeTest
+from gradflow.learning_rates.rows import rate_fields, rate_rows
 from gradflow.results.base import Result
 from gradflow.results.learning_rate import LearningRateResult
 
@@ -40,9 +42,10 @@ def found(optimizer: str, factor: float = 1.0) -> LearningRateResult:
 
 @pytest.mark.parametrize("factor", [0.01, 100.0])
 def test_a_scaled_loss_divides_the_estimate_of_gradient_descent(factor: float) -> None:
-    plain, scaled = found("sgd").estimate, found("sgd", factor).estimate
-    assert plain is not None
-    assert scaled == pytest.approx(plain / factor, rel=1e-3)
+    for name in ("sgd", "asgd"):
+        plain, other = found(name).estimate, found(name, factor).estimate
+        assert plain is not None
+        assert other == pytest.approx(plain / factor, rel=1e-3)
 
 
 @pytest.mark.parametrize("name", ["adam", "rmsprop", "adamw"])
@@ -110,6 +113,19 @@ def test_momentum_and_groups_are_the_optimizers_own() -> None:
     one, other = (gradflow.learning_rate(model, X, Y, optimizer=o).estimate for o in (plain, heavy))
     assert one is not None
     assert other == pytest.approx(one / 10, rel=1e-3)
+
+
+def test_a_seed_that_has_diverged_counts_as_infinite_in_the_median() -> None:
+    tests = [
+        RangeTest(Estimate(0.1), 2.0, (0.1, 0.2)[: len(losses)], losses)
+        for losses in ((1.0, 9.0), (1.5, 9.5), (9.0,))
+    ]
+    first, second = rate_rows(tests)
+    assert (first.loss, first.loss_low, first.loss_high, first.seeds) == (1.5, 1.0, 9.0, 3)
+    assert (second.loss, second.loss_low, second.loss_high, second.seeds) == (9.5, 9.0, math.inf, 2)
+    fields = rate_fields(tests)
+    assert fields["largest_stable"] == pytest.approx(0.1)
+    assert fields["suggested_low"] <= fields["suggested"] <= fields["suggested_high"]
 
 
 def test_the_largest_stable_rate_lies_below_the_rise() -> None:
