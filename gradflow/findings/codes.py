@@ -123,7 +123,7 @@ _ALL = (
     Code("bound", "info", "The rate of a recurrent network beside Pascanu's bound."),
     Code("one-seed", "info", "One seed says little about the spread over seeds."),
     Code("compiled", "info", "The model goes through torch.compile."),
-    Code("no-copy", "info", "A copy of the model in a wider dtype could not be measured."),
+    Code("no-copy", "info", "A copy of the model could not be measured, or not be treated."),
     Code("lazy", "info", "The model had no shapes; a copy of it was initialised."),
     Code("shared", "info", "Layers share one weight."),
     Code("turned", "info", "A policy changes the gradient's direction."),

@@ -21,7 +21,7 @@ from gradflow.diagnosis.objective import Objective, called, copied
 from gradflow.diagnosis.remedies.anatomy import Anatomy, anatomy
 from gradflow.diagnosis.remedies.catalogue import REMEDIES, in_order
 from gradflow.diagnosis.remedies.grid import Plan
-from gradflow.diagnosis.remedies.modules import treated
+from gradflow.diagnosis.remedies.modules import treatments
 from gradflow.diagnosis.remedies.source import source
 from gradflow.networks.architectures import build
 
@@ -53,22 +53,23 @@ def looked_at(name: str) -> Anatomy:
 
 
 def remedied(name: str, remedy: str) -> nn.Module:
-    (one,) = [t for t in treated(looked_at(name)) if t.name == remedy]
-    return one.model
+    (one,) = [t for t in treatments(looked_at(name)) if t.name == remedy]
+    return one.copy_of(looked_at(name))
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_lines_make_what_was_measured(name: str) -> None:
     model, inputs, *_ = CASES[name]
     before = {k: v.clone() for k, v in model.state_dict().items()}
-    found = [one for one in treated(looked_at(name)) if not one.clip]
+    found = [one for one in treatments(looked_at(name)) if not one.clip]
     assert len(found) >= 3
     for one in found:
         again = run_lines(one.lines, copy.deepcopy(model))
-        first, second = one.model.state_dict(), again.state_dict()
+        treated = one.copy_of(looked_at(name))
+        first, second = treated.state_dict(), again.state_dict()
         assert first.keys() == second.keys(), one.name
         assert all(torch.equal(first[k], second[k]) for k in first), one.name
-        outputs = [called(m, copied(inputs)) for m in (copy.deepcopy(model), one.model, again)]
+        outputs = [called(m, copied(inputs)) for m in (copy.deepcopy(model), treated, again)]
         assert torch.equal(outputs[1], outputs[2]), one.name
         assert not torch.equal(outputs[0], outputs[1]), one.name
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
@@ -143,8 +144,8 @@ def test_convolutions_get_the_variance_of_their_fan_in() -> None:
     )
     x, y = torch.randn(8, 32, 4, 4), torch.randint(2, (8,))
     looked = anatomy(copy.deepcopy(model), Objective(x, y), diagnose(model, x, y))
-    (one,) = [t for t in treated(looked) if t.name == "critical weights"]
-    variance = next(one.model.parameters()).var() * 32 * 9
+    (one,) = [t for t in treatments(looked) if t.name == "critical weights"]
+    variance = next(one.copy_of(looked).parameters()).var() * 32 * 9
     assert float(variance.detach()) == pytest.approx(2.0, rel=0.1)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ from gradflow.diagnosis.remedies.updates import Update
 from gradflow.measurement.preserving import random_states_kept
 
 #: Examples of a step, and of the loss at the end, where there are more.
-_BATCH, _CHECKED = 64, 512
+BATCH, _CHECKED = 64, 512
 #: Shares of the steps after which the worse half of the rates is given up.
 _RUNGS = (0.2, 0.5, 1.0)
 _RECENT = 5
@@ -34,29 +34,43 @@ def share_of_steps(rates: int) -> float:
     return total
 
 
+@dataclass(frozen=True)
+class Course:
+    """A training.
+
+    Attributes
+    ----------
+    batch
+        Examples of a step; None: all that were given.
+    clip
+        Norm that gradients are clipped to.
+    """
+
+    objective: Objective
+    steps: int
+    batch: int | None = None
+    clip: float | None = None
+
+
 def trained(
-    model: nn.Module,
-    objective: Objective,
-    rates: tuple[Rate, ...],
-    steps: int,
-    clip: float | None = None,
-    check: Check = lambda: None,
+    model: nn.Module, course: Course, rates: tuple[Rate, ...], check: Check = lambda: None
 ) -> Trial:
     """Train copies of `model`, one per rate, and return the best; the model stays as it was.
 
     Parameters
     ----------
-    clip
-        Norm that gradients are clipped to.
     check
         Called at every step; may raise.
     """
-    runs = [_Training(copy.deepcopy(model), objective, rate, clip) for rate in rates]
+    if any(p.dtype in (torch.float16, torch.bfloat16) for p in model.parameters()):
+        model = copy.deepcopy(model).float()  # as mixed precision keeps them
+        course = replace(course, objective=course.objective.widened(torch.float32))
+    runs = [_Training(copy.deepcopy(model), course, rate) for rate in rates]
     devices = {p.device for p in model.parameters() if p.is_cuda}
     with random_states_kept(devices), torch.inference_mode(False), torch.enable_grad():
         for share in _RUNGS:
             for run in runs:
-                run.until(max(round(share * steps), 1), check)
+                run.until(max(round(share * course.steps), 1), check)
             runs.sort(key=_Training.recent)
             if share < 1:
                 runs = runs[: max(len(runs) // 2, 1)]
@@ -66,12 +80,10 @@ def trained(
 class _Training:
     """One copy at one rate."""
 
-    def __init__(
-        self, model: nn.Module, objective: Objective, rate: Rate, clip: float | None
-    ) -> None:
-        self.model, self.objective, self.rate = model, objective, rate
-        self.parameters = [p for p in model.parameters() if p.requires_grad]
-        self.update = Update(self.parameters, [rate], clip)
+    def __init__(self, model: nn.Module, course: Course, rate: Rate) -> None:
+        self.model, self.course, self.rate = model, course, rate
+        parameters = [p for p in model.parameters() if p.requires_grad]
+        self.update = Update(parameters, [rate], course.clip)
         self.generator = torch.Generator().manual_seed(0)
         self.losses: list[float] = []
 
@@ -94,27 +106,21 @@ class _Training:
             self.update.step(loss)
 
     def _batch(self) -> Objective:
-        count = divisible(self.objective)
-        if count is None or count <= _BATCH:
-            return self.objective
-        return taken(self.objective, torch.randint(count, (_BATCH,), generator=self.generator))
+        objective, size = self.course.objective, self.course.batch
+        if size is None:
+            return objective
+        count = divisible(objective) or size
+        return taken(objective, torch.randint(count, (size,), generator=self.generator))
 
     def loss(self) -> float:
         """Return the loss on what was given, or on its first examples."""
         if math.isinf(self.recent()):
             return math.inf
-        count = divisible(self.objective)
-        objective = self.objective
-        if count is not None and count > _CHECKED:
+        objective = self.course.objective
+        if self.course.batch is not None and (divisible(objective) or 0) > _CHECKED:
             objective = taken(objective, torch.arange(_CHECKED))
         loss = objective.run(self.model).item()  # with a graph: some losses are gradients
         return loss if math.isfinite(loss) else math.inf
-
-
-def first_batch(objective: Objective) -> Objective:
-    """Return as many examples as a step is made of."""
-    count = divisible(objective)
-    return objective if count is None else taken(objective, torch.arange(min(count, _BATCH)))
 
 
 def divisible(objective: Objective) -> int | None:

@@ -1,0 +1,235 @@
+"""Does what `diagnose` names first repair a sick network, and does its order mean anything?
+
+Takes networks that fail to learn at every rate (of benchmarks/results/families.jsonl, and built-in
+ones of calibration-1.jsonl) and that the verdict calls sick. Remedies are tried as
+`diagnose(…, remedies=True)` tries them, on one batch; the best are then truly trained: other seeds,
+fresh examples at every step, several times as many steps. A network trains where its loss on
+examples that no step saw comes to 0.6 of the best constant prediction's (a flow: one nat below a
+Gaussian's).
+
+    python benchmarks/repairs.py --out benchmarks/results/repairs.jsonl
+    python benchmarks/repairs.py --table benchmarks/results/repairs.jsonl
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import dataclasses
+import itertools
+import json
+import math
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from calibration_families import BATCH, bound, checked, loss_of, optimizer
+from families.networks import Drawn, draw
+from scipy.stats import spearmanr
+
+from gradflow import NetworkConfig, diagnose
+from gradflow.datasets.images import load
+from gradflow.diagnosis.remedies.catalogue import REMEDIES
+from gradflow.diagnosis.remedies.code import applied
+from gradflow.diagnosis.remedies.grid import Rate
+from gradflow.diagnosis.remedies.replicas import Replicas
+from gradflow.results.diagnosis import DiagnosisResult, RemedyRow
+
+RESULTS = Path(__file__).parent / "results"
+#: Steps of a trial, and of the training that it is to foretell; examples of the batch given.
+TRIAL, STEPS, GIVEN = 30, 200, 128
+#: How many remedies are truly trained: of the order's front, and of all, evenly.
+FIRST, ALL = 3, 4
+#: Rates that one of the first remedies is truly trained with where that of its trial fails.
+MORE = (Rate("adam", 1e-3), Rate("sgd", 1e-1))
+
+
+#: Families, those whose steps are quick first.
+ORDER = (
+    *("regressor", "built-in", "graph", "mlp", "autoencoder", "flow", "vae", "mixer"),
+    *("transformer", "recurrent", "cnn", "densenet", "unet"),
+)
+
+
+def failing(per_family: int) -> Iterator[dict[str, Any]]:
+    """Networks that learnt at no rate: one from each family in turn."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for record in _lines("families.jsonl"):
+        if not any(record["learns"].values()):
+            family = record["family"]
+            found.setdefault(family, []).append({"family": family, "seed": record["seed"]})
+    for record in _lines("calibration-1.jsonl"):
+        if max(record["accuracies"]) < 0.5:
+            job = {"family": "built-in", "config": record["config"]}
+            found.setdefault("built-in", []).append(job)
+    found = {family: found[family] for family in ORDER if family in found}
+    for turn in itertools.zip_longest(*(jobs[:per_family] for jobs in found.values())):
+        yield from (job for job in turn if job is not None)
+
+
+def _lines(name: str) -> list[dict[str, Any]]:
+    return list(map(json.loads, (RESULTS / name).read_text(encoding="utf-8").splitlines()))
+
+
+def chosen(rows: tuple[RemedyRow, ...]) -> list[tuple[int, RemedyRow]]:
+    """Return the first remedies and some of the other healthy ones, with their places."""
+    placed = [(place, row) for place, row in enumerate(rows) if not row.remedy.startswith("clip")]
+    rest = [pair for pair in placed[FIRST:] if pair[1].verdict == "healthy"]
+    every = max(len(rest) // max(ALL - FIRST, 1), 1)
+    return [*placed[:FIRST], *rest[::every][: ALL - FIRST]]
+
+
+def repaired(job: dict[str, Any]) -> dict[str, Any] | None:
+    """Try remedies on one network and train the best; None where it is not called sick."""
+    if job["family"] == "built-in":
+        return _built_in(NetworkConfig(**job["config"]), job)
+    drawn = draw(job["family"], job["seed"])
+    inputs, targets = drawn.task.batch(GIVEN, torch.Generator().manual_seed(1))
+    given: Any = (copy.deepcopy(drawn.model), inputs, targets)
+    result = diagnose(*given, loss=drawn.task.loss, remedies=True, trial_steps=TRIAL)
+    limit = bound(drawn, job["family"])
+    steps = 3 * STEPS if job["family"] == "recurrent" else STEPS
+
+    def train(row: RemedyRow, rate: Rate) -> float:
+        anew = draw(job["family"], job["seed"])
+        model = applied(anew.model, row.torch.replace("manual_seed(0)", "manual_seed(77)"))
+        return _trained(Drawn(model, anew.task, anew.options), rate, steps)
+
+    return _record(job, result, limit, train)
+
+
+def _trained(drawn: Drawn, rate: Rate, steps: int) -> float:
+    update = optimizer(rate.optimizer, drawn.model, rate.lr)
+    generator = torch.Generator().manual_seed(78)
+    torch.manual_seed(79)
+    for _ in range(steps):
+        loss = loss_of(drawn, *drawn.task.batch(BATCH, generator))
+        if not math.isfinite(loss.item()):
+            return math.inf
+        update.zero_grad()
+        loss.backward()
+        update.step()
+    return checked(drawn)
+
+
+def _built_in(config: NetworkConfig, job: dict[str, Any]) -> dict[str, Any] | None:
+    result = diagnose(config, remedies=True, trial_steps=TRIAL)
+    data = load()
+
+    def train(row: RemedyRow, rate: Rate) -> float:
+        change = REMEDIES[row.remedy].change
+        changed = change(config) if change is not None else None
+        assert changed is not None
+        other = dataclasses.replace(changed, seed=config.seed + 77)
+        replicas = Replicas(other, data, (rate,), None)
+        replicas.generator.manual_seed(78)
+        for _ in range(STEPS):
+            replicas.step()
+        return replicas.best().loss
+
+    return _record(job, result, 0.6 * math.log(10), train)
+
+
+def _record(job: dict[str, Any], result: DiagnosisResult, limit: float, train: Any) -> Any:
+    if result.verdict in ("healthy", "unjudged") or not result.remedies:
+        return None
+    rows, repaired_already = [], False
+    for place, row in chosen(result.remedies):
+        assert row.optimizer is not None
+        own = Rate(row.optimizer, row.learning_rate or 0.0)
+        losses = [train(row, own)]
+        for rate in MORE if place < FIRST and not repaired_already else ():
+            if min(losses) >= limit and rate != own:
+                losses.append(train(row, rate))
+        repaired_already = repaired_already or min(losses) < limit
+        rows.append(
+            {
+                "place": place,
+                "remedy": row.remedy,
+                "verdict": row.verdict,
+                "trial": _plain(row.trained_loss),
+                "trained": _plain(min(losses)),
+            }
+        )
+    return {
+        **job,
+        "verdict": result.verdict,
+        "untreated": _plain(result.untreated_loss),
+        "bound": limit,
+        "remedies": rows,
+    }
+
+
+def _plain(loss: float | None) -> float | None:
+    return None if loss is None or not math.isfinite(loss) else round(loss, 6)
+
+
+def trains(record: dict[str, Any], first: int) -> bool:
+    """Return whether one of the first remedies made a network learn."""
+    return any(
+        row["trained"] is not None and row["trained"] < record["bound"]
+        for row in record["remedies"]
+        if row["place"] < first
+    )
+
+
+def correlation(record: dict[str, Any]) -> float | None:
+    """Return the rank correlation of place and trained loss among healthy remedies."""
+    rows = [row for row in record["remedies"] if row["verdict"] == "healthy"]
+    losses = [math.inf if row["trained"] is None else row["trained"] for row in rows]
+    if len(rows) < 3 or len(set(losses)) == 1:
+        return None
+    return float(spearmanr([row["place"] for row in rows], losses).statistic)
+
+
+def table(records: list[dict[str, Any]]) -> str:
+    """Return the table: a line for each family, and one for all."""
+    families = list(dict.fromkeys(record["family"] for record in records))
+    lines = [f"{'family':12} {'sick':>5} {'first':>7} {'best of 3':>10} {'rank corr.':>11}"]
+    for family in [*families, "all"]:
+        some = [r for r in records if family in ("all", r["family"])]
+        found = [c for r in some if (c := correlation(r)) is not None]
+        one, three = (sum(trains(r, n) for r in some) / len(some) for n in (1, FIRST))
+        rank = f"{sum(found) / len(found):.2f}" if found else "-"
+        lines.append(f"{family:12} {len(some):5} {one:7.0%} {three:10.0%} {rank:>11}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Repair, write, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--per-family", type=int, default=8)
+    parser.add_argument("--minutes", type=float, default=60, help="no network is begun after them")
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--table", type=Path, help="print the table of a file")
+    parser.add_argument("--list", action="store_true", help="say which were not repaired")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    began = time.perf_counter()
+    if given.out is not None:
+        with given.out.open("w", encoding="utf-8") as out:
+            for job in failing(given.per_family):
+                if time.perf_counter() - began > 60 * given.minutes:
+                    break
+                start, found = time.perf_counter(), repaired(job)
+                name = f"{job['family']} {job.get('seed', '')}"
+                seconds = time.perf_counter() - start
+                said = "not called sick" if found is None else f"first trains: {trains(found, 1)}"
+                print(f"{name}: {said} ({seconds:.0f} s)", file=sys.stderr, flush=True)
+                if found is not None:
+                    out.write(json.dumps(found) + "\n")
+                    out.flush()
+    source = given.table or given.out
+    if source is not None:
+        records = [json.loads(line) for line in source.read_text(encoding="utf-8").splitlines()]
+        print(table(records))
+        for r in records if given.list else ():
+            if not trains(r, FIRST):
+                print(r["family"], r.get("seed", ""), r["verdict"], r["remedies"])
+
+
+if __name__ == "__main__":
+    main()
