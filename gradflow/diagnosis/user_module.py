@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
@@ -20,9 +21,10 @@ from gradflow.diagnosis.objective import (
 )
 from gradflow.diagnosis.subject import Pass, Subject, lost_in_half
 from gradflow.diagnosis.zero_weights import (
-    WANTED,
+    ZeroWeights,
     ids,
     is_zero,
+    wanted,
     zero_parameters,
     zero_weights,
 )
@@ -30,6 +32,7 @@ from gradflow.errors import GradflowError, out_of_memory
 from gradflow.measurement.batch import BatchLook
 from gradflow.measurement.failures import failure, first_line
 from gradflow.measurement.half_precision import HALF, Underflow
+from gradflow.measurement.module_state import ModuleState
 from gradflow.measurement.modules import normalizes_batch, own_parameter
 from gradflow.measurement.preserving import (
     is_compiled,
@@ -70,12 +73,7 @@ def measured_module(model: nn.Module, objective: Objective, lr: float | None = N
     refuse_sharded(model)
     refuse_meta(model)
     starting, look = zero_parameters(model), BatchLook(model, lr)
-    plain = one_pass(model, objective, rescaled=False, keep=ids(starting), look=look)
-    zeros = zero_weights(
-        starting,
-        plain,
-        lambda keep: one_pass(model, objective, rescaled=False, only=WANTED, keep=keep),
-    )
+    plain, zeros = _as_it_is(model, objective, starting, look)
     found, range_facts = _recovered(model, objective, plain, zeros.started)
     lost, no_float32 = _lost_in_half(model, objective, plain)
     loss = found.loss.double().mean().item()
@@ -109,6 +107,17 @@ def measured_module(model: nn.Module, objective: Objective, lr: float | None = N
     )
 
 
+def _as_it_is(
+    model: nn.Module, objective: Objective, starting: dict[str, nn.Parameter], look: BatchLook
+) -> tuple[Measurement, ZeroWeights]:
+    """The pass in the model's own dtype, and what starts at 0 in it."""
+    state = ModuleState(model)
+    run = functools.partial(one_pass, model, objective, rescaled=False, state=state)
+    plain = run(keep=ids(starting), look=look)
+    only = wanted(plain) if starting else ()
+    return plain, zero_weights(starting, plain, lambda keep: run(only=only, keep=keep))
+
+
 def one_pass(
     model: nn.Module,
     objective: Objective,
@@ -118,6 +127,7 @@ def one_pass(
     only: Collection[str] | None = None,
     keep: Collection[int] = (),
     thrown_away: bool = False,
+    state: ModuleState | None = None,
 ) -> Measurement:
     """Run one pass over a module that was not built here, and leave it as it was.
 
@@ -133,6 +143,8 @@ def one_pass(
         Parameters, by ``id``, whose gradients are kept.
     thrown_away
         Whether the module is a copy that nobody uses again.
+    state
+        What the module holds, if it is known.
 
     Raises
     ------
@@ -146,7 +158,7 @@ def one_pass(
     leaves: list[Tensor] = []
     try:
         with (
-            preserved(model, thrown_away=thrown_away),
+            preserved(model, thrown_away=thrown_away, state=state),
             uncompiled(model),
             torch.inference_mode(False),
             look.attached() if look is not None else contextlib.nullcontext(),

@@ -41,8 +41,14 @@ class ZeroWeights:
     after: Measurement | None = None
 
 
-#: What a pass after a step is asked for.
-WANTED = ("gradient_norm", "delta_rms", "example_spread", "dead_fraction")
+#: What a pass after a step is always asked for.
+_WANTED = ("gradient_norm", "delta_rms", "example_spread")
+
+
+def wanted(plain: Measurement) -> tuple[str, ...]:
+    """Return what a pass after a step is asked for: dead units only where there are some."""
+    dead = plain.values[:, QUANTITIES.index("dead_fraction"), 0] >= DEAD
+    return (*_WANTED, *(["dead_fraction"] if dead.any() else []))
 
 
 def zero_weights(
@@ -61,19 +67,21 @@ def zero_weights(
     plain
         The pass in the model's own dtype, which kept their gradients.
     measure
-        Measures the model again, as far as it is `WANTED`, and keeps gradients of parameters.
+        Measures the model again, as far as it is `wanted`, and keeps gradients of parameters.
     """
     suspects = rows_at_zero(plain) if zeros else ()
     found = zeros if suspects else {}
-    names: list[str] = []
+    moved: dict[str, Tensor] = {}
     after, gradients = plain, plain.kept
     with _restored(found):
         for _ in range(_STEPS):  # one 0 may lie behind another
-            stepped = _step(found, gradients)
+            stepped = _steps(found, gradients)
             if not stepped:
                 break
-            names += stepped
-            found = {name: p for name, p in found.items() if name not in stepped}
+            moved |= stepped
+            for name, values in moved.items():  # what measures puts the weights back
+                zeros[name].data.copy_(values)
+            found = {name: p for name, p in found.items() if name not in moved}
             after = measure(ids(found))
             gradients = after.kept
             if after.names != plain.names or not rows_at_zero(after):
@@ -82,19 +90,20 @@ def zero_weights(
         return ZeroWeights()
     still = rows_at_zero(after)
     started = tuple(row for row in suspects if row not in still)
-    own = tuple(plain_name(name) for name in names if not name.endswith("bias"))
+    own = tuple(plain_name(name) for name in moved if not name.endswith("bias"))
     return ZeroWeights(own, started, after)
 
 
-def _step(zeros: dict[str, nn.Parameter], gradients: Mapping[int, Tensor | None]) -> list[str]:
-    """Step against the gradients of weights that are 0; return the names of those that have one."""
-    stepped = []
+def _steps(
+    zeros: dict[str, nn.Parameter], gradients: Mapping[int, Tensor | None]
+) -> dict[str, Tensor]:
+    """Return what a step against the gradients makes of weights that are 0 and have one."""
+    stepped = {}
     for name, p in zeros.items():
         gradient = gradients.get(id(p))
         largest = 0.0 if gradient is None else float(gradient.abs().max())
         if gradient is not None and 0 < largest < math.inf:
-            p.data.copy_(gradient * (-_STEP / largest))
-            stepped.append(name)
+            stepped[name] = gradient * (-_STEP / largest)
     return stepped
 
 

@@ -29,7 +29,9 @@ def random_states_kept(devices: Iterable[torch.device] = ()) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def preserved(model: nn.Module, *, thrown_away: bool = False) -> Iterator[None]:
+def preserved(
+    model: nn.Module, *, thrown_away: bool = False, state: ModuleState | None = None
+) -> Iterator[None]:
     """Put all that `model` holds, its gradients and the random states back after the block.
 
     Within the block no parameter has a ``.grad``.
@@ -38,10 +40,14 @@ def preserved(model: nn.Module, *, thrown_away: bool = False) -> Iterator[None]:
     ----------
     thrown_away
         Of a copy that nobody uses again: only the random states are put back.
+    state
+        What is put back, if it is known already.
     """
-    state = None if thrown_away else ModuleState(model)
-    grads = [(p, p.grad) for p in model.parameters()]
-    devices = {t.device for t in (*model.parameters(), *model.buffers()) if t.is_cuda}
+    if state is None and not thrown_away:
+        state = ModuleState(model)
+    parameters = list(model.parameters())
+    grads = [(p, p.grad) for p in parameters]
+    devices = {t.device for t in (*parameters, *model.buffers()) if t.is_cuda}
     with random_states_kept(devices):
         try:
             for parameter, _ in grads:
