@@ -202,9 +202,9 @@ def refuse_meta(model: nn.Module) -> None:
     GradflowError
         If a parameter or buffer is on the meta device.
     """
-    named = (*model.named_parameters(), *model.named_buffers())
-    empty = [name for name, tensor in named if tensor.is_meta]
-    if empty:
+    if any(tensor.is_meta for tensor in (*model.parameters(), *model.buffers())):
+        named = (*model.named_parameters(), *model.named_buffers())
+        empty = [name for name, tensor in named if tensor.is_meta]
         raise GradflowError(
             f"'{empty[0]}' is on the meta device and has no values to measure with",
             "give it weights first: model.to_empty(device='cpu'), then load_state_dict()",
@@ -219,7 +219,7 @@ def refuse_sharded(model: nn.Module) -> None:
     GradflowError
         If its parameters are sharded.
     """
-    if any(hasattr(p, "full_tensor") for p in model.parameters()):
+    if any(type(p) is not nn.Parameter and hasattr(p, "full_tensor") for p in model.parameters()):
         raise GradflowError(
             "diagnose() measures one process; this model's parameters are sharded (DTensor)",
             "gradflow.watch(model) measures it while it trains; or diagnose it before sharding",
@@ -350,13 +350,16 @@ def lost_layers(measured: Measurement) -> tuple[int, ...]:
 
 #: δ further away from 1 than this may have left float32's range on its way through a layer.
 _SAFE = 1e-20
+#: Share of saturated units, or queries, from which a layer may have next to no slope anywhere.
+_FLAT = 0.9
 
 
 def truly_zero(model: nn.Module, measured: Measurement, suspects: tuple[int, ...]) -> bool:
     """Return whether δ is 0 at these rows by the network itself, not by the range of its dtype.
 
-    So it is where a weight or a gain is 0, or every unit of a layer is dead, while δ is far from
-    the ends of the range wherever it is not 0.
+    So it is while δ is far from the ends of the range wherever it is not 0, and a weight or a gain
+    is 0, or every unit of a layer is dead, or no slope is small that could have made so much of it
+    so little at once: then the model has no use for what these layers make.
     """
     values = dict(zip(QUANTITIES, measured.values[..., 0].unbind(1), strict=True))
     rms = values["delta_rms"]
@@ -364,7 +367,10 @@ def truly_zero(model: nn.Module, measured: Measurement, suspects: tuple[int, ...
     rest = rms[rms != 0].nan_to_num(1.0)  # NaN: not measured
     far = (rest < _SAFE) | (rest > 1 / _SAFE)
     dead = (values["dead_fraction"] == 1) & (values["zero_fraction"] == 1)
-    cause = bool(dead.any()) or any(_is_zero(name, p) for name, p in model.named_parameters())
+    flat = values["saturated_fraction"].nan_to_num(), values["attention_saturated"].nan_to_num()
+    steep = max(float(share.max()) for share in flat) < _FLAT
+    cause = steep or bool(dead.any())
+    cause = cause or any(_is_zero(name, p) for name, p in model.named_parameters())
     return bool(zero.all() and rest.numel() and not far.any() and cause)
 
 

@@ -248,18 +248,20 @@ def _token_spread(sample: Sample) -> Number | None:
     return stats.token_spread if isinstance(stats, QuickStats) else token_spread(sample.values)
 
 
-def _dead(sample: Sample) -> Tensor | None:
+def _dead(sample: Sample) -> Number | None:
     return _share(dead_units(sample.values, sample.layer, sample.largest_slope))
 
 
-def _saturated(sample: Sample) -> Tensor | None:
+def _saturated(sample: Sample) -> Number | None:
     if sample.largest_slope is None:
         return None
     return _share(saturated(sample.values, sample.largest_slope).flatten(1))
 
 
-def _share(there: Tensor) -> Tensor:
+def _share(there: Tensor) -> Number:
     """The share of the true entries of (replicas, …)."""
+    if there.is_cpu and len(there) == 1 and there.numel():
+        return float(np.count_nonzero(there.numpy())) / there.numel()
     return count_nonzero(there).to(accumulator(there.device)) / there.shape[1]
 
 
