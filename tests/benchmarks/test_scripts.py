@@ -230,3 +230,32 @@ def test_learning_rates(
     out.write_text(json.dumps({**found, "loss": best}) + "\n")
     run(monkeypatch, module, "--table", out)
     assert "| sgd | gradflow lr | 1 | 0.000 | 0 |" in capsys.readouterr().out
+
+
+def test_repairs_prints_a_table(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = script("repairs")
+    losses = {"mlp": (0.5, 0.6, 0.7), "flow": (None, 0.5, 0.9)}
+    for family, trained in losses.items():
+        rows = [
+            {"place": place, "remedy": "r", "verdict": "healthy", "trial": 1.0, "trained": loss}
+            for place, loss in enumerate(trained)
+        ]
+        record = {"family": family, "verdict": "vanishing", "bound": 0.8, "remedies": rows}
+        with (tmp_path / "some.jsonl").open("a", encoding="utf-8") as out:
+            out.write(json.dumps(record) + "\n")
+    run(monkeypatch, module, "--table", tmp_path / "some.jsonl")
+    mlp, flow, every = (
+        line.split() for line in capsys.readouterr().out.splitlines() if line.split()[0] != "family"
+    )
+    assert mlp == ["mlp", "1", "100%", "100%", "1.00"]
+    assert flow == ["flow", "1", "0%", "100%", "-0.50"]
+    assert every == ["all", "2", "50%", "100%", "0.25"]
+
+
+def test_repairs_takes_from_every_family_in_turn() -> None:
+    jobs = list(script("repairs").failing(1))
+    names = [job["family"] for job in jobs]
+    assert len(set(names)) == len(names) >= 10
+    assert "built-in" in names
