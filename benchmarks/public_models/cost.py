@@ -15,7 +15,7 @@ from public_models.case import Case, plain_loss
 
 SECONDS = 2.0  # for all rounds of one model
 ROUNDS = (3, 7)  # at least, at most
-FIRST, LATER = 10, 20  # steps of a watched run, timed apart: of the later two are sampled
+FIRST, LATER = 10, 30  # steps of a watched run, timed apart: of the later two are sampled
 WATCHED = 3  # runs of each kind
 
 
@@ -39,8 +39,8 @@ def time_ratio(case: Case) -> tuple[float, float]:
 def watch_ratios(case: Case) -> tuple[float, float]:
     """Return what a watched step costs over the same step, its optimizer's part included.
 
-    Of the first ten steps, half of which are sampled, and of the next twenty, where every tenth
-    is: medians over the runs' own ratios.
+    Of the first ten steps, half of which are sampled, and of the next thirty, of which two are, a
+    little more than the every twentieth of all later ones: medians over the runs' own ratios.
     """
     trained = (p for p in case.model.parameters() if p.requires_grad)
     optimizer = torch.optim.SGD(trained, lr=1e-7, momentum=0.9)

@@ -39,7 +39,7 @@ from gradflow.watching.sampler import Sampler
 NO_TASK = -1
 #: Recorded steps, counted from 0, at which everything is read before `sample_every` begins: many
 #: at the start, where things change fast.
-EARLY = frozenset({0, 1, 2, 4, 7})
+EARLY = frozenset({0, 1, 2, 4, 7, 12})
 
 
 def watch(
@@ -48,7 +48,7 @@ def watch(
     optimizer: torch.optim.Optimizer | None = None,
     scaler: Any = None,
     every: int = 1,
-    sample_every: int = 10,
+    sample_every: int = 20,
     activations: bool = True,
     deltas: bool = True,
     updates: bool = True,
@@ -74,8 +74,8 @@ def watch(
     every
         Record every so many steps, from the first on: the gradients' norms, which cost little.
     sample_every
-        Read activations, δ and updates at the recorded steps 1, 2, 3, 5 and 8, and at every so
-        many from the first on: they cost more, and change slowly. 1 reads them at every step.
+        Read activations, δ and updates at the recorded steps 1, 2, 3, 5, 8 and 13, and at every
+        so many from the first on: they cost more, and change slowly. 1 reads them at every step.
     activations
         Read activations and dead units as well. Copies of small ones are held during a step.
     deltas
