@@ -5,8 +5,8 @@ step (zero_grad, forward, backward, optimizer); the common way, every gradient's
 and `watch(model, optimizer=…)` with less and with all that it reads by default. The first ten
 steps, of which it samples five, are timed apart from the thirty that follow, of which it samples
 two, little more than the every twentieth of all later ones. The numbers are medians over the
-rounds of each round's own ratios. Asked for, of the later steps with all defaults: 1.15 at width 512 and batch 512, 1.5 at width 64
-and batch 64. Takes less than three minutes on two cores.
+rounds of each round's own ratios. Asked for, of the later steps with all defaults: 1.15 at width
+512 and batch 512, 1.5 at width 64 and batch 64. Takes less than three minutes on two cores.
 
     python benchmarks/watch_overhead.py [OPTIMIZER…]
 """

@@ -235,8 +235,8 @@ class Loop:
 
 
 def _reads_batch(number: int) -> bool:
-    """Return whether a batch's facts are read at this recorded step: 1, 8, 21, 41, 81, …"""
-    if number < 20:
+    """Return whether a batch's facts are read at this recorded step: 1, 8, 41, 81, 161, …"""
+    if number < 40:
         return number in (0, 7)
     tens = number // 10
     return number % 10 == 0 and tens & (tens - 1) == 0
