@@ -141,7 +141,7 @@ def _candidates(norms: Norms, row: Any, field: str) -> Iterator[tuple[str, ...]]
         yield from _distinct(_biases(own, below))
         return
     yield from _distinct(_weights(own, below))
-    if _size(row) is not None:
+    if _size(row) is not None or row.name == f"all {row.kind}":  # of a norm of 0 no size is told
         yield from _distinct(_of_kind(norms.case.model, row.kind, named))
 
 

@@ -28,7 +28,7 @@ def slope(function: Function, inputs: Tensor) -> Tensor:
         before = own.grad_fn
         y = function(own)
         node: Any = y.grad_fn
-        if node is not None and [n for n, _ in node.next_functions] == [before]:
+        if callable(node) and [n for n, _ in node.next_functions] == [before]:
             with torch.no_grad():
                 derivative: Tensor = node(torch.ones_like(y))  # one formula needs no engine
         else:

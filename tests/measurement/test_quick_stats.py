@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
 
 from gradflow.measurement.quick_stats import QuickStats, is_quick
+from gradflow.measurement.slopes import dead_units, slope
 from gradflow.measurement.stats import example_spread, tensor_stats, token_spread
 
 NAMES = [
@@ -76,3 +80,28 @@ def test_only_one_plain_float32_tensor_on_a_cpu_is_read_so() -> None:
     assert not is_quick(torch.ones(1, 3).double())
     assert not is_quick(torch.ones(1, 3, device="meta"))
     assert not is_quick(torch.eye(1).to_sparse())
+
+
+class _Doubled(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return 2 * x
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return 2 * gradient
+
+
+def test_slopes_are_autograds_of_one_formula_of_several_and_of_ones_own() -> None:
+    x = normal(3, 40)
+    torch.testing.assert_close(slope(torch.tanh, x), 1 - torch.tanh(x).square())
+    assert torch.equal(slope(torch.relu_, x), (x > 0).float())
+    torch.testing.assert_close(slope(lambda v: v * torch.sigmoid(v), x), slope(F.silu, x))
+    assert torch.equal(slope(_Doubled.apply, x), torch.full_like(x, 2))
+
+
+def test_units_without_slope_are_told_and_of_no_example_all_are() -> None:
+    slopes = normal(1, 5, 4).abs()
+    slopes[0, :, 1] = 1e-9
+    assert dead_units(slopes, None, torch.tensor(1.0)).tolist() == [[False, True, False, False]]
+    assert dead_units(slopes[:, :0], None).tolist() == [[True] * 4]
