@@ -10,6 +10,7 @@ Names are loaded when they are first used, so ``import gradflow`` imports nothin
 from __future__ import annotations
 
 import importlib
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from gradflow._version import __version__
@@ -61,7 +62,14 @@ def _views() -> Views:
     return report
 
 
+def _codes() -> Collection[str]:
+    from gradflow.findings.codes import CODES
+
+    return CODES
+
+
 Result.views = staticmethod(_views)
+Result.codes = staticmethod(_codes)
 
 
 def __getattr__(name: str) -> Any:

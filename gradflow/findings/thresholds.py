@@ -387,6 +387,30 @@ CONFLICTING = _threshold(
     0.7,
     "How often an example comes again with another target, over how often that is so by chance.",
 )
+CONFLICT_EXAMPLES = int(
+    _threshold(
+        "conflict examples",
+        20,
+        "Examples that have to come again before anything is said of their targets.",
+    )
+)
+SAME_TARGETS = _threshold(
+    "same targets",
+    0.5,
+    "Share of the numbers that are the same when their example comes again: more is no conflict.",
+)
+EQUAL_ROWS = _threshold(
+    "equal rows",
+    0.02,
+    "Share of a batch's rows that may be equal: more are equal by nature, and so may have two "
+    "targets.",
+)
+INPUTS_DIFFER = _threshold(
+    "inputs differ",
+    1e-6,
+    "Share of the inputs' root mean square that differs between examples, below which outputs "
+    "that are alike say nothing.",
+)
 
 FIRST_LOSS = _threshold(
     "first loss",

@@ -7,12 +7,13 @@ from the fields of its row class, so one new field is one new column everywhere.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from gradflow._version import __version__
+from gradflow.errors import unknown_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -181,6 +182,7 @@ class Result:
     row_type: ClassVar[type[Row]] = Row
     REGISTRY: ClassVar[dict[str, type[Result]]] = {}
     views: ClassVar[Callable[[], Views]]
+    codes: ClassVar[Callable[[], Collection[str]]]
 
     records: tuple[Any, ...] = ()
     findings: tuple[Finding, ...] = ()
@@ -245,7 +247,7 @@ class Result:
         own = {f.name for f in dataclasses.fields(Result)}
         return (f for f in dataclasses.fields(cls) if f.name not in own)
 
-    # The views are handed in (by `gradflow/__init__.py`), so that results import none of them.
+    # Views and codes are handed in (by `gradflow/__init__.py`), so that results import none.
 
     def save(self, path: str | Path) -> Path:
         """Write the result to `path`; the suffix chooses the format."""
@@ -278,7 +280,16 @@ def raise_for(result: Result, codes: tuple[str, ...], always: tuple[str, ...] = 
         Whose findings are at fault; none: those of every error.
     always
         Codes that are at fault in any case.
+
+    Raises
+    ------
+    GradflowError
+        For a code that does not exist: a misspelt one would never be found.
     """
+    known = Result.codes()
+    for code in codes:
+        if code not in known:
+            raise unknown_name("finding", code, known)
     found = [
         finding
         for finding in result.findings

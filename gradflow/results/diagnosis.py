@@ -293,6 +293,11 @@ class DiagnosisResult(Result):
         codes
             Of findings; none: every one that makes a network unhealthy. That a network could not
             be judged is one always.
+
+        Raises
+        ------
+        GradflowError
+            For a code that does not exist.
         """
         raise_for(self, codes, always=("unjudged",))
 

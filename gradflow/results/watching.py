@@ -338,6 +338,11 @@ class WatchResult(Result):
         codes
             Of findings; none: every one that makes a run unhealthy. That nothing was recorded, or
             that nothing could be judged, is one always.
+
+        Raises
+        ------
+        GradflowError
+            For a code that does not exist.
         """
         raise_for(self, codes, always=("unrecorded", "unjudged"))
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gradflow.arrays import Floats
+from gradflow.findings.thresholds import CONFLICT_EXAMPLES, EQUAL_ROWS, SAME_TARGETS
 from gradflow.results.watching import ConflictFacts
 from gradflow.watching.calls import Calls
 
@@ -20,12 +21,6 @@ ROWS = 16
 WHOLE = 128
 #: Entries of a longer row that are compared; all others count by their sum.
 PLACES = 32
-#: Examples that have to come again.
-LEAST = 20
-#: Share of targets that are the same when their example comes again: more is no conflict.
-MOSTLY = 0.5
-#: Share of a batch's rows that may be equal: more are equal by nature, and so may have two targets.
-WITHIN = 0.02
 
 
 class Conflicts:
@@ -66,13 +61,13 @@ class Conflicts:
         steps = np.repeat(np.arange(len(self._seen)), [len(t) for _, t in self._seen])
         keys = _keys([kept for kept, _ in self._seen])
         targets = torch.cat([_number_each(t).double() for _, t in self._seen]).cpu().numpy()
-        if _repeats_within(keys, steps) > WITHIN or (whole and _all_differ(targets, steps)):
+        if _repeats_within(keys, steps) > EQUAL_ROWS or (whole and _all_differ(targets, steps)):
             return None
         order = np.lexsort((steps, keys))
         keys, targets = keys[order], targets[order]
         again = keys[1:] == keys[:-1]
         examples = len(np.unique(keys[1:][again]))
-        if examples < LEAST:
+        if examples < CONFLICT_EXAMPLES:
             return None
         pairs = targets[:-1][again], targets[1:][again]
         if whole:
@@ -129,6 +124,6 @@ def _chance(targets: Floats) -> float:
 
 def _unlike(first: Floats, second: Floats) -> float:
     """Return 1 less the correlation of two targets of one example; 0 where most are the same."""
-    if not first.std() or not second.std() or (first == second).mean() > MOSTLY:
+    if not first.std() or not second.std() or (first == second).mean() > SAME_TARGETS:
         return 0.0
     return 1 - float(np.corrcoef(first, second)[0, 1])

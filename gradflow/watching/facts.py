@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from gradflow.arrays import Floats
+from gradflow.findings.thresholds import INPUTS_DIFFER
 from gradflow.measurement.norms import as_tensor
 from gradflow.results.watching import NonFiniteFacts, SpreadFacts, WatchFacts
 from gradflow.watching.nonfinite import INPUTS
@@ -18,9 +19,6 @@ from gradflow.watching.recording import Recording, Snapshot, WatchedLayer
 
 #: Sampled steps whose median stands for the end.
 LAST = 3
-#: Share of the inputs' rms that differs between examples, below which nothing can be said of
-#: outputs that are alike.
-INPUTS_DIFFER = 1e-6
 
 
 def losses_and_rates(

@@ -24,6 +24,7 @@ RUN = {
     "diagnose_cost",
     "gpu",
     "learning_rates",
+    "loop_thresholds",
     "memory",
     "printing",
     "step_cost",
@@ -119,6 +120,21 @@ def test_suggest_grid(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
     monkeypatch.setattr(module, "CASES", (module.Case("deep-mlp", options),))
     run(monkeypatch, module)
     assert "of 1 tasks" in capsys.readouterr().out
+
+
+def test_loop_thresholds(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = script("loop_thresholds")
+    monkeypatch.setattr(module, "STEPS", 16)
+    monkeypatch.setattr(module, "KINDS", {"never zeroed": module.KINDS["never zeroed"]})
+    run(monkeypatch, module, "--runs", 1)
+    first, *lines = capsys.readouterr().out.splitlines()
+    assert first.startswith("3 healthy runs: ")
+    assert [line.split("  ")[0] for line in lines] == [m.threshold for m in module.MEASURES]
+    (stale,) = [line for line in lines if line.startswith("stale ")]
+    assert "healthy to 0 " in stale
+    assert "from 1 " in stale
 
 
 def test_gpu_says_that_there_is_none(

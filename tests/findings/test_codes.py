@@ -11,12 +11,14 @@ from support.finding_examples import EXAMPLES
 
 import gradflow
 from gradflow.cli.fail_on import all_checks, known_codes
+from gradflow.errors import GradflowError
 from gradflow.findings import codes, thresholds
 from gradflow.findings.check import Check, check, finding, judged
 from gradflow.findings.codes import CODES
 from gradflow.findings.thresholds import THRESHOLDS
 from gradflow.results.base import Finding, Result
 from gradflow.results.diagnosis import DiagnosisResult
+from gradflow.results.watching import WatchResult
 
 
 def named(one: Check[Result]) -> str:
@@ -113,6 +115,16 @@ def test_the_verdict_is_unjudged_where_a_check_says_so_and_none_found_an_error()
     assert judged(DiagnosisResult(), (blind, fatal)).verdict == "dead"
     with pytest.raises(AssertionError, match="nothing was seen"):
         result.assert_healthy()
+
+
+@pytest.mark.parametrize("result", [DiagnosisResult(), WatchResult()])
+def test_a_misspelt_code_is_refused_instead_of_never_being_found(
+    result: DiagnosisResult | WatchResult,
+) -> None:
+    with pytest.raises(GradflowError, match="unknown finding 'explodin'") as refused:
+        result.assert_healthy("dead", "explodin")
+    assert "exploding" in (refused.value.hint or "")
+    result.assert_healthy("dead", "exploding")
 
 
 def test_a_verdict_needs_no_result_without_one() -> None:
