@@ -51,7 +51,6 @@ class Wrong:
     noise: bool = False
     stale: bool = False
     outlier: float = 1.0
-    pulled: bool = False
     grown: float = 1.0
 
 
@@ -64,7 +63,6 @@ KINDS = {
     "labels of noise": Wrong(noise=True),
     "never zeroed": Wrong(stale=True),
     "an outlier": Wrong(outlier=100.0),
-    "only pulled": Wrong(pulled=True),
     "weights grow": Wrong(grown=1.01),
 }
 #: Those of which a run that learnt all the same is no example.
@@ -130,7 +128,7 @@ def trained(number: int, wrong: Wrong) -> WatchResult:
                 right = right * wrong.outlier
             if not wrong.stale:
                 optimizer.zero_grad()
-            loss_of(model, given, right, wrong).backward()
+            loss_of(model, given, right).backward()
             optimizer.step()
             grow(model, wrong.grown)
     return watch.result()
@@ -144,11 +142,9 @@ def batches() -> Iterator[Tensor]:
         yield order.pop()
 
 
-def loss_of(model: nn.Module, x: Tensor, y: Tensor, wrong: Wrong) -> Tensor:
+def loss_of(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     """Return the loss of a batch."""
     made = model(x)
-    if wrong.pulled:
-        return F.mse_loss(made, model(x + 0.3 * torch.randn_like(x)))
     return F.mse_loss(made, y) if y.is_floating_point() else F.cross_entropy(made, y)
 
 
@@ -228,12 +224,6 @@ def conflicts(result: WatchResult) -> float | None:
     return None if found is None or not found.chance else found.share / found.chance
 
 
-def kept(result: WatchResult) -> float | None:
-    """What is left of the spread of the outputs."""
-    spread = result.facts.spread
-    return None if spread is None or not spread.first else spread.last / spread.first
-
-
 def decades(result: WatchResult) -> float | None:
     """By how much ‖g‖ grew."""
     found = growth(result)
@@ -251,13 +241,6 @@ MEASURES = (
     Measure("jump", "an outlier", True, jump),
     Measure("conflicting", "labels shuffled", True, conflicts),
     Measure("stale", "never zeroed", True, lambda r: r.facts.stale),
-    Measure(
-        "alike",
-        "only pulled",
-        False,
-        lambda r: None if r.facts.spread is None else r.facts.spread.last,
-    ),
-    Measure("spread kept", "only pulled", False, kept),
     Measure("gradient growth", "weights grow", True, decades),
 )
 
