@@ -343,7 +343,7 @@ def same_outputs(result: DiagnosisResult) -> Iterator[Finding]:
     yield finding(
         "collapse",
         f"the outputs of all examples are the same {how}{grade.near}: what tells them apart does "
-        f"not reach the output{grade.whom}",
+        f"not reach the output{_LINE if seen.on_a_line else ''}{grade.whom}",
         "weights at the critical variance, normalisation, a gate that stays open (a forget bias "
         "of 1 to 4), or a shorter way from the inputs",
         severity=grade.severity,
@@ -396,6 +396,9 @@ def together(result: DiagnosisResult) -> float | None:
     if seen is None or lost is None or lost_around(result) is not None:
         return None
     return max(0.0, min(lost, _whole(result, lost))) + seen.decades
+
+
+_LINE = ", and what is left lies on one line, so that no more than two classes differ"
 
 
 def _sudden(result: DiagnosisResult, first: LayerRow) -> bool:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from gradflow.findings.thresholds import Tolerance
+from gradflow.findings.thresholds import ONE_DIRECTION, Tolerance
 from gradflow.results.base import Result
 from gradflow.results.facts import BatchFacts
 
@@ -133,14 +133,20 @@ class OutputSignal:
         By how many it is smaller than the outputs themselves, in amplitude.
     numbers, scores
         Whether the outputs are held against numbers, or are scores of classes; neither: not known.
+    on_a_line
+        Whether they are scores of more than two classes, and all examples lie on one line: no more
+        than two can be told apart.
     """
 
     decades: float
     numbers: bool
     scores: bool = False
+    on_a_line: bool = False
 
     def bound(self, tolerance: Tolerance) -> float:
         """Return how many an optimizer copes with."""
+        if self.on_a_line:
+            return tolerance.line_decades
         return tolerance.value_decades if self.numbers else tolerance.score_decades
 
     def bound_together(self, tolerance: Tolerance) -> float:
@@ -161,5 +167,6 @@ def output_signal(facts: BatchFacts) -> OutputSignal | None:
         spread = output.example_spread
         lost = -0.5 * math.log10(spread) if spread > 0 else math.inf
         scores = criterion.kind in OF_CLASSES | OF_TWO
-        found.append(OutputSignal(lost, criterion.kind in DISTANCES, scores))
+        line = criterion.kind in OF_CLASSES and (output.directions or 9.0) < ONE_DIRECTION
+        found.append(OutputSignal(lost, criterion.kind in DISTANCES, scores, line))
     return min(found, key=lambda signal: signal.decades, default=None)

@@ -27,6 +27,9 @@ class TensorFacts:
         Share of the features that are the same for every example.
     example_spread
         Of what a criterion judges: share of its mean square that differs between the examples.
+    directions
+        Of what a criterion judges: in how many directions that differs, effectively (the
+        participation ratio of its covariance): 1 where all examples lie on a line.
     values
         How many different values there are, where few.
     sentinel
@@ -46,6 +49,7 @@ class TensorFacts:
     spread: float | None = None
     constant_share: float | None = None
     example_spread: float | None = None
+    directions: float | None = None
     values: int | None = None
     sentinel: float | None = None
 

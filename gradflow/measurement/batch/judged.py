@@ -36,6 +36,8 @@ _REACH = {
 }
 
 
+#: Examples and classes among which directions are counted.
+_MOST_ROWS, _MOST_CLASSES = 256, 256
 #: Points below which it may be chance that all are of length 1.
 _FEWEST_POINTS = 8
 #: Distance from the unit sphere up to which a target counts as one on it.
@@ -93,7 +95,21 @@ def _output_of(node: Node | None, outputs: Sequence[Tensor]) -> Tensor | None:
 
 
 def _scores(scores: Tensor) -> TensorFacts:
-    return replace(tensor_facts(scores), example_spread=_spread(scores))
+    return replace(
+        tensor_facts(scores), example_spread=_spread(scores), directions=_directions(scores)
+    )
+
+
+def _directions(scores: Tensor) -> float | None:
+    """In how many directions the scores of classes differ between examples, effectively."""
+    few = scores.dim() == 2 and len(scores) >= 2 and 2 < scores.shape[1] <= _MOST_CLASSES
+    if not few or not scores.is_floating_point():
+        return None
+    apart = scores.detach()[:_MOST_ROWS].double()
+    apart = apart - apart.mean(0)
+    apart = apart / apart.abs().max()
+    both = apart.T @ apart
+    return number(both.trace().square() / both.square().sum())
 
 
 def _spread(output: Tensor) -> float | None:
