@@ -259,3 +259,21 @@ def test_a_loss_without_end_is_an_error_though_no_constant_is_known() -> None:
     result = gradflow.diagnose(loud(70.0), *batch(), loss=divergence)
     assert (result.verdict, severities(result, "initial-loss")) == ("initial-loss", ["error"])
     assert severities(gradflow.diagnose(loud(1.0), *batch(), loss=divergence), "initial-loss") == []
+
+
+def faint(units: int) -> nn.Sequential:
+    """Return a network whose scores are nearly its last biases, and differ through few units."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(32, units), nn.Tanh(), nn.Linear(units, 10))
+    with torch.no_grad():
+        model[0].weight.mul_(0.01)
+        model[2].bias.copy_(torch.linspace(-1, 1, 10))
+    return model
+
+
+def test_scores_that_differ_along_one_line_are_a_collapse_for_any_optimizer() -> None:
+    line, plane = (gradflow.diagnose(faint(n), *batch(), optimizer="adam") for n in (1, 8))
+    assert (line.verdict, plane.verdict) == ("collapse", "healthy")
+    assert "one line" in next(f.message for f in line.findings if f.code == "collapse")
+    assert line.facts.batch.criteria[0].output.directions == pytest.approx(1.0)
+    assert plane.facts.batch.criteria[0].output.directions > 2
