@@ -610,7 +610,7 @@ ADAPTIVE = Tolerance(
     _threshold("score decades with Adam", 5.0, "As `score decades with SGD`."),
     _threshold(
         "value decades with Adam",
-        2.3,
+        2.5,
         "As `value decades with SGD`: a number has to be met, scores of classes need only differ.",
     ),
     score_together=_threshold(
