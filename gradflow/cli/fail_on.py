@@ -14,6 +14,7 @@ from gradflow.errors import unknown_name
 from gradflow.findings.check import Check, declared
 from gradflow.findings.codes import Code
 from gradflow.functions import checks as functions
+from gradflow.learning_rates import checks as learning_rates
 from gradflow.script import checks as script
 from gradflow.watching import checks as watching
 
@@ -28,6 +29,7 @@ def all_checks() -> Iterator[Check[Any]]:
         benchmark.CHECKS,
         benchmark.PLAN_CHECKS,
         functions.CHECKS,
+        learning_rates.CHECKS,
     ):
         yield from checks
 

@@ -28,7 +28,7 @@ def far_off(result: LearningRateResult) -> Iterator[Finding]:
 @check("diverged")
 def unstable(result: LearningRateResult) -> Iterator[Finding]:
     """Not even the smallest rate of the test lowered the loss."""
-    if result.largest_stable is None:
+    if result.records and result.largest_stable is None:
         yield finding(
             "diverged",
             "the loss rose above its start at the smallest rate tried",

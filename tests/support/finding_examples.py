@@ -21,6 +21,7 @@ from gradflow.results.facts import (
     TensorFacts,
     UpdateFacts,
 )
+from gradflow.results.learning_rate import LearningRateResult, RateRow
 from gradflow.results.watching import (
     ConflictFacts,
     OptimizerFacts,
@@ -312,4 +313,8 @@ EXAMPLES: dict[str, dict[str, Callable[[], Result]]] = {
     "benchmark.unmeasured": {"interrupted": lambda: PlanResult(facts=Facts(interrupted=True))},
     "functions.dead": {"dead": lambda: chained(0.0, 1.0)},
     "functions.underflow": {"underflow": lambda: chained(1e-200, 1e-200)},
+    "learning_rates.unstable": {
+        "diverged": lambda: LearningRateResult(records=(RateRow(1, 1e-3, math.inf),))
+    },
+    "learning_rates.far_off": {"step-size": lambda: LearningRateResult(suggested=1e-3, in_use=1.0)},
 }
