@@ -249,12 +249,6 @@ EXAMPLES: dict[str, dict[str, Callable[[], Result]]] = {
     "watching.compiled": {"compiled": lambda: watched(facts=WatchFacts(compiled=True))},
     "script.interrupted": {"interrupted": lambda: watched(facts=WatchFacts(interrupted=True))},
     "watching.diverged": {"diverged": lambda: with_losses([1.0 * 2**i for i in range(10)])},
-    "learning_rates.unstable": {
-        "diverged": lambda: LearningRateResult(records=(RateRow(1, 1e-4, math.inf),))
-    },
-    "learning_rates.far_off": {
-        "step-size": lambda: LearningRateResult(suggested=1e-3, in_use=10.0)
-    },
     "watching.growing": {
         "exploding": lambda: watched(
             steps=tuple(
