@@ -48,7 +48,7 @@ from gradflow.findings.words import (
 )
 from gradflow.results.base import Finding
 from gradflow.results.diagnosis import DiagnosisResult, LayerRow
-from gradflow.results.names import told
+from gradflow.results.names import roles, told
 
 
 def hidden_rows(result: DiagnosisResult) -> tuple[LayerRow, ...]:
@@ -173,6 +173,8 @@ def _whole(result: DiagnosisResult, lost: float) -> float:
     return lost if whole is None else whole
 
 
+#: Share of the way to the output from which a layer is one of the last.
+_NEAR_THE_END = 0.6
 _SMALL_WEIGHTS = "the weights are small for this activation's slopes"
 
 
@@ -213,11 +215,26 @@ def lost_around(result: DiagnosisResult) -> float | None:
 
     It does where δ is larger there than in layers behind it, as across a U-Net. None elsewhere.
     """
-    found = [row.delta_log10_rms for row in hidden_rows(result)]
-    known = [log for log in found if log is not None and math.isfinite(log)]
+    rows = [row for row in hidden_rows(result) if _has_delta(row)]
+    known = [row.delta_log10_rms or 0.0 for row in rows]
     if not known or known[0] - min(known) < GOES_AROUND:
         return None
-    return max(known) - known[0]
+    return min(max(known), _of_its_kind(rows, known)) - known[0]
+
+
+def _has_delta(row: LayerRow) -> bool:
+    return row.delta_log10_rms is not None and math.isfinite(row.delta_log10_rms)
+
+
+def _of_its_kind(rows: list[LayerRow], known: list[float]) -> float:
+    """δ at the last layer that does what the first does; ∞ where none near the end does.
+
+    Layers of a block differ in δ without anything being lost over depth.
+    """
+    found = roles([row.name for row in rows])
+    last = max(place for place, role in enumerate(found) if role == found[0])
+    compared = found[0] and last >= _NEAR_THE_END * (len(rows) - 1)
+    return known[last] if compared else math.inf
 
 
 def saturated_layers(result: DiagnosisResult) -> list[LayerRow]:

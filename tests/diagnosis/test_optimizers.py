@@ -230,7 +230,7 @@ def test_what_delta_and_the_difference_between_examples_lose_counts_together() -
 
 
 def test_delta_that_shrinks_is_bearable_for_adam_where_scores_differ() -> None:
-    layers = stack(9, 0.29)
+    layers = stack(9, 0.35)
     assert gradflow.diagnose(layers, *batch(), optimizer="adam").verdict == "healthy"
     numbers = torch.randn(64, 10, generator=torch.Generator().manual_seed(2))
     of_numbers = gradflow.diagnose(layers, batch()[0], numbers, loss=F.mse_loss, optimizer="adam")
@@ -277,3 +277,21 @@ def test_scores_that_differ_along_one_line_are_a_collapse_for_any_optimizer() ->
     assert "one line" in next(f.message for f in line.findings if f.code == "collapse")
     assert line.facts.batch.criteria[0].output.directions == pytest.approx(1.0)
     assert plane.facts.batch.criteria[0].output.directions > 2
+
+
+class Uneven(nn.Module):
+    """A residual block one of whose layers acts far less on the loss than another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weak, self.weaker, self.strong = (nn.Linear(32, 32) for _ in range(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.strong(x + 1e-5 * self.weak(x).relu() + 1e-7 * self.weaker(x).relu())
+
+
+def test_layers_that_differ_within_a_block_are_no_loss_over_depth() -> None:
+    torch.manual_seed(0)
+    blocks = nn.Sequential(*(Uneven() for _ in range(4)), nn.Linear(32, 10))
+    result = gradflow.diagnose(blocks, *batch())
+    assert severities(result, "vanishing") == []

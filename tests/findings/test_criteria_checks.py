@@ -27,7 +27,7 @@ def message(model: nn.Module, run: Callable[[], Tensor], code: str) -> str:
 @pytest.mark.parametrize(
     ("name", "loss"),
     [
-        ("cosine", F.cosine_embedding_loss),
+        ("cosine", lambda a, b, y: F.cosine_embedding_loss(a, b, y, 0.0)),
         ("margin ranking", lambda a, b, y: F.margin_ranking_loss(a[:, 0], b[:, 0], y)),
         ("hinge", lambda a, b, y: F.hinge_embedding_loss((a - b).square().sum(1), y)),
         ("soft margin", lambda a, b, y: F.soft_margin_loss(a[:, 0], y)),

@@ -489,7 +489,7 @@ def test_a_run_that_breaks_is_broken_at_the_step_it_broke() -> None:
         train(model, torch.optim.SGD(model.parameters(), lr=0.1), data)
     result = w.result()
     assert result.verdict == "broken"
-    assert "not finite at step 3" in result.findings[0].message
+    assert "so is the loss (step 3)" in result.findings[0].message
 
 
 def test_dead_layers_are_found_while_training() -> None:
