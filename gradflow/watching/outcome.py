@@ -132,10 +132,14 @@ def outcome_of(found: Curve, constant: float | None) -> str:
 
 
 def constant_loss(result: WatchResult) -> float | None:
-    """Return the loss of the best constant prediction, where the facts of a batch tell it."""
-    batches = (result.facts.batch, result.facts.last_batch)
+    """Return the loss of the best constant prediction, where the facts of a batch tell it.
+
+    None where one batch was judged otherwise than another, as a critic is in its rival's pass.
+    """
+    batches = [b for b in (result.facts.batch, result.facts.last_batch) if b is not None]
+    judged_by = {tuple(criterion.kind for criterion in batch.criteria) for batch in batches}
     found = [c for c in map(_constant_of, batches) if c is not None]
-    if not found:
+    if not found or len(judged_by) > 1:
         return None
     return fmean(found) * _passes(result)
 

@@ -76,7 +76,7 @@ def test_watch_overhead(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     module = script("watch_overhead")
-    for name, value in {"SIZES": {8: 2}, "STEPS": 1, "WARM": 1}.items():
+    for name, value in {"SIZES": {8: 2}, "FIRST": 1, "LATER": 1}.items():
         monkeypatch.setattr(module, name, value)
     run(monkeypatch, module, "SGD")
     assert "and updates, as by default" in capsys.readouterr().out

@@ -77,7 +77,7 @@ def pulled(apart: float) -> str:
     model = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 2))
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     with gradflow.watch(model) as watch:
-        for _ in range(120):
+        for _ in range(170):  # up to a step whose batch is looked at
             x = torch.randn(32, 6)
             one, other = model(x), model(x + 0.3 * torch.randn(32, 6))
             loss = F.mse_loss(one, other)

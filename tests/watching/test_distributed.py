@@ -71,8 +71,14 @@ def test_a_sharded_model_is_not_diagnosed_but_watched() -> None:
     import gradflow
     from gradflow.errors import GradflowError
 
+    class Sharded(nn.Parameter):
+        """A parameter of another type, which can be asked for the whole: what tells a DTensor."""
+
+        def full_tensor(self) -> torch.Tensor:
+            return self
+
     model = nn.Linear(2, 2)
-    model.weight.full_tensor = lambda: model.weight  # what tells a DTensor
+    model.weight = Sharded(model.weight.detach())
     with pytest.raises(GradflowError, match=r"sharded \(DTensor\)") as refused:
         gradflow.diagnose(model, torch.randn(3, 2), torch.zeros(3, dtype=torch.long))
     assert "watch" in str(refused.value.hint)
