@@ -174,3 +174,13 @@ def test_decades_are_infinite_where_nothing_gets_through() -> None:
     dead = diagnose(NetworkConfig(device="cpu", bias_mean=-10))
     assert checks.decades(dead) == math.inf
     assert checks.decades(diagnose(NetworkConfig(device="cpu", depth=1))) < 1
+
+
+def test_outputs_that_are_lost_are_not_called_the_same() -> None:
+    torch.manual_seed(0)
+    inputs, labels = torch.randn(64, 10), torch.arange(64) % 3
+    inputs[17, 4] = float("nan")
+    model = nn.Sequential(nn.Linear(10, 32), nn.ReLU(), nn.Linear(32, 3))
+    result = diagnose(model, inputs, labels)
+    assert result.verdict == "broken"
+    assert "collapse" not in {found.code for found in result.findings}

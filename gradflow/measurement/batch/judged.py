@@ -122,7 +122,8 @@ def _spread(output: Tensor) -> float | None:
     values = looked_at(output)
     values = values.reshape(1, len(values), -1)
     if is_quick(values):
-        return QuickStats(values).example_spread
+        spread = QuickStats(values).example_spread
+        return spread if math.isfinite(spread) else None
     return number(example_spread(values.double())[0])
 
 
