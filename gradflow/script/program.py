@@ -122,8 +122,12 @@ def _refuse_missing_module(name: str) -> None:
     sys.path.insert(0, str(Path.cwd()))
     try:
         found = name.isidentifier() or all(part.isidentifier() for part in name.split("."))
-        if not found or importlib.util.find_spec(first) is None:
+        spec = importlib.util.find_spec(first) if found else None
+        if spec is None:
             raise GradflowError(f"there is no module '{name}'", "is it in this folder?")
+        if name != first and spec.submodule_search_locations is None:
+            hint = f"without -m for the file; or -m {first}"
+            raise GradflowError(f"there is no module '{name}': '{first}' is no package", hint)
     finally:
         del sys.path[0]
 

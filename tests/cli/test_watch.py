@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from support.programs import HEAD, LOOP, program
@@ -68,3 +69,8 @@ def test_a_missing_program_is_one_line(tmp_path: Path) -> None:
     done = gradflow("watch", "none.py", cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr == "error: there is no file 'none.py'\n"
+
+
+def test_a_file_under_m_is_refused_in_a_line(refused: Callable[..., str]) -> None:
+    Path("program.py").write_text("pass\n", encoding="utf-8")
+    assert "'program' is no package" in refused("watch", "-m", "program.py")
