@@ -60,15 +60,22 @@ def trained(job: Job, kind: str, rate: float) -> list[float]:
     generator = torch.Generator().manual_seed(job.seed)
     marks, found = {steps // 10, steps // 2, steps}, [checked(drawn)]
     for step in range(1, steps + 1):
-        loss = loss_of(drawn, *drawn.task.batch(BATCH, generator))
-        if not math.isfinite(loss.item()):
+        if not stepped(drawn, update, generator):
             return [*found, math.inf]
-        update.zero_grad()
-        loss.backward()
-        update.step()
         if step in marks:
             found.append(checked(drawn))
     return found
+
+
+def stepped(drawn: Drawn, update: torch.optim.Optimizer, generator: torch.Generator) -> bool:
+    """Take a training step on fresh examples; return False where their loss is no number."""
+    loss = loss_of(drawn, *drawn.task.batch(BATCH, generator))
+    if not math.isfinite(loss.item()):
+        return False
+    update.zero_grad()
+    loss.backward()
+    update.step()
+    return True
 
 
 def loss_of(drawn: Drawn, inputs: Tensor, targets: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from calibration_families import BATCH, bound, checked, loss_of, optimizer
+from calibration_families import bound, checked, optimizer, stepped
 from families.networks import Drawn, draw
 from scipy.stats import spearmanr
 
@@ -106,12 +106,8 @@ def _trained(drawn: Drawn, rate: Rate, steps: int) -> float:
     generator = torch.Generator().manual_seed(78)
     torch.manual_seed(79)
     for _ in range(steps):
-        loss = loss_of(drawn, *drawn.task.batch(BATCH, generator))
-        if not math.isfinite(loss.item()):
+        if not stepped(drawn, update, generator):
             return math.inf
-        update.zero_grad()
-        loss.backward()
-        update.step()
     return checked(drawn)
 
 

@@ -10,7 +10,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from gradflow.cli.endings import INTERRUPTED, explain, signals_clean_up
 from gradflow.cli.streams import broken_pipe_told, prepare
-from gradflow.configs.fields import is_plain, several
+from gradflow.configs.fields import is_plain, no_value, several
 from gradflow.errors import GradflowError, unknown_name
 
 _TYPED = "gradflow.typed"
@@ -61,7 +61,7 @@ def _refuse_meaningless(name: str, typed: list[str], value: Any) -> None:
     numeric = any(isinstance(v, int | float) for v in several(value))
     for text in typed:
         if not text.strip():
-            raise GradflowError(f"{name} was given no value", "leave it out, or name one")
+            raise no_value(name)
         if numeric and not is_plain(text):
             raise GradflowError(f"{name}: '{text}' is not a number", f"like {name} 10")
 

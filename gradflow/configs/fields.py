@@ -203,7 +203,7 @@ def value_list(name: str, texts: Iterable[str], kind: type) -> tuple[Any, ...]:
     texts = list(texts)
     items = [item.strip() for text in texts for item in text.split(",") if item.strip()]
     if texts and not items:
-        raise GradflowError(f"{name} was given no value", "leave it out, or name one")
+        raise no_value(name)
     try:
         return tuple(kind(item) if kind is str else _number(item, kind) for item in items)
     except (ValueError, OverflowError):
@@ -212,6 +212,11 @@ def value_list(name: str, texts: Iterable[str], kind: type) -> tuple[Any, ...]:
             f"{name} must be {word} with commas between, got '{','.join(items)[:80]}'",
             f"like {name} {like}",
         ) from None
+
+
+def no_value(name: str) -> GradflowError:
+    """Return the error for an option that was given nothing."""
+    return GradflowError(f"{name} was given no value", "leave it out, or name one")
 
 
 def _number(text: str, kind: type) -> Any:

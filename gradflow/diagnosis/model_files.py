@@ -96,18 +96,13 @@ def model_in_file(reference: str, config: NetworkConfig, given: Given) -> Subjec
 
 def _passes(reference: str, config: NetworkConfig, given: Given) -> Iterator[Pass]:
     for seed in seeds_of(config):
-        yield measured_module(*_ready(reference, config, given, seed))
+        yield measured_module(*model_of(reference, config, given, seed))
 
 
-def first_model(reference: str, config: NetworkConfig, given: Given) -> tuple[nn.Module, Objective]:
-    """Return the model of the first seed, with what it is run on."""
-    return _ready(reference, config, given, config.seed)
-
-
-def _ready(
+def model_of(
     reference: str, config: NetworkConfig, given: Given, seed: int
 ) -> tuple[nn.Module, Objective]:
-    """A model on its device, and what it is run on."""
+    """Return the model of a seed on its device, with what it is run on."""
     found = built(reference, seed, several=config.seeds > 1)
     refuse_meta(found.model)
     model = found.model.to(select(config.device), dtype_of(config.dtype))

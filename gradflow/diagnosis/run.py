@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gradflow.configs.network import NetworkConfig
 from gradflow.diagnosis import checks
-from gradflow.diagnosis.model_files import Given, first_model, model_in_file
+from gradflow.diagnosis.model_files import Given, model_in_file, model_of
 from gradflow.diagnosis.objective import Objective
 from gradflow.diagnosis.rows import (
     in_chain,
@@ -36,10 +36,7 @@ from gradflow.training.optimizers import find
 
 if TYPE_CHECKING:
     from gradflow.diagnosis.remedies.grid import Plan
-    from gradflow.diagnosis.remedies.outcome import Outcome
-
-#: Called with how many remedies were tried, and of how many.
-Progress = Callable[[int, int], None]
+    from gradflow.diagnosis.remedies.outcome import Outcome, Progress
 
 
 @overload
@@ -231,7 +228,7 @@ def diagnose_file(
     trials = _Trials(remedies, trial_steps, optimizer, progress)
     if not trials.needed(result):
         return result
-    model, objective = first_model(reference, config, given)
+    model, objective = model_of(reference, config, given, config.seed)
     return trials.of_module(model, objective, config.lr, result)
 
 

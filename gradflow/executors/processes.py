@@ -69,13 +69,20 @@ def run(
 
 
 def _run_here(function: Function, tasks: Iterable[Any], threads: int, on_event: OnEvent) -> None:
+    with torch_threads(threads):
+        for task in tasks:
+            function(task, lambda event: on_event(0, event))
+
+
+@contextlib.contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Calculate on so many threads of torch within the block."""
     import torch
 
     before = torch.get_num_threads()
-    torch.set_num_threads(threads)
+    torch.set_num_threads(count)
     try:
-        for task in tasks:
-            function(task, lambda event: on_event(0, event))
+        yield
     finally:
         torch.set_num_threads(before)
 

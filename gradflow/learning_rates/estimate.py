@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.optim import ASGD, SGD, Optimizer
 
+from gradflow.measurement.norms import read_norms
+
 #: Of gradient descent: the first update beside √(‖w‖ · rms w), at a momentum of 0.9.
 DESCENT = 0.056
 #: Of optimizers that scale the gradient away (Adam and its kin): the first update's length.
@@ -95,5 +97,4 @@ def set_rates(optimizer: Optimizer, rates: list[float]) -> None:
 
 
 def _norm(tensors: list[Tensor]) -> float:
-    squares = [float(t.detach().double().square().sum()) for t in tensors]
-    return math.sqrt(sum(squares))
+    return math.hypot(*map(float, read_norms([t.detach() for t in tensors])))

@@ -15,14 +15,14 @@ from torch.optim import Optimizer
 from gradflow.configs.learning_rate import LearningRateConfig
 from gradflow.configs.network import NetworkConfig
 from gradflow.datasets.batches import Batch, batch
-from gradflow.diagnosis.model_files import Given, built, objective_for, refuse_network_options
+from gradflow.diagnosis.model_files import Given, model_of, refuse_network_options
 from gradflow.diagnosis.objective import Objective
 from gradflow.diagnosis.subject import seeds_of
 from gradflow.diagnosis.user_module import materialized, refuse_meta, refuse_sharded
 from gradflow.errors import GradflowError
 from gradflow.measurement.failures import first_line
 from gradflow.measurement.half_precision import HALF
-from gradflow.measurement.preserving import is_lazy_module, original
+from gradflow.measurement.preserving import original
 from gradflow.networks.architectures import build
 from gradflow.networks.losses import loss_function
 from gradflow.training.devices import dtype as dtype_of
@@ -72,10 +72,7 @@ def of_file(
     """Yield the module that ``file.py:name`` names, once per seed."""
     refuse_network_options(network)
     for seed in seeds_of(network):
-        found = built(reference, seed, several=network.seeds > 1)
-        refuse_meta(found.model)
-        model = found.model.to(select(network.device), dtype_of(network.dtype))
-        yield of_module(model, objective_for(found, network, given), config)
+        yield of_module(*model_of(reference, network, given, seed), config)
 
 
 def of_module(
@@ -91,8 +88,7 @@ def of_module(
     inner = original(model)
     refuse_sharded(inner)
     refuse_meta(inner)
-    if is_lazy_module(inner):
-        inner = materialized(inner, objective)
+    inner = materialized(inner, objective)
     if not any(p.requires_grad for p in inner.parameters()):
         raise GradflowError(
             "no parameter of the model requires a gradient", "requires_grad_(True) on some of them"

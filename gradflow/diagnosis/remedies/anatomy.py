@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from gradflow.diagnosis.objective import Objective, called, copied
-from gradflow.measurement.hooks import first_tensor
+from gradflow.measurement.hooks import Hooks, first_tensor
 from gradflow.measurement.modules import FUNCTIONS, is_activation, is_layer, own_parameter
 from gradflow.measurement.preserving import preserved
 from gradflow.results.diagnosis import DiagnosisResult
@@ -144,7 +144,8 @@ class Anatomy:
 def anatomy(model: nn.Module, objective: Objective, result: DiagnosisResult) -> Anatomy:
     """Run `model`, a copy, once, and return what was seen; it stays as it was."""
     look = _Look(model)
-    with preserved(model), torch.no_grad(), look:
+    with preserved(model), torch.no_grad(), Hooks() as hooks:
+        look.attach(hooks)
         called(model, copied(objective.inputs))
     layers, activations, ending = _read(look.events, look.shapes)
     return Anatomy(model, objective, result, layers, activations, ending, look.shapes)
@@ -167,29 +168,21 @@ class _Functions(TorchFunctionMode):
 
 
 class _Look:
-    """Hooks on every module of a copy, which notes its calls in their order."""
+    """Notes the calls of every module of a copy in their order."""
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
         self.events: list[Event] = []
         self.shapes: dict[str, tuple[Shape | None, Shape | None]] = {}
         self.inside = 0  # activation modules that are running
-        self.handles: list[Any] = []
-        self.mode = _Functions(self)
 
-    def __enter__(self) -> None:
+    def attach(self, hooks: Hooks) -> None:
+        """Hook the model."""
         for name, module in self.model.named_modules():
             kind = _kind(module)
-            self.handles += [
-                module.register_forward_pre_hook(self._before(kind)),
-                module.register_forward_hook(self._after(name, kind), with_kwargs=True),
-            ]
-        self.mode.__enter__()  # type: ignore[no-untyped-call]
-
-    def __exit__(self, *error: object) -> None:
-        self.mode.__exit__(*error)  # type: ignore[no-untyped-call]
-        for handle in self.handles:
-            handle.remove()
+            hooks.before_forward(module, self._before(kind))
+            hooks.after_call(module, self._after(name, kind))
+        hooks.enter(_Functions(self))
 
     def _before(self, kind: str | None) -> Callable[..., None]:
         def hook(*_: Any) -> None:

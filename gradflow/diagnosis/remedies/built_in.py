@@ -14,19 +14,19 @@ from gradflow.datasets.batches import batch
 from gradflow.datasets.images import load
 from gradflow.diagnosis.remedies.catalogue import clipped, in_order
 from gradflow.diagnosis.remedies.configs import options
-from gradflow.diagnosis.remedies.grid import CLOCK, Plan, Trial
+from gradflow.diagnosis.remedies.grid import CLOCK, THREADS, Plan, Trial
 from gradflow.diagnosis.remedies.outcome import (
     Clock,
     Outcome,
     OutOfTimeError,
     Progress,
     left_out,
-    one_thread,
     ranked,
     row,
 )
 from gradflow.diagnosis.remedies.replicas import Replicas, trained
 from gradflow.diagnosis.remedies.source import source
+from gradflow.executors.processes import torch_threads
 from gradflow.results.diagnosis import DiagnosisResult, RemedyRow
 
 #: Seeds that a remedy is measured with.
@@ -60,6 +60,7 @@ def changes(config: NetworkConfig, result: DiagnosisResult) -> Iterator[Changed]
             yield Changed(name, changed, None)
 
 
+@torch_threads(THREADS)
 def tried(
     config: NetworkConfig,
     result: DiagnosisResult,
@@ -68,17 +69,6 @@ def tried(
     progress: Progress,
 ) -> Outcome:
     """Try remedies on an unhealthy built-in network, trained on the images it is to learn."""
-    with one_thread():
-        return _tried(config, result, measure, plan, progress)
-
-
-def _tried(
-    config: NetworkConfig,
-    result: DiagnosisResult,
-    measure: Measure,
-    plan: Plan,
-    progress: Progress,
-) -> Outcome:
     config = dataclasses.replace(config, seeds=min(config.seeds, _SEEDS))
     every = list(changes(config, result))
     data = load(None if config.data in ("gaussian", "mnist") else config.data)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
+import torch
 from torch import nn
 
 from gradflow.measurement.preserving import random_states_kept
@@ -67,8 +68,6 @@ def grouped(named: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
 
 def applied(model: nn.Module, lines: str) -> nn.Module:
     """Run `lines` on `model`, random states kept, and return what it is then."""
-    import torch
-
     names: dict[str, object] = {"torch": torch, "model": model}
     devices = {p.device for p in model.parameters() if p.is_cuda}
     with random_states_kept(devices):
@@ -76,6 +75,3 @@ def applied(model: nn.Module, lines: str) -> nn.Module:
     changed = names["model"]
     assert isinstance(changed, nn.Module)
     return changed
-
-
-Written = Callable[[], str | None]

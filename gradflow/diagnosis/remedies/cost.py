@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gradflow.measurement.hooks import first_tensor
+from gradflow.measurement.hooks import Hooks, first_tensor
 from gradflow.measurement.modules import own_parameters
 from gradflow.networks.layers import ReplicatedConv
 
@@ -37,13 +37,10 @@ def step_cost(model: nn.Module, run: Callable[[nn.Module], Tensor], *, replicas:
             entries = sum(w.numel() for w in weights if w.dim() > 1)
             products += entries * made.numel() / made.shape[_channel(module)] / replicas
 
-    handles = [module.register_forward_hook(count) for module in model.modules()]
-    try:
-        with torch.inference_mode(False), torch.enable_grad():
-            operations = sum(1 for _ in _graph(run(model)))
-    finally:
-        for handle in handles:
-            handle.remove()
+    with Hooks() as hooks, torch.inference_mode(False), torch.enable_grad():
+        for module in model.modules():
+            hooks.after_forward(module, count)
+        operations = sum(1 for _ in _graph(run(model)))
     entries = sum(p.numel() for p in model.parameters() if p.requires_grad)
     return operations * _CALL + _BOTH * 2 * products * _FLOP + entries * _ENTRY
 

@@ -11,6 +11,8 @@ _SGD, _ADAM = (1e-2, 1e-1, 1.0), (1e-4, 1e-3, 1e-2)
 MOMENTUM = 0.9
 #: Steps of a training where nobody says how many, and the fewest that tell anything.
 STEPS, LEAST_STEPS = 100, 24
+#: Small steps are slower on several threads, which are busy where they wait for each other.
+THREADS = 1
 #: Seconds of counted work that all trials together may take, and of processor time at most.
 WORK, CLOCK = 3.0, 20.0
 

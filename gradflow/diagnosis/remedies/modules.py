@@ -16,14 +16,13 @@ from gradflow.diagnosis.remedies.anatomy import Anatomy, anatomy
 from gradflow.diagnosis.remedies.catalogue import in_order
 from gradflow.diagnosis.remedies.code import applied
 from gradflow.diagnosis.remedies.cost import step_cost
-from gradflow.diagnosis.remedies.grid import CLOCK, STEPS, Plan, Trial
+from gradflow.diagnosis.remedies.grid import CLOCK, STEPS, THREADS, Plan, Trial
 from gradflow.diagnosis.remedies.outcome import (
     Clock,
     Outcome,
     OutOfTimeError,
     Progress,
     left_out,
-    one_thread,
     ranked,
     row,
 )
@@ -36,6 +35,7 @@ from gradflow.diagnosis.remedies.trial import (
     trained,
 )
 from gradflow.errors import out_of_memory
+from gradflow.executors.processes import torch_threads
 from gradflow.measurement.failures import first_line
 from gradflow.measurement.preserving import random_states_kept
 from gradflow.results.diagnosis import DiagnosisResult, RemedyRow
@@ -101,7 +101,7 @@ def tried_on(
 ) -> Outcome:
     """Try remedies on copies of `model`, which stays as it was."""
     devices = {p.device for p in model.parameters() if p.is_cuda}
-    with random_states_kept(devices), one_thread():
+    with random_states_kept(devices), torch_threads(THREADS):
         try:
             looked_at = anatomy(copy.deepcopy(model), _copied(objective), result)
             return _tried(looked_at, measure, plan, progress)

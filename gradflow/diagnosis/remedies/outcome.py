@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-
-import torch
 
 from gradflow.diagnosis.checks import decades
 from gradflow.diagnosis.remedies.grid import Trial
@@ -59,17 +56,6 @@ class Clock:
         """Raise if time is over."""
         if time.process_time() - self.start > self.seconds:
             raise OutOfTimeError
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Calculate on one core: small steps are slower on several, and busy where others wait."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def row(

@@ -137,8 +137,7 @@ def _attention(a: Anatomy) -> list[str]:
             ]
         lines.append(f"torch.nn.init.xavier_uniform_({m}.out_proj.weight)")
         if layer.module.in_proj_bias is not None:
-            lines += [f"torch.nn.init.zeros_({m}.{n}.bias)" for n in ("out_proj",)]
-            lines.append(f"torch.nn.init.zeros_({m}.in_proj_bias)")
+            lines += [f"torch.nn.init.zeros_({m}.{n})" for n in ("out_proj.bias", "in_proj_bias")]
     return lines
 
 

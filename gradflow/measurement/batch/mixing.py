@@ -175,8 +175,7 @@ def _entry(data: Tensor, inputs: Inputs) -> State:
     axes = [axis for axis, size in enumerate(data.shape) if size == inputs.count]
     if len(axes) != 1:  # without one it is a state that a recurrence begins with, or the like
         return None if axes else Neutral()
-    shape = tuple(data.shape)
-    return Lying.at(Lying(shape, 1, inputs.count), shape, axes[0])
+    return _whole(data, axes[0], inputs)
 
 
 def _as_given(data: Tensor, inputs: Inputs) -> State:
