@@ -26,9 +26,10 @@ from families.networks import draw
 from numpy.typing import NDArray
 
 from gradflow import diagnose
-from gradflow.diagnosis import checks
 from gradflow.diagnosis.checks import CHECKS
-from gradflow.diagnosis.loss_checks import agreement
+from gradflow.diagnosis.checks.decades import lost_around, seen_output, signal_decades, together
+from gradflow.diagnosis.checks.layers import depth
+from gradflow.diagnosis.checks.loss import agreement
 from gradflow.findings.batches import of_batch
 from gradflow.findings.check import judged
 from gradflow.findings.output_checks import times_constant
@@ -37,6 +38,7 @@ from gradflow.findings.thresholds import (
     DISAGREEING_LOSS,
     HOPELESS_LOSS,
     Tolerance,
+    bearable_decades,
     tolerances,
 )
 from gradflow.findings.words import lost_decades
@@ -93,9 +95,9 @@ def strain(result: DiagnosisResult, tolerance: Tolerance) -> float:
 
 def strains(result: DiagnosisResult, tolerance: Tolerance) -> dict[str, float]:
     """Return what is measured over what an optimizer copes with, by what it is."""
-    layers, around = checks.depth(result), checks.lost_around(result)
+    layers, around = depth(result), lost_around(result)
     lost = lost_decades(result.rate, layers) or 0.0
-    seen, batch = checks.seen_output(result), of_batch(result)
+    seen, batch = seen_output(result), of_batch(result)
     first = max((times_constant(criterion) for criterion in batch.criteria), default=0.0)
     agree = agreement(result)
     hopeless = HOPELESS_LOSS if agree is None or agree >= AGREE else DISAGREEING_LOSS
@@ -105,11 +107,11 @@ def strains(result: DiagnosisResult, tolerance: Tolerance) -> dict[str, float]:
         "δ lost": lost / bound
         if around is None or lost < 0
         else around / tolerance.bearable_around(layers),
-        "δ gained": -lost / checks.bearable_decades(layers, batch_norm=result.facts.batch_norm),
+        "δ gained": -lost / bearable_decades(layers, batch_norm=result.facts.batch_norm),
         "first loss": math.log10(max(first, 1.0)) / math.log10(hopeless),
     }
     if around is None:
-        signal, both = checks.signal_decades(result) or 0.0, checks.together(result)
+        signal, both = signal_decades(result) or 0.0, together(result)
         found["signal"] = signal / tolerance.bearable_signal(result.hidden)
         found["output"] = 0.0 if seen is None else seen.decades / seen.bound(tolerance)
         if seen is not None and both is not None:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from gradflow import NetworkConfig, diagnose
-from gradflow.diagnosis import checks
+from gradflow.diagnosis.checks.decades import decades
 from gradflow.findings.words import lost_decades
 from gradflow.report.style import PALETTE, style
 
@@ -45,7 +45,7 @@ def measured(path: Path, bar: float) -> list[dict[str, Any]]:
             {
                 "learned": max(record["accuracies"]) > bar,
                 "accuracy": max(record["accuracies"]),
-                "decades": min(checks.decades(result), 1e3),
+                "decades": min(decades(result), 1e3),
                 "rate_alone": 1e3 if gradient is None else abs(gradient),
                 "smallest_gradient": -max(min(known, default=-1e3), -1e3),
                 "verdict": result.verdict,

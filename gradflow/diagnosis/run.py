@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from gradflow.configs.network import NetworkConfig
 from gradflow.diagnosis import checks
+from gradflow.diagnosis.checks.precision import no_remedies
 from gradflow.diagnosis.model_files import Given, model_in_file, model_of
 from gradflow.diagnosis.objective import Objective
 from gradflow.diagnosis.rows import (
@@ -180,7 +181,7 @@ class _Trials:
 def _with(result: DiagnosisResult, found: Outcome) -> DiagnosisResult:
     """Return the result with what trying remedies gave."""
     if not found.copied:
-        return replace(result, findings=(*result.findings, *checks.no_remedies(found.note)))
+        return replace(result, findings=(*result.findings, *no_remedies(found.note)))
     return replace(
         result,
         remedies=found.rows,

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from gradflow import NetworkConfig, diagnose
-from gradflow.diagnosis import checks
+from gradflow.diagnosis.checks.decades import decades, signal_decades
+from gradflow.diagnosis.checks.layers import hidden_rows
+from gradflow.findings.thresholds import DECADES
 from gradflow.results.diagnosis import DiagnosisResult
 
 #: Ten nn.Linear: nine hidden layers and the output.
@@ -82,7 +84,7 @@ def test_a_plain_sequential_gets_it_too(kind: str, scale: float, reduction: str)
 
 def test_a_third_of_the_units_dead_is_normal_in_a_narrow_deep_relu_network() -> None:
     result = diagnose(NetworkConfig(device="cpu", depth=10, init="he-normal", seeds=8))
-    assert max(row.dead_fraction for row in checks.hidden_rows(result)) > 0.15
+    assert max(row.dead_fraction for row in hidden_rows(result)) > 0.15
     assert result.verdict == "healthy"
 
 
@@ -107,7 +109,7 @@ def test_saturation_is_told_from_small_weights() -> None:
 def test_examples_mapped_to_one_point_are_found_though_gradients_flow() -> None:
     config = NetworkConfig(device="cpu", act="tanh", depth=20, width=256, init="lecun-normal")
     result = diagnose(dataclasses.replace(config, gain=1.4, bias_variance=4.0))
-    assert checks.signal_decades(result) > checks.DECADES
+    assert signal_decades(result) > DECADES
     assert result.verdict in ("vanishing", "saturated")
 
 
@@ -172,8 +174,8 @@ def test_the_evidence_carries_the_interval_over_seeds() -> None:
 
 def test_decades_are_infinite_where_nothing_gets_through() -> None:
     dead = diagnose(NetworkConfig(device="cpu", bias_mean=-10))
-    assert checks.decades(dead) == math.inf
-    assert checks.decades(diagnose(NetworkConfig(device="cpu", depth=1))) < 1
+    assert decades(dead) == math.inf
+    assert decades(diagnose(NetworkConfig(device="cpu", depth=1))) < 1
 
 
 def test_outputs_that_are_lost_are_not_called_the_same() -> None:

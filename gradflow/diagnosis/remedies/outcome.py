@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from gradflow.diagnosis.checks import decades
+from gradflow.diagnosis.checks.decades import decades
 from gradflow.diagnosis.remedies.grid import Trial
 from gradflow.results.diagnosis import DiagnosisResult, RemedyRow
 
