@@ -115,8 +115,14 @@ def diagnose(
     codes = parse_fail_on(fail_on)
     refuse_stray_inputs(model, input_shape, input_ids, vocab)
     steps, target = trial_steps if train else 0, _target(apply, remedies)
+    first: list[DiagnosisResult] = []
     with working_then_counting("measuring", "trying remedies") as told:
         from gradflow import diagnosis
+
+        def seen(result: DiagnosisResult) -> None:
+            told.end_first()
+            output.begin(result)
+            first.append(result)
 
         if model is None:
             result = diagnosis.diagnose(
@@ -125,6 +131,7 @@ def diagnose(
                 trial_steps=steps,
                 optimizer=optimizer,
                 progress=told,
+                seen=seen,
             )
         else:
             result = diagnosis.diagnose_file(
@@ -137,10 +144,11 @@ def diagnose(
                 remedies=remedies,
                 trial_steps=steps,
                 progress=told,
+                seen=seen,
             )
     if target is not None:
         _write(result, target)
-    output.emit(result, codes)
+    output.emit(result, codes, next(iter(first), None))
 
 
 def refuse_stray_inputs(

@@ -52,24 +52,43 @@ class Output:
         """Return these options with one more output file."""
         return dataclasses.replace(self, output=(*self.output, str(path)))
 
-    def emit(self, result: Result, fail_on: frozenset[str] = frozenset()) -> None:
+    def emit(
+        self,
+        result: Result,
+        fail_on: frozenset[str] = frozenset(),
+        shown: Result | None = None,
+    ) -> None:
         """Show `result`, write its files, and exit with 1 where a finding is in `fail_on`.
 
         What Ctrl-C cut short is shown and written as well, and exits with 130.
+
+        Parameters
+        ----------
+        shown
+            What of it `begin` printed before.
         """
-        self.show(result)
+        self.show(result, shown)
         if code := exit_code(result, fail_on):
             raise typer.Exit(code)
 
-    def show(self, result: Result) -> None:
-        """Show `result`, and write its files."""
+    def begin(self, result: Result) -> None:
+        """Print what there is of a result while the rest of it is still being made."""
+        from gradflow import report
+
+        if not self.json:
+            with reader_may_leave():
+                report.show(result, every_row=self.every_row)
+                sys.stdout.flush()
+
+    def show(self, result: Result, shown: Result | None = None) -> None:
+        """Show `result`, but for what was printed before, and write its files."""
         from gradflow import report
 
         with reader_may_leave():
             if self.json:
                 sys.stdout.write(report.jsonfile.dumps(result, ascii=not is_unicode(sys.stdout)))
             else:
-                report.show(result, every_row=self.every_row)
+                report.show(result, every_row=self.every_row, shown=shown)
         report.save_all(result, self.output)
         for path in self.output:
             report.say(f"wrote {path}")

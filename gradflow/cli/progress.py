@@ -62,21 +62,31 @@ def counting(what: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
+class TwoStages:
+    """Something under way, and then a bar; between the two, nothing."""
+
+    def __init__(self, stack: contextlib.ExitStack, then: str) -> None:
+        self.stack, self.then = stack, then
+        self.update: Callable[[int, int], None] | None = None
+
+    def end_first(self) -> None:
+        """Take down what says that something is under way."""
+        self.stack.pop_all().close()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show the bar."""
+        if self.update is None:
+            self.end_first()
+            self.update = self.stack.enter_context(counting(self.then))
+        self.update(done, total)
+
+
 @contextlib.contextmanager
-def working_then_counting(what: str, then: str) -> Iterator[Callable[[int, int], None]]:
-    """Show that something is under way, and a bar once the function given is called."""
+def working_then_counting(what: str, then: str) -> Iterator[TwoStages]:
+    """Show that something is under way, and a bar once what is given is called."""
     with contextlib.ExitStack() as stack:
         stack.enter_context(working(what))
-        update: Callable[[int, int], None] | None = None
-
-        def told(done: int, total: int) -> None:
-            nonlocal update
-            if update is None:
-                stack.pop_all().close()
-                update = stack.enter_context(counting(then))
-            update(done, total)
-
-        yield told
+        yield TwoStages(stack, then)
 
 
 @contextlib.contextmanager

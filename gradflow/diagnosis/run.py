@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from gradflow.diagnosis.remedies.grid import Plan
     from gradflow.diagnosis.remedies.outcome import Outcome, Progress
 
+Seen = Callable[[DiagnosisResult], None]
+
 
 @overload
 def diagnose(
@@ -49,6 +51,7 @@ def diagnose(
     trial_steps: int | None = None,
     optimizer: str | None = None,
     progress: Progress | None = None,
+    seen: Seen | None = None,
 ) -> DiagnosisResult: ...
 @overload
 def diagnose(
@@ -62,6 +65,7 @@ def diagnose(
     trial_steps: int | None = None,
     optimizer: str | None = None,
     progress: Progress | None = None,
+    seen: Seen | None = None,
 ) -> DiagnosisResult: ...
 def diagnose(
     model: NetworkConfig | nn.Module,
@@ -74,6 +78,7 @@ def diagnose(
     trial_steps: int | None = None,
     optimizer: str | None = None,
     progress: Progress | None = None,
+    seen: Seen | None = None,
 ) -> DiagnosisResult:
     """Measure gradient flow through a network, and say what is wrong with it.
 
@@ -102,6 +107,8 @@ def diagnose(
         what SGD alone would not train is a warning.
     progress
         Called with how many remedies were tried, and of how many.
+    seen
+        Called with the result so far, before remedies are tried.
 
     Returns
     -------
@@ -114,7 +121,7 @@ def diagnose(
         If the model raises (with the layer that it reached and the exception's line), trains no
         parameter, or gives nothing to take a loss of.
     """
-    trials = _Trials(remedies, trial_steps, optimizer, progress)
+    trials = _Trials(remedies, trial_steps, optimizer, progress, seen)
     if not isinstance(model, NetworkConfig):
         objective = Objective(inputs, targets, loss)
         result = measured(judged_for(user_module(model, objective, lr), optimizer))
@@ -135,6 +142,7 @@ class _Trials:
     steps: int | None
     optimizer: str | None
     progress: Progress | None
+    seen: Seen | None
 
     def of_config(
         self,
@@ -143,7 +151,7 @@ class _Trials:
         measure: Callable[[NetworkConfig], DiagnosisResult],
     ) -> DiagnosisResult:
         """Return the result with the remedies that were tried on a built-in network."""
-        if not self.needed(result):
+        if not self.begin(result):
             return result
         from gradflow.diagnosis.remedies.built_in import tried
 
@@ -153,7 +161,7 @@ class _Trials:
         self, model: nn.Module, objective: Objective, lr: float, result: DiagnosisResult
     ) -> DiagnosisResult:
         """Return the result with the remedies that were tried on copies of a module."""
-        if not self.needed(result):
+        if not self.begin(result):
             return result
         from gradflow.diagnosis.remedies.modules import tried_on
 
@@ -165,10 +173,6 @@ class _Trials:
             found = tried_on(model, objective, result, measure, self._plan(), self._told())
         return _with(result, found)
 
-    def needed(self, result: DiagnosisResult) -> bool:
-        """Return whether there is anything to remedy."""
-        return self.wanted and result.verdict != "healthy"
-
     def _plan(self) -> Plan:
         from gradflow.diagnosis.remedies.grid import Plan
 
@@ -176,6 +180,13 @@ class _Trials:
 
     def _told(self) -> Progress:
         return self.progress or (lambda _done, _total: None)
+
+    def begin(self, result: DiagnosisResult) -> bool:
+        """Return whether there is anything to remedy; if so, say what was measured."""
+        needed = self.wanted and result.verdict != "healthy"
+        if needed and self.seen is not None:
+            self.seen(result)
+        return needed
 
 
 def _with(result: DiagnosisResult, found: Outcome) -> DiagnosisResult:
@@ -202,6 +213,7 @@ def diagnose_file(
     remedies: bool = False,
     trial_steps: int | None = None,
     progress: Progress | None = None,
+    seen: Seen | None = None,
 ) -> DiagnosisResult:
     """Measure the module that ``file.py:name`` names, once per seed of `config`.
 
@@ -215,7 +227,7 @@ def diagnose_file(
         Instead: the length of one example of random token numbers, and how many tokens there are.
     optimizer
         For which the verdict is; None: any.
-    remedies, trial_steps, progress
+    remedies, trial_steps, progress, seen
         As in `diagnose`; they are tried on the first seed's model.
 
     Raises
@@ -226,8 +238,8 @@ def diagnose_file(
     given = Given(input_shape, input_ids, vocab)
     subject = model_in_file(reference, config, given)
     result = measured(judged_for(subject, optimizer))
-    trials = _Trials(remedies, trial_steps, optimizer, progress)
-    if not trials.needed(result):
+    trials = _Trials(remedies, trial_steps, optimizer, progress, seen)
+    if not trials.wanted or result.verdict == "healthy":
         return result
     model, objective = model_of(reference, config, given, config.seed)
     return trials.of_module(model, objective, config.lr, result)

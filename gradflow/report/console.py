@@ -24,11 +24,20 @@ _SEVERITY = {"error": ("✗", "bold red"), "warning": ("!", "yellow"), "info": (
 
 
 class ResultView:
-    """Title, table, further tables and findings of a result, for any rich console."""
+    """Title, table, further tables and findings of a result, for any rich console.
 
-    def __init__(self, result: Result, *, every_row: bool = True) -> None:
+    Parameters
+    ----------
+    shown
+        The same result as it was printed before there was more of it: what is new is yielded.
+    """
+
+    def __init__(
+        self, result: Result, *, every_row: bool = True, shown: Result | None = None
+    ) -> None:
         self.result = result
         self.every_row = every_row
+        self.shown = shown
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         if isinstance(self.result, Explanation):
@@ -42,6 +51,17 @@ class ResultView:
             if options.is_terminal:
                 yield from _way_on(self.result.findings)
             return
+        if self.shown is None:
+            yield from self._measured(console, options)
+        else:
+            yield from _findings(f for f in self.result.findings if f not in self.shown.findings)
+        for title, rows in further_tables(self.result):
+            yield Text(f"\n{title}", style="bold")
+            yield from table(type(rows[0]), rows, console, options.max_width)
+        yield from _beneath(self.result)
+
+    def _measured(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield the title, the table and the findings."""
         yield Text(visible(self.result.title, keep="\n"), style="bold")
         records = shown_records(self.result)
         if records:
@@ -51,10 +71,6 @@ class ResultView:
         yield from _findings(self.result.findings)
         if options.is_terminal:
             yield from _way_on(self.result.findings)
-        for title, rows in further_tables(self.result):
-            yield Text(f"\n{title}", style="bold")
-            yield from table(type(rows[0]), rows, console, options.max_width)
-        yield from _beneath(self.result)
 
     def _section(self, model: Any, console: Console, width: int) -> RenderResult:
         """Yield a model of a program: its name, title, table and findings."""
@@ -67,16 +83,21 @@ class ResultView:
         yield Text()
 
 
-def show(result: Result, *, every_row: bool = True) -> None:
+def show(result: Result, *, every_row: bool = True, shown: Result | None = None) -> None:
     """Print `result` to standard output; without `every_row` a long table is cut.
 
     A finding's page is Markdown: set for a terminal, and as it is for a pipe or a file.
+
+    Parameters
+    ----------
+    shown
+        What of it was printed before.
     """
     console = stdout_console()
     if isinstance(result, Explanation) and not console.is_terminal:
         console.out(result.page, end="")
         return
-    console.print(ResultView(result, every_row=every_row))
+    console.print(ResultView(result, every_row=every_row, shown=shown))
 
 
 class _Stdout(Console):

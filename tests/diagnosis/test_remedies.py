@@ -105,6 +105,21 @@ def test_without_training_health_decides() -> None:
     assert ranks == sorted(ranks)
 
 
+def test_what_was_measured_is_given_before_remedies_are_tried() -> None:
+    order: list[Any] = []
+    result = diagnose(
+        *sick(),
+        remedies=True,
+        trial_steps=0,
+        seen=order.append,
+        progress=lambda done, _: order.append(done),
+    )
+    first, *counted = order
+    assert first.remedies == ()
+    assert first.rows() == result.rows()
+    assert counted == list(range(len(counted)))
+
+
 def test_a_loss_that_comes_with_the_output_will_do() -> None:
     class Own(nn.Module):
         def __init__(self) -> None:
@@ -349,6 +364,14 @@ def test_apply_refuses_what_it_may_not_write(refused: Callable[..., str]) -> Non
     Path("own.py").write_text("mine = 1\n", encoding="utf-8")
     assert "did not write it" in refused(*command, "own.py")
     assert Path("own.py").read_text(encoding="utf-8") == "mine = 1\n"
+
+
+def test_the_measured_table_is_printed_once(run: Callable[..., Any]) -> None:
+    options = ["--act", "sigmoid", "--width", "8", "--depth", "6", "--device", "cpu", "--no-train"]
+    text = run("diagnose", *options).stdout
+    assert text.startswith("Vanishing")
+    assert text.count("hidden1") == text.count("Vanishing") == text.count("✗ vanishing") == 1
+    assert text.index("output") < text.index("✗ vanishing") < text.index("Remedies, each")
 
 
 def test_a_healthy_network_has_nothing_to_apply(run: Callable[..., Any]) -> None:
