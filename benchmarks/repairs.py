@@ -2,10 +2,10 @@
 
 Takes networks that fail to learn at every rate (of benchmarks/results/families.jsonl, and built-in
 ones of calibration-1.jsonl) and that the verdict calls sick. Remedies are tried as
-`diagnose(…, remedies=True)` tries them, on one batch; the best are then truly trained: other seeds,
-fresh examples at every step, several times as many steps. A network trains where its loss on
-examples that no step saw comes to 0.6 of the best constant prediction's (a flow: one nat below a
-Gaussian's).
+`diagnose(…, remedies=True)` tries them by default, on one batch; the best are then truly trained:
+other seeds, fresh examples at every step, more steps, every rate of the trial, the best of which
+counts. A network trains where its loss on examples that no step saw comes to 0.6 of the best
+constant prediction's (a flow: one nat below a Gaussian's).
 
     python benchmarks/repairs.py --out benchmarks/results/repairs.jsonl
     python benchmarks/repairs.py --table benchmarks/results/repairs.jsonl
@@ -26,26 +26,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from calibration_families import bound, checked, optimizer, stepped
+from calibration_families import BATCH, bound, checked, loss_of
 from families.networks import Drawn, draw
 from scipy.stats import spearmanr
 
 from gradflow import NetworkConfig, diagnose
-from gradflow.datasets.images import load
 from gradflow.diagnosis.remedies.catalogue import REMEDIES
 from gradflow.diagnosis.remedies.code import applied
-from gradflow.diagnosis.remedies.grid import Rate
-from gradflow.diagnosis.remedies.replicas import Replicas
+from gradflow.diagnosis.remedies.grid import Plan, Rate
+from gradflow.diagnosis.remedies.loop import PLAIN, Loop
+from gradflow.diagnosis.remedies.replicas import Replicas, examples
+from gradflow.diagnosis.remedies.updates import Update
 from gradflow.results.diagnosis import DiagnosisResult, RemedyRow
 
 RESULTS = Path(__file__).parent / "results"
-#: Steps of a trial, and of the training that it is to foretell; examples of the batch given.
-TRIAL, STEPS, GIVEN = 30, 200, 128
+#: Steps of the training that a trial is to foretell; examples of the batch given.
+STEPS, GIVEN = 200, 256
 #: How many remedies are truly trained: of the order's front, and of all, evenly.
-FIRST, ALL = 3, 4
-#: Rates that one of the first remedies is truly trained with where that of its trial fails.
-MORE = (Rate("adam", 1e-3), Rate("sgd", 1e-1))
-
+FIRST, ALL = 3, 5
 
 #: Families, those whose steps are quick first.
 ORDER = (
@@ -57,11 +55,11 @@ ORDER = (
 def failing(per_family: int) -> Iterator[dict[str, Any]]:
     """Networks that learnt at no rate: one from each family in turn."""
     found: dict[str, list[dict[str, Any]]] = {}
-    for record in _lines("families.jsonl"):
+    for record in _lines(RESULTS / "families.jsonl"):
         if not any(record["learns"].values()):
-            family = record["family"]
-            found.setdefault(family, []).append({"family": family, "seed": record["seed"]})
-    for record in _lines("calibration-1.jsonl"):
+            job = {name: record.get(name, False) for name in ("family", "seed", "harsh")}
+            found.setdefault(record["family"], []).append(job)
+    for record in _lines(RESULTS / "calibration-1.jsonl"):
         if max(record["accuracies"]) < 0.5:
             job = {"family": "built-in", "config": record["config"]}
             found.setdefault("built-in", []).append(job)
@@ -70,61 +68,82 @@ def failing(per_family: int) -> Iterator[dict[str, Any]]:
         yield from (job for job in turn if job is not None)
 
 
-def _lines(name: str) -> list[dict[str, Any]]:
-    return list(map(json.loads, (RESULTS / name).read_text(encoding="utf-8").splitlines()))
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return list(map(json.loads, path.read_text(encoding="utf-8").splitlines()))
+
+
+def _jobs_in(path: Path) -> list[dict[str, Any]]:
+    """Networks of a file, each as it was asked for."""
+    names = ("family", "seed", "harsh", "config")
+    return [{n: record[n] for n in names if n in record} for record in _lines(path)]
 
 
 def chosen(rows: tuple[RemedyRow, ...]) -> list[tuple[int, RemedyRow]]:
     """Return the first remedies and some of the other healthy ones, with their places."""
-    placed = [(place, row) for place, row in enumerate(rows) if not row.remedy.startswith("clip")]
+    placed = [(place, row) for place, row in enumerate(rows) if row.optimizer is not None]
     rest = [pair for pair in placed[FIRST:] if pair[1].verdict == "healthy"]
-    every = max(len(rest) // max(ALL - FIRST, 1), 1)
-    return [*placed[:FIRST], *rest[::every][: ALL - FIRST]]
+    count = min(ALL - FIRST, len(rest))
+    return [*placed[:FIRST], *(rest[(i + 1) * len(rest) // count - 1] for i in range(count))]
+
+
+def rates_of(row: RemedyRow) -> tuple[Rate, ...]:
+    """Return the rates that it was tried with: that which won there need not win here."""
+    return (REMEDIES[row.remedy].loop or PLAIN).rates(Plan().rates())
+
+
+def drawn_again(job: dict[str, Any]) -> Drawn:
+    """Draw a network of a family."""
+    return draw(job["family"], job["seed"], job["harsh"])
 
 
 def repaired(job: dict[str, Any]) -> dict[str, Any] | None:
     """Try remedies on one network and train the best; None where it is not called sick."""
     if job["family"] == "built-in":
         return _built_in(NetworkConfig(**job["config"]), job)
-    drawn = draw(job["family"], job["seed"])
+    drawn = drawn_again(job)
     inputs, targets = drawn.task.batch(GIVEN, torch.Generator().manual_seed(1))
     given: Any = (copy.deepcopy(drawn.model), inputs, targets)
-    result = diagnose(*given, loss=drawn.task.loss, remedies=True, trial_steps=TRIAL)
+    result = diagnose(*given, loss=drawn.task.loss, remedies=True)
     limit = bound(drawn, job["family"])
     steps = 3 * STEPS if job["family"] == "recurrent" else STEPS
 
     def train(row: RemedyRow, rate: Rate) -> float:
-        anew = draw(job["family"], job["seed"])
-        model = applied(anew.model, row.torch.replace("manual_seed(0)", "manual_seed(77)"))
-        return _trained(Drawn(model, anew.task, anew.options), rate, steps)
+        anew, lines = drawn_again(job), row.torch.replace("manual_seed(0)", "manual_seed(77)")
+        loop = REMEDIES[row.remedy].loop
+        model = applied(anew.model, lines) if loop is None else anew.model
+        return _trained(Drawn(model, anew.task, anew.options), rate, steps, loop or PLAIN)
 
     return _record(job, result, limit, train)
 
 
-def _trained(drawn: Drawn, rate: Rate, steps: int) -> float:
-    update = optimizer(rate.optimizer, drawn.model, rate.lr)
-    generator = torch.Generator().manual_seed(78)
+def _trained(drawn: Drawn, rate: Rate, steps: int, loop: Loop) -> float:
+    """Return the loss on fresh examples after a training with fresh ones at every step."""
+    parameters = [p for p in drawn.model.parameters() if p.requires_grad]
+    update, generator = Update(parameters, [rate], loop), torch.Generator().manual_seed(78)
     torch.manual_seed(79)
+    torch.set_flush_denormal(True)  # nothing is measured here
     for _ in range(steps):
-        if not stepped(drawn, update, generator):
-            return math.inf
+        loss = loss_of(drawn, *drawn.task.batch(BATCH, generator))
+        if not math.isfinite(loss.item()):
+            break
+        update.step(loss)
+    torch.set_flush_denormal(False)
     return checked(drawn)
 
 
 def _built_in(config: NetworkConfig, job: dict[str, Any]) -> dict[str, Any] | None:
-    result = diagnose(config, remedies=True, trial_steps=TRIAL)
-    data = load()
+    result = diagnose(config, remedies=True)
+    data = examples(config)
 
     def train(row: RemedyRow, rate: Rate) -> float:
-        change = REMEDIES[row.remedy].change
-        changed = change(config) if change is not None else None
+        remedy = REMEDIES[row.remedy]
+        changed = remedy.change(config) if remedy.change is not None else config
         assert changed is not None
         other = dataclasses.replace(changed, seed=config.seed + 77)
-        replicas = Replicas(other, data, (rate,), None)
+        replicas = Replicas(other, data, (rate,), STEPS, remedy.loop or PLAIN)
         replicas.generator.manual_seed(78)
-        for _ in range(STEPS):
-            replicas.step()
-        return replicas.best().loss
+        replicas.until(1.0)
+        return replicas.trial().loss
 
     return _record(job, result, 0.6 * math.log(10), train)
 
@@ -132,15 +151,10 @@ def _built_in(config: NetworkConfig, job: dict[str, Any]) -> dict[str, Any] | No
 def _record(job: dict[str, Any], result: DiagnosisResult, limit: float, train: Any) -> Any:
     if result.verdict in ("healthy", "unjudged") or not result.remedies:
         return None
-    rows, repaired_already = [], False
+    rows = []
     for place, row in chosen(result.remedies):
         assert row.optimizer is not None
-        own = Rate(row.optimizer, row.learning_rate or 0.0)
-        losses = [train(row, own)]
-        for rate in MORE if place < FIRST and not repaired_already else ():
-            if min(losses) >= limit and rate != own:
-                losses.append(train(row, rate))
-        repaired_already = repaired_already or min(losses) < limit
+        losses = [train(row, rate) for rate in rates_of(row)]
         rows.append(
             {
                 "place": place,
@@ -197,7 +211,8 @@ def table(records: list[dict[str, Any]]) -> str:
 def main() -> None:
     """Repair, write, print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--per-family", type=int, default=8)
+    parser.add_argument("--per-family", type=int, default=9)
+    parser.add_argument("--add", action="store_true", help="go on with a file that is there")
     parser.add_argument("--minutes", type=float, default=60, help="no network is begun after them")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--table", type=Path, help="print the table of a file")
@@ -206,8 +221,9 @@ def main() -> None:
     torch.set_num_threads(1)
     began = time.perf_counter()
     if given.out is not None:
-        with given.out.open("w", encoding="utf-8") as out:
-            for job in failing(given.per_family):
+        before = _jobs_in(given.out) if given.add else []
+        with given.out.open("a" if given.add else "w", encoding="utf-8") as out:
+            for job in (job for job in failing(given.per_family) if job not in before):
                 if time.perf_counter() - began > 60 * given.minutes:
                     break
                 start, found = time.perf_counter(), repaired(job)
@@ -215,12 +231,11 @@ def main() -> None:
                 seconds = time.perf_counter() - start
                 said = "not called sick" if found is None else f"first trains: {trains(found, 1)}"
                 print(f"{name}: {said} ({seconds:.0f} s)", file=sys.stderr, flush=True)
-                if found is not None:
-                    out.write(json.dumps(found) + "\n")
-                    out.flush()
+                out.write(json.dumps(found or {**job, "verdict": "healthy"}) + "\n")
+                out.flush()
     source = given.table or given.out
     if source is not None:
-        records = [json.loads(line) for line in source.read_text(encoding="utf-8").splitlines()]
+        records = [record for record in _lines(source) if record["verdict"] != "healthy"]
         print(table(records))
         for r in records if given.list else ():
             if not trains(r, FIRST):

@@ -151,9 +151,10 @@ def _remedies_heading(result: Result) -> str:
     steps, loss = getattr(result, "trial_steps", None), getattr(result, "untreated_loss", None)
     if steps is None or loss is None:
         return "Remedies, each tried alone, the best first"
-    return (
-        f"Remedies, each trained alone for {steps} steps, the best first (without any: {loss:.3g})"
-    )
+    fewer = any((row.steps or steps) < steps for row in getattr(result, "remedies", ()))
+    many = f"up to {steps}" if fewer else str(steps)
+    without = f"(without any: {loss:.3g})"
+    return f"Remedies, each trained alone for {many} steps, the best first {without}"
 
 
 def _beneath(result: Result) -> Iterator[RenderableType]:

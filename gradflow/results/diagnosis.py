@@ -69,8 +69,8 @@ class RemedyRow(Row):
     ``decades`` is the larger of what δ loses or gains and of what the difference between examples
     loses over the hidden layers, in powers of ten of amplitude. ``trained_loss`` is the lowest loss
     that the same short training reached over a small grid, with ``optimizer`` at
-    ``learning_rate``. ``options`` make the change of a built-in network, the lines in ``torch`` of
-    the module `model`.
+    ``learning_rate``, after ``steps``: fewer where it was among the worse half early on.
+    ``options`` make the change of a built-in network, the lines in ``torch`` of the module `model`.
     """
 
     remedy: str = column("remedy")
@@ -80,6 +80,7 @@ class RemedyRow(Row):
     trained_loss: float | None = column("loss", ".3g", default=None)
     optimizer: str | None = column("by", priority=2, default=None)
     learning_rate: float | None = column("at", "g", priority=2, default=None)
+    steps: int | None = column("steps", "d", priority=1, varied=True, default=None)
     options: str = column("options", default="")
     torch: str = column("torch", priority=None, default="")
 

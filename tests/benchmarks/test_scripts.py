@@ -255,7 +255,7 @@ def test_repairs_prints_a_table(
     losses = {"mlp": (0.5, 0.6, 0.7), "flow": (None, 0.5, 0.9)}
     for family, trained in losses.items():
         rows = [
-            {"place": place, "remedy": "r", "verdict": "healthy", "trial": 1.0, "trained": loss}
+            {"place": place, "verdict": "healthy", "trained": loss}
             for place, loss in enumerate(trained)
         ]
         record = {"family": family, "verdict": "vanishing", "bound": 0.8, "remedies": rows}

@@ -51,6 +51,7 @@ class Event:
     kind: str
     name: str | None
     module: nn.Module | None
+    function: str | None = None
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,8 @@ class Anatomy:
     ending
         Activations behind the last layer: the module's name, or None for a function, and the
         module.
+    functions
+        Activations before the last layer, and nowhere behind it, that are called as functions.
     shapes
         Of every module that was called: what went in, what came out.
     """
@@ -124,6 +127,7 @@ class Anatomy:
     layers: list[Layer] = field(default_factory=list)
     activations: list[str] = field(default_factory=list)
     ending: list[tuple[str | None, nn.Module]] = field(default_factory=list)
+    functions: list[str] = field(default_factory=list)
     shapes: dict[str, tuple[Shape | None, Shape | None]] = field(default_factory=dict)
 
     def model_copy(self) -> nn.Module:
@@ -148,7 +152,16 @@ def anatomy(model: nn.Module, objective: Objective, result: DiagnosisResult) -> 
         look.attach(hooks)
         called(model, copied(objective.inputs))
     layers, activations, ending = _read(look.events, look.shapes)
-    return Anatomy(model, objective, result, layers, activations, ending, look.shapes)
+    functions = _functions(look.events)
+    return Anatomy(model, objective, result, layers, activations, ending, functions, look.shapes)
+
+
+def _functions(events: list[Event]) -> list[str]:
+    """Names of functions called before the last layer only; those that work in place stay."""
+    last = max((i for i, event in enumerate(events) if event.kind == "layer"), default=0)
+    before, behind = ([e.function for e in some] for some in (events[:last], events[last:]))
+    names = dict.fromkeys(name for name in before if name is not None and name not in behind)
+    return [name for name in names if not name.endswith("_")]
 
 
 class _Functions(TorchFunctionMode):
@@ -163,7 +176,8 @@ class _Functions(TorchFunctionMode):
             name = func.__name__.rstrip("_")
             made = _MODULES.get(name.partition("_")[0])
             if made is not None:
-                self.look.events.append(Event("activation", None, made()))
+                event = Event("activation", None, made(), func.__name__)
+                self.look.events.append(event)
         return func(*args, **(kwargs or {}))
 
 

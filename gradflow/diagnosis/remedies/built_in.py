@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,20 +12,23 @@ import torch
 
 from gradflow.configs.network import NetworkConfig
 from gradflow.datasets.batches import batch
-from gradflow.datasets.images import load
-from gradflow.diagnosis.remedies.catalogue import clipped, in_order
+from gradflow.diagnosis.remedies.catalogue import in_order
 from gradflow.diagnosis.remedies.configs import options
-from gradflow.diagnosis.remedies.grid import CLOCK, THREADS, Plan, Trial
+from gradflow.diagnosis.remedies.grid import CLOCK, THREADS, Pace, Plan, Rate, Trial
+from gradflow.diagnosis.remedies.loop import PLAIN, Loop
 from gradflow.diagnosis.remedies.outcome import (
+    OVER,
+    SLOW,
     Clock,
     Outcome,
-    OutOfTimeError,
     Progress,
+    joined,
     left_out,
     ranked,
     row,
 )
-from gradflow.diagnosis.remedies.replicas import Replicas, trained
+from gradflow.diagnosis.remedies.race import Entrant, begin, raced
+from gradflow.diagnosis.remedies.replicas import Examples, Replicas, examples
 from gradflow.diagnosis.remedies.source import source
 from gradflow.executors.processes import torch_threads
 from gradflow.results.diagnosis import DiagnosisResult, RemedyRow
@@ -37,11 +41,11 @@ Measure = Callable[[NetworkConfig], DiagnosisResult]
 
 @dataclass(frozen=True)
 class Changed:
-    """A remedy, and the config that it makes."""
+    """A remedy, and the config that it makes, or the loop."""
 
     name: str
     config: NetworkConfig
-    clip: float | None
+    loop: Loop | None
 
 
 def changes(config: NetworkConfig, result: DiagnosisResult) -> Iterator[Changed]:
@@ -49,15 +53,52 @@ def changes(config: NetworkConfig, result: DiagnosisResult) -> Iterator[Changed]
     seen = [config]
     codes = [f.code for f in result.findings]
     for name, remedy in in_order(codes):
-        changed = remedy.change(config) if remedy.change is not None else None
-        if changed is None:
-            continue
-        if remedy.clip is not None:
+        if remedy.loop is not None:
             if set(codes).intersection(remedy.answers):
-                yield Changed(name, config, remedy.clip)
-        elif changed not in seen:
+                yield Changed(name, config, remedy.loop)
+            continue
+        changed = remedy.change(config) if remedy.change is not None else None
+        if changed is not None and changed not in seen:
             seen.append(changed)
             yield Changed(name, changed, None)
+
+
+@dataclass(frozen=True)
+class _Trials:
+    """What all trials share."""
+
+    config: NetworkConfig
+    result: DiagnosisResult
+    measure: Measure
+    rates: tuple[Rate, ...]
+    data: Examples
+    pace: Pace
+    check: Callable[[], None]
+
+    def contest(self, config: NetworkConfig, loop: Loop = PLAIN) -> Replicas | None:
+        """Return a training of this network; None where there is to be none."""
+        rates = loop.rates(self.rates)
+        if not rates or not self.pace.steps:
+            return None
+        return Replicas(config, self.data, rates, self.pace.steps, loop, self.check)
+
+    def start(self, one: Changed, trained: bool) -> Entrant:
+        """Measure the changed network, and make it ready to be trained."""
+        found = self.result if one.loop is not None else self.measure(one.config)
+        contest = self.contest(one.config, one.loop or PLAIN) if trained else None
+        if contest is not None:
+            begin(contest, self.pace)
+
+        def made(trial: Trial | None) -> RemedyRow:
+            lines = self._lines(one, trial)
+            return row(one.name, found, trial, options=_options(self.config, one), lines=lines)
+
+        return Entrant(made, contest, found.verdict == "healthy")
+
+    def _lines(self, one: Changed, trial: Trial | None) -> str:
+        if one.loop is not None:
+            return one.loop.lines(trial, self.rates)
+        return torch_lines(one.config)
 
 
 @torch_threads(THREADS)
@@ -70,46 +111,43 @@ def tried(
 ) -> Outcome:
     """Try remedies on an unhealthy built-in network, trained on the images it is to learn."""
     config = dataclasses.replace(config, seeds=min(config.seeds, _SEEDS))
-    every = list(changes(config, result))
-    data = load(None if config.data in ("gaussian", "mnist") else config.data)
-    rates = plan.rates()
-    cost = 0.0 if plan.steps == 0 else Replicas(config, data, rates, None).cost()
-    steps, networks = plan.fitting(cost, len(every) + 1)
-    steps = steps if networks > 1 else 0
+    every, data, rates = list(changes(config, result)), examples(config), plan.rates()
+    pace = _pace(config, data, plan, len(every) + 1)
     clock = Clock(math.inf if plan.steps is not None else CLOCK)
-
-    def loss(changed: NetworkConfig, clip: float | None = None) -> Trial | None:
-        return trained(changed, data, rates, steps, clip, clock.check) if steps else None
-
-    rows: list[RemedyRow] = []
-    untreated, note = (
-        None,
-        left_out((one.name for one in every[networks - 1 :]), "in training, since a step is slow"),
-    )
-    try:
-        progress(0, len(every))
-        untreated = loss(config)
-        for number, one in enumerate(every, start=1):
-            trial = loss(one.config, one.clip) if number < networks else None
-            found = result if one.clip else measure(one.config)
-            lines = torch_lines(one)
-            rows.append(row(one.name, found, trial, options=_options(config, one), lines=lines))
-            progress(number, len(every))
-    except OutOfTimeError:
-        rest = (one.name for one in every[len(rows) :])
-        note = left_out(rest, f"after {CLOCK:.0f} s of processor time")
-    return Outcome(ranked(rows), None if untreated is None else untreated.loss, steps, note)
+    trials = _Trials(config, result, measure, rates, data, pace, clock.check)
+    untreated = trials.contest(config)
+    starts = [
+        functools.partial(trials.start, one, number < pace.networks)
+        for number, one in enumerate(every, start=1)
+    ]
+    rows, begun = raced(starts, pace, progress, untreated)
+    names = [one.name for one in every]
+    notes = [
+        left_out("not trained", names[max(pace.networks - 1, 0) : begun], SLOW),
+        left_out("not tried", names[begun:], OVER),
+    ]
+    loss = None if untreated is None else untreated.trial().loss
+    return Outcome(ranked(rows), loss, pace.steps, joined(notes if plan.steps != 0 else ()))
 
 
-def torch_lines(one: Changed) -> str:
+def _pace(config: NetworkConfig, data: Examples, plan: Plan, networks: int) -> Pace:
+    """How far trainings may go, by what a step at all rates costs, and one at a single rate."""
+    if plan.steps == 0:
+        return Pace(0, 0)
+    rates = plan.rates()
+    every, one = (Replicas(config, data, some).cost() for some in (rates, rates[:1]))
+    return plan.fitting(every, one, networks)
+
+
+def torch_lines(config: NetworkConfig) -> str:
     """Return the changed network in plain torch, as `model`; empty where torch has no such part."""
-    if one.clip is not None:
-        return clipped(one.clip)
-    data = batch(one.config, torch.float32, torch.device("cpu"))
-    return source(one.config, data.inputs.shape[-1], data.classes) or ""
+    data = batch(config, torch.float32, torch.device("cpu"))
+    return source(config, data.inputs.shape[-1], data.classes) or ""
 
 
 def _options(config: NetworkConfig, one: Changed) -> str:
-    if one.clip is not None:
-        return f"gradflow clip --policy norm --threshold {one.clip:g}"
-    return options(config, one.config)
+    if one.loop is None:
+        return options(config, one.config)
+    if one.loop.clip is not None:
+        return f"gradflow clip --policy norm --threshold {one.loop.clip:g}"
+    return ""

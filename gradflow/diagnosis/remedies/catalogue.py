@@ -6,16 +6,14 @@ from collections.abc import Iterable
 
 from gradflow.diagnosis.remedies import configs, data, inserted, weights
 from gradflow.diagnosis.remedies.entry import Remedy, both
-
-
-def clipped(norm: float) -> str:
-    """Return the line that clips gradients, between the backward pass and the step."""
-    return f"torch.nn.utils.clip_grad_norm_(model.parameters(), {norm})"
-
+from gradflow.diagnosis.remedies.loop import Loop
 
 _SMALL = ("vanishing", "collapse", "no-gradient", "symmetric")
 _LARGE = ("exploding", "broken", "saturated", "initial-loss")
 _FLOW = (*_SMALL, *_LARGE)
+#: What makes the first steps too large; what makes gradients smaller than Adam's ε.
+_STEPS = ("step-size", "exploding", "initial-loss")
+_LOST = ("vanishing", "underflow", "precision")
 
 _CRITICAL = Remedy(configs.critical, weights.critical, _FLOW)
 _LAYER = Remedy(
@@ -39,9 +37,17 @@ REMEDIES: dict[str, Remedy] = {
     "data-driven scaling (LSUV)": Remedy(code=weights.data_driven, answers=_FLOW),
     "PyTorch's own weights": Remedy(code=weights.torchs_own, answers=_LARGE),
     "biases at 0": Remedy(configs.unbiased, weights.zero_biases, ("dead", "saturated")),
-    "ReLU": Remedy(configs.relu, inserted.other_activation("torch.nn.ReLU()"), ("saturated",)),
+    "ReLU": Remedy(
+        configs.relu,
+        inserted.other_activation("torch.nn.ReLU()", "torch.relu(args[0])"),
+        ("saturated",),
+    ),
     "Leaky ReLU": Remedy(
-        configs.leaky_relu, inserted.other_activation("torch.nn.LeakyReLU(0.2)"), ("dead",)
+        configs.leaky_relu,
+        inserted.other_activation(
+            "torch.nn.LeakyReLU(0.2)", "torch.nn.functional.leaky_relu(args[0], 0.2)"
+        ),
+        ("dead",),
     ),
     "LayerNorm": _LAYER,
     "BatchNorm": _BATCH,
@@ -71,12 +77,10 @@ REMEDIES: dict[str, Remedy] = {
     "the loss's activation behind the output": Remedy(
         code=data.output_activation, answers=("output-activation", "loss")
     ),
-    "clipping (norm 1)": Remedy(
-        change=lambda config: config,
-        code=lambda _: clipped(1.0),
-        answers=("exploding", "broken"),
-        clip=1.0,
-    ),
+    "clipping (norm 1)": Remedy(answers=("exploding", "broken"), loop=Loop(clip=1.0)),
+    "smaller learning rate": Remedy(answers=_STEPS, loop=Loop(slower=0.01)),
+    "warm-up": Remedy(answers=_STEPS, loop=Loop(warm_up=20)),
+    "Adam's ε at 1e-15": Remedy(answers=_LOST, loop=Loop(epsilon=1e-15)),
 }
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from gradflow.configs.network import NetworkConfig
 from gradflow.diagnosis.remedies.anatomy import Anatomy
+from gradflow.diagnosis.remedies.loop import Loop
 
 Change = Callable[[NetworkConfig], NetworkConfig | None]
 Code = Callable[[Anatomy], str | None]
@@ -25,14 +26,14 @@ class Remedy:
         run on a copy to see what they do, and printed.
     answers
         Codes of findings that it is tried first for.
-    clip
-        Norm that gradients are clipped to in training; None: they are not.
+    loop
+        How it is trained, where that is what is changed.
     """
 
     change: Change | None = None
     code: Code | None = None
     answers: tuple[str, ...] = ()
-    clip: float | None = None
+    loop: Loop | None = None
 
 
 def both(first: Remedy, second: Remedy) -> Remedy:
@@ -48,4 +49,4 @@ def both(first: Remedy, second: Remedy) -> Remedy:
         return None if None in lines else "\n".join(line for line in lines if line)
 
     answers = tuple(dict.fromkeys((*first.answers, *second.answers)))
-    return Remedy(change, code, answers, first.clip or second.clip)
+    return Remedy(change, code, answers, first.loop or second.loop)

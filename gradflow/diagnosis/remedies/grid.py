@@ -8,13 +8,17 @@ from gradflow.errors import GradflowError
 
 #: Rates that a network is tried with where its optimizer is known, and where none is.
 _SGD, _ADAM = (1e-2, 1e-1, 1.0), (1e-4, 1e-3, 1e-2)
-MOMENTUM = 0.9
+MOMENTUM, EPSILON = 0.9, 1e-8
 #: Steps of a training where nobody says how many, and the fewest that tell anything.
 STEPS, LEAST_STEPS = 100, 24
 #: Small steps are slower on several threads, which are busy where they wait for each other.
 THREADS = 1
-#: Seconds of counted work that all trials together may take, and of processor time at most.
-WORK, CLOCK = 3.0, 20.0
+#: Share of the steps, and the least steps, after which the worse half of the networks is given up,
+#: but for so many.
+_SHARE, _FIRST_STEPS, _KEPT = 0.2, 8, 3
+#: Seconds of counted work that all trials together may take; networks for which, where a step is
+#: slow, it may be so much more; seconds of processor time at most.
+WORK, _FEWEST, _MOST, CLOCK = 2.0, 4, 3.0, 20.0
 
 
 @dataclass(frozen=True)
@@ -27,10 +31,34 @@ class Rate:
 
 @dataclass(frozen=True)
 class Trial:
-    """What a training came to: the lowest loss over the rates, and which gave it."""
+    """What a training came to: the lowest loss over the rates, which gave it, after how much."""
 
     loss: float
     rate: Rate
+    steps: int
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How far trainings go.
+
+    Attributes
+    ----------
+    steps
+        Of each training that goes to its end; 0: nothing is trained.
+    networks
+        How many are trained.
+    first
+        The share of the steps after which the worse half of the networks is given up; 1: none is.
+    """
+
+    steps: int
+    networks: int
+    first: float = 1.0
+
+    def kept(self, count: int) -> int:
+        """Return how many of so many remedies go on after the first part."""
+        return min(max(-(-count // 2), _KEPT), count)
 
 
 @dataclass(frozen=True)
@@ -63,20 +91,35 @@ class Plan:
             return tuple(Rate("sgd", lr) for lr in _SGD)
         return tuple(Rate("adam", lr) for lr in _ADAM)
 
-    def fitting(self, cost: float, networks: int) -> tuple[int, int]:
-        """Return steps of each training, and of how many networks.
+    def fitting(self, every: float, one: float, networks: int) -> Pace:
+        """Return how far trainings may go.
 
         Parameters
         ----------
-        cost
-            Seconds of a step over all rates that it is taken for.
+        every, one
+            Seconds of a step at all rates, and at one.
         networks
-            How many there are to try.
+            How many there are to try, the untreated one among them.
         """
         if self.steps is not None:
-            return self.steps, networks
-        possible = self.work / max(cost, 1e-9)
-        steps = min(STEPS, int(possible / networks))
-        if steps >= LEAST_STEPS:
-            return steps, networks
-        return LEAST_STEPS, int(possible / LEAST_STEPS)
+            return Pace(self.steps, networks if self.steps else 0)
+        for steps in range(STEPS, LEAST_STEPS - 1, -1):
+            pace = Pace(steps, networks, _first(steps))
+            if _work(pace, every, one) <= self.work:
+                return pace
+        for fewer in range(networks - 1, _FEWEST - 1, -1):
+            pace = Pace(LEAST_STEPS, fewer, _first(LEAST_STEPS))
+            if _work(pace, every, one) <= (self.work if fewer > _FEWEST else _MOST * self.work):
+                return pace
+        return Pace(0, 0)
+
+
+def _first(steps: int) -> float:
+    """The share of the steps after which what is worse is given up."""
+    return max(_SHARE, _FIRST_STEPS / steps)
+
+
+def _work(pace: Pace, every: float, one: float) -> float:
+    """Seconds of all trainings."""
+    begun = pace.first * pace.networks * every
+    return pace.steps * (begun + (1 - pace.first) * (1 + pace.kept(pace.networks - 1)) * one)

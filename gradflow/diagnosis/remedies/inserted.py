@@ -72,15 +72,48 @@ def batch_norm(layer: Layer) -> str | None:
     return f"torch.nn.BatchNorm{dimension}d({_units(layer)})" if dimension <= 3 else None
 
 
-def other_activation(new: str) -> Callable[[Anatomy], str | None]:
-    """Return the remedy that puts another activation in the place of those before the output."""
+def other_activation(new: str, function: str) -> Callable[[Anatomy], str | None]:
+    """Return the remedy that puts another activation in the place of those before the output.
+
+    Parameters
+    ----------
+    new
+        The module's expression.
+    function
+        The same of ``args[0]``, for activations that `forward` calls as functions.
+    """
 
     def write(a: Anatomy) -> str | None:
         kind = new.partition("(")[0].rpartition(".")[2]
         names = [n for n in a.activations if type(a.model.get_submodule(n)).__name__ != kind]
-        return "\n".join(replaced(a.model, names, new)) or None
+        lines = replaced(a.model, names, new)
+        called = [name for name in a.functions if name != function_name(function)]
+        return "\n".join([*lines, *(_instead(called, function) if called else [])]) or None
 
     return write
+
+
+def function_name(call: str) -> str:
+    """Return the name of the function that is called."""
+    return call.partition("(")[0].rpartition(".")[2]
+
+
+def _instead(names: list[str], call: str) -> list[str]:
+    """Lines by which `forward` calls another function, without a change of its code."""
+    return [
+        f"# or write {function_name(call)} for {' and '.join(names)} in forward()",
+        "class Instead(torch.overrides.TorchFunctionMode):",
+        "    def __torch_function__(self, func, types, args=(), kwargs=None):",
+        f"        if getattr(func, '__name__', '') in {tuple(names)!r}:",
+        f"            return {call}",
+        "        return func(*args, **(kwargs or {}))",
+        "",
+        "instead = Instead()",
+        "model.register_forward_pre_hook(lambda *_: instead.__enter__() and None)",
+        "model.register_forward_hook(",
+        "    lambda *_: instead.__exit__(None, None, None), always_call=True",
+        ")",
+    ]
 
 
 def residual(a: Anatomy) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -16,24 +17,22 @@ from gradflow.diagnosis.remedies.anatomy import Anatomy, anatomy
 from gradflow.diagnosis.remedies.catalogue import in_order
 from gradflow.diagnosis.remedies.code import applied
 from gradflow.diagnosis.remedies.cost import step_cost
-from gradflow.diagnosis.remedies.grid import CLOCK, STEPS, THREADS, Plan, Trial
+from gradflow.diagnosis.remedies.grid import CLOCK, STEPS, THREADS, Pace, Plan, Rate, Trial
+from gradflow.diagnosis.remedies.loop import PLAIN, Loop
 from gradflow.diagnosis.remedies.outcome import (
+    OVER,
+    SLOW,
     Clock,
     Outcome,
     OutOfTimeError,
     Progress,
+    joined,
     left_out,
     ranked,
     row,
 )
-from gradflow.diagnosis.remedies.trial import (
-    BATCH,
-    Course,
-    divisible,
-    share_of_steps,
-    taken,
-    trained,
-)
+from gradflow.diagnosis.remedies.race import Entrant, begin, raced
+from gradflow.diagnosis.remedies.trial import BATCH, Contest, Course, divisible, parted, taken
 from gradflow.errors import out_of_memory
 from gradflow.executors.processes import torch_threads
 from gradflow.measurement.failures import first_line
@@ -47,15 +46,15 @@ _MEASURED = 12
 
 @dataclass(frozen=True)
 class Treatment:
-    """A remedy's lines for one model, and the norm that it clips gradients to."""
+    """A remedy's lines for one model, or the loop that it is trained in."""
 
     name: str
     lines: str
-    clip: float | None
+    loop: Loop | None = None
 
     def copy_of(self, a: Anatomy) -> nn.Module:
         """Return a copy of the model that the lines were run on."""
-        return a.model_copy() if self.clip else applied(a.model_copy(), self.lines)
+        return a.model_copy() if self.loop else applied(a.model_copy(), self.lines)
 
 
 @dataclass(frozen=True)
@@ -64,31 +63,39 @@ class _Trials:
 
     looked_at: Anatomy
     measure: Measure
-    plan: Plan
-    steps: int
-    clock: Clock
-    batch: int | None
+    rates: tuple[Rate, ...]
+    course: Course
+    pace: Pace
 
-    def loss(self, model: nn.Module, clip: float | None = None) -> Trial | None:
-        """Train copies of `model`; None where nothing is to be trained."""
-        if not self.steps:
+    def contest(self, model: nn.Module, loop: Loop = PLAIN) -> Contest | None:
+        """Return a training of copies of `model`; None where there is to be none."""
+        rates = loop.rates(self.rates)
+        if not rates or not self.course.steps:
             return None
-        course = Course(self.looked_at.objective, self.steps, self.batch, clip)
-        return trained(model, course, self.plan.rates(), self.clock.check)
+        return Contest(model, replace(self.course, loop=loop), rates)
 
-    def row(self, one: Treatment) -> RemedyRow | None:
-        """Measure and train a treated copy; None where the model cannot take the change."""
+    def start(self, one: Treatment, trained: bool) -> Entrant | None:
+        """Measure a treated copy and begin its training; None where it cannot take the change."""
         try:
             model = one.copy_of(self.looked_at)
-            found = self.measure(model, self.looked_at.objective)
-            trial = self.loss(model, one.clip)
+            found = self.looked_at.result
+            if one.loop is None:
+                found = self.measure(model, self.looked_at.objective)
+            contest = self.contest(model, one.loop or PLAIN) if trained else None
+            if contest is not None:
+                begin(contest, self.pace)
         except OutOfTimeError:
             raise
         except Exception as error:  # whatever a changed model raises
             if out_of_memory(error):
                 raise
             return None
-        return row(one.name, found, trial, lines=one.lines)
+
+        def made(trial: Trial | None) -> RemedyRow:
+            lines = one.loop.lines(trial, self.rates) if one.loop else one.lines
+            return row(one.name, found, trial, lines=lines)
+
+        return Entrant(made, contest, found.verdict == "healthy")
 
 
 def tried_on(
@@ -122,7 +129,11 @@ def treatments(a: Anatomy) -> Iterator[Treatment]:
     """Every remedy that applies, those first that answer what was found first; each change once."""
     seen: set[str] = set()
     for name, remedy in in_order(f.code for f in a.result.findings):
-        if remedy.code is None or (remedy.clip and not a.codes.intersection(remedy.answers)):
+        if remedy.loop is not None:
+            if a.codes.intersection(remedy.answers):
+                yield Treatment(name, "", remedy.loop)
+            continue
+        if remedy.code is None:
             continue
         try:
             lines = remedy.code(a)
@@ -132,39 +143,47 @@ def treatments(a: Anatomy) -> Iterator[Treatment]:
             continue
         if lines is not None and lines not in seen:
             seen.add(lines)
-            yield Treatment(name, lines, remedy.clip)
+            yield Treatment(name, lines)
 
 
 def _tried(a: Anatomy, measure: Measure, plan: Plan, progress: Progress) -> Outcome:
-    every = list(treatments(a))
-    batch, cost = _step(a)
-    share = share_of_steps(len(plan.rates())) + _MEASURED / STEPS
-    steps, networks = plan.fitting(cost * share, len(every) + 1)
-    chosen = every[: max(networks - 1, 0)]
-    note = left_out((t.name for t in every[len(chosen) :]), "since a step of this model is slow")
+    every, rates = list(treatments(a)), plan.rates()
+    course, cost = _course(a)
+    pace = plan.fitting(cost * (len(rates) + _MEASURED / STEPS), cost, len(every) + 1)
     clock = Clock(math.inf if plan.steps is not None else CLOCK)
-    trials = _Trials(a, measure, plan, steps if chosen else 0, clock, batch)
-    rows: list[RemedyRow] = []
-    untreated, done = None, 0
-    try:
-        progress(0, len(chosen))
-        untreated = trials.loss(a.model)
-        for one in chosen:
-            found = trials.row(one)
-            rows += [] if found is None else [found]
-            done += 1
-            progress(done, len(chosen))
-    except OutOfTimeError:
-        note = left_out((t.name for t in every[done:]), f"after {CLOCK:.0f} s of processor time")
-    loss = None if untreated is None else untreated.loss
-    return Outcome(ranked(rows), loss, trials.steps, note)
+    course = replace(course, steps=pace.steps, check=clock.check)
+    trials = _Trials(a, measure, rates, course, pace)
+    tried = len(every) if plan.steps is not None else _tried_within(plan.work, cost, pace)
+    untreated = trials.contest(a.model)
+    starts = [
+        functools.partial(trials.start, one, number < pace.networks)
+        for number, one in enumerate(every[:tried], start=1)
+    ]
+    rows, begun = raced(starts, pace, progress, untreated)
+    names = [one.name for one in every]
+    notes = [
+        left_out("not trained", names[max(pace.networks - 1, 0) : begun], SLOW),
+        left_out("not tried", names[begun:], OVER if begun < len(starts) else SLOW),
+    ]
+    loss = None if untreated is None else untreated.trial().loss
+    return Outcome(ranked(rows), loss, pace.steps, joined(notes if plan.steps != 0 else ()))
 
 
-def _step(a: Anatomy) -> tuple[int | None, float]:
-    """How many examples a step takes, None being all, and what it costs."""
-    part = divisible(a.objective)
-    if part is not None and part > BATCH:
-        first = taken(a.objective, torch.arange(BATCH))
-        with contextlib.suppress(Exception):  # a model that takes batches of one size
-            return BATCH, step_cost(a.model_copy(), first.run)
-    return None, step_cost(a.model_copy(), a.objective.run)
+def _tried_within(work: float, cost: float, pace: Pace) -> int:
+    """How many remedies are tried where one that is measured takes as long as some steps."""
+    return max(int(work / (_MEASURED * cost)), pace.networks, 1)
+
+
+def _course(a: Anatomy) -> tuple[Course, float]:
+    """What trainings have in common, and what a step costs.
+
+    A model that takes batches of one size gets what was given as it is, and is judged by it.
+    """
+    with contextlib.suppress(Exception):
+        objective, held = parted(a.objective)
+        batch = BATCH if (divisible(objective) or 0) > BATCH else None
+        first = objective if batch is None else taken(objective, torch.arange(batch))
+        if held is not objective:
+            held.run(a.model_copy())
+        return Course(objective, held, batch), step_cost(a.model_copy(), first.run)
+    return Course(a.objective, a.objective), step_cost(a.model_copy(), a.objective.run)

@@ -8,11 +8,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from gradflow.diagnosis.checks.decades import decades
-from gradflow.diagnosis.remedies.grid import Trial
+from gradflow.diagnosis.remedies.grid import CLOCK, Trial
 from gradflow.results.diagnosis import DiagnosisResult, RemedyRow
 
 #: Called with how many remedies were tried, and of how many.
 Progress = Callable[[int, int], None]
+#: Why some were not tried, or not trained.
+SLOW = "since a step of this model is slow"
+OVER = f"after {CLOCK:.0f} s of processor time"
 #: Verdicts under which a low loss is no good sign: the loss itself is wrong.
 _WRONG_LOSS = frozenset({"loss", "output-activation", "targets", "shapes"})
 
@@ -70,6 +73,7 @@ def row(
         trained_loss=None if trial is None else trial.loss,
         optimizer=None if trial is None else trial.rate.optimizer,
         learning_rate=None if trial is None else trial.rate.lr,
+        steps=None if trial is None else trial.steps,
         options=options,
         torch=lines,
     )
@@ -86,7 +90,12 @@ def ranked(rows: Iterable[RemedyRow]) -> tuple[RemedyRow, ...]:
     return tuple(sorted(rows, key=key))
 
 
-def left_out(names: Iterable[str], why: str) -> str | None:
-    """Say which remedies were not tried."""
+def left_out(what: str, names: Iterable[str], why: str) -> str | None:
+    """Say of which remedies something was left out."""
     names = list(names)
-    return f"not tried, {why}: {', '.join(names)}" if names else None
+    return f"{what}, {why}: {', '.join(names)}" if names else None
+
+
+def joined(notes: Iterable[str | None]) -> str | None:
+    """Return what was said, as one text."""
+    return "; ".join(note for note in notes if note is not None) or None

@@ -1,0 +1,110 @@
+"""Remedies in training side by side: what is clearly worse is given up early."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from gradflow.diagnosis.remedies.grid import Pace, Trial
+from gradflow.diagnosis.remedies.outcome import OutOfTimeError, Progress
+from gradflow.results.diagnosis import RemedyRow
+
+#: By what share of the untreated network's loss a loss has to be lower to have fallen.
+_FALLEN = 0.05
+#: Share of the steps after which a first rate is given up where all networks go to the end.
+_RATES = 0.2
+
+
+class Contest(Protocol):
+    """A network in training at several rates."""
+
+    def until(self, share: float) -> None:
+        """Go on until so large a share of the steps is taken."""
+
+    def trial(self) -> Trial:
+        """Return what the training has come to."""
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """A remedy that was measured, and its training; None: it is not trained."""
+
+    row: Callable[[Trial | None], RemedyRow]
+    contest: Contest | None
+    healthy: bool
+
+
+def raced(
+    starts: Sequence[Callable[[], Entrant | None]],
+    pace: Pace,
+    progress: Progress,
+    untreated: Contest | None,
+) -> tuple[list[RemedyRow], int]:
+    """Train remedies to the end, or the better half of them.
+
+    Returns their rows, and how many were begun in time.
+
+    Parameters
+    ----------
+    starts
+        Measures a remedy and begins its training; what gives None cannot be tried.
+    untreated
+        The training of the network as it is, which goes to its end.
+    """
+    entrants: list[Entrant] = []
+    begun = 0
+    total = len(starts) + (pace.kept(len(starts)) if pace.first < 1 else 0)
+    try:
+        if untreated is not None:
+            begin(untreated, pace)
+            if pace.first < 1:
+                _finish(untreated)
+        for number, start in enumerate(starts):
+            progress(number, total)
+            entrant = start()
+            entrants += [] if entrant is None else [entrant]
+            begun += 1
+        for number, entrant in enumerate(_better(entrants, pace, untreated), start=len(starts)):
+            progress(number, total)
+            if entrant.contest is not None:
+                _finish(entrant.contest)
+    except OutOfTimeError:
+        pass
+    progress(total, total)
+    return [
+        entrant.row(None if entrant.contest is None else entrant.contest.trial())
+        for entrant in entrants
+    ], begun
+
+
+def begin(contest: Contest, pace: Pace) -> None:
+    """Take the first part of the steps, or all where no network is to be given up."""
+    contest.until(pace.first if pace.first < 1 else _RATES)
+    if pace.first == 1:
+        _finish(contest)
+
+
+def _finish(contest: Contest) -> None:
+    """Take all steps; rates are given up on the way."""
+    contest.until(0.5)
+    contest.until(1.0)
+
+
+def _better(entrants: Sequence[Entrant], pace: Pace, untreated: Contest | None) -> list[Entrant]:
+    """Those that go on after the first part of the steps.
+
+    Where the loss has not fallen yet, it says little, and a healthy network may still begin to
+    learn.
+    """
+    if pace.first == 1:
+        return []
+    start = math.inf if untreated is None else untreated.trial().loss
+    start -= _FALLEN * abs(start) if math.isfinite(start) else 0.0
+
+    def key(entrant: Entrant) -> tuple[bool, bool, float]:
+        loss = math.inf if entrant.contest is None else entrant.contest.trial().loss
+        return loss >= start, loss >= start and not entrant.healthy, loss
+
+    return sorted(entrants, key=key)[: pace.kept(len(entrants))]
