@@ -5,8 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := gradflow-demo
 
-.PHONY: demo test test-fast lint types imports tests coverage docs docs-check figures golden gpu \
-	install clean
+.PHONY: demo test test-fast test-oldest test-newest test-extras lint types imports tests coverage \
+	audit dist docs docs-check figures golden gpu install clean
 .DEFAULT_GOAL := demo
 
 # The stamps say what is installed, and go stale when the pins or the project's needs change.
@@ -54,6 +54,39 @@ test-fast: $(VENV)/installed-dev
 coverage: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term-missing:skip-covered
 
+# The tests with the oldest of all that pyproject.toml allows, and with the newest there is. Both
+# fetch a torch of their own, gigabytes where it is built for CUDA: PYTHON says for which Python.
+test-oldest: $(VENV)/installed-dev
+	$(PYTHON) -m venv $(VENV)-oldest
+	$(BIN)/python scripts/bounds.py dev > $(VENV)-oldest/constraints.txt
+	$(VENV)-oldest/bin/pip install --quiet --constraint $(VENV)-oldest/constraints.txt --editable ".[dev]"
+	$(VENV)-oldest/bin/python -m pytest -n 2
+
+test-newest:
+	$(PYTHON) -m venv $(VENV)-newest
+	$(VENV)-newest/bin/pip install --quiet --upgrade --editable ".[dev]"
+	$(VENV)-newest/bin/python -m pytest -n 2
+
+# Each extra in an environment of its own: what it is for can be imported.
+test-extras:
+	$(PYTHON) -m venv $(VENV)-tensorboard
+	$(VENV)-tensorboard/bin/pip install --quiet --constraint constraints.txt --editable ".[tensorboard]"
+	$(VENV)-tensorboard/bin/python -c "from torch.utils.tensorboard import SummaryWriter"
+	$(PYTHON) -m venv $(VENV)-audit
+	$(VENV)-audit/bin/pip install --quiet --constraint constraints.txt --editable ".[audit]"
+	$(VENV)-audit/bin/python -c "import pip_audit"
+
+# Exit code 1: a known vulnerability or a licence that is not on the list; 3: could not look at all.
+audit: $(VENV)/installed-dev
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[audit]"
+	$(BIN)/python scripts/audit.py
+
+# The wheel and the sdist, with nothing missing and nothing stray.
+dist: $(VENV)/installed-dev
+	rm -rf dist
+	$(BIN)/python -m hatchling build
+	$(BIN)/python scripts/inspect_dist.py dist
+
 # What the pages show is printed again, minutes long; `git diff` then says what changed.
 docs: $(VENV)/installed-dev
 	$(BIN)/python scripts/make_reference.py > docs/reference.new
@@ -77,5 +110,5 @@ golden: $(VENV)/installed-dev
 	$(BIN)/python scripts/make_golden.py
 
 clean:
-	rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV)-* dist $(DEMO) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	rm -rf .coverage .coverage.* htmlcov
