@@ -27,9 +27,8 @@ from numpy.typing import NDArray
 
 from gradflow import diagnose
 from gradflow.diagnosis.checks import CHECKS
-from gradflow.diagnosis.checks.decades import lost_around, seen_output, signal_decades, together
-from gradflow.diagnosis.checks.layers import depth
 from gradflow.diagnosis.checks.loss import agreement
+from gradflow.diagnosis.checks.margins import margins
 from gradflow.findings.batches import of_batch
 from gradflow.findings.check import judged
 from gradflow.findings.output_checks import times_constant
@@ -38,10 +37,8 @@ from gradflow.findings.thresholds import (
     DISAGREEING_LOSS,
     HOPELESS_LOSS,
     Tolerance,
-    bearable_decades,
     tolerances,
 )
-from gradflow.findings.words import lost_decades
 from gradflow.results.diagnosis import DiagnosisResult
 
 HERE = Path(__file__).parent
@@ -95,28 +92,11 @@ def strain(result: DiagnosisResult, tolerance: Tolerance) -> float:
 
 def strains(result: DiagnosisResult, tolerance: Tolerance) -> dict[str, float]:
     """Return what is measured over what an optimizer copes with, by what it is."""
-    layers, around = depth(result), lost_around(result)
-    lost = lost_decades(result.rate, layers) or 0.0
-    seen, batch = seen_output(result), of_batch(result)
-    first = max((times_constant(criterion) for criterion in batch.criteria), default=0.0)
+    found = {one.name: one.strain(tolerance) for one in margins(result)}
+    first = max((times_constant(one) for one in of_batch(result).criteria), default=0.0)
     agree = agreement(result)
     hopeless = HOPELESS_LOSS if agree is None or agree >= AGREE else DISAGREEING_LOSS
-    known = seen is not None and seen.scores
-    bound = tolerance.bearable_seen(layers) if known else tolerance.bearable_decades(layers)
-    found = {
-        "δ lost": lost / bound
-        if around is None or lost < 0
-        else around / tolerance.bearable_around(layers),
-        "δ gained": -lost / bearable_decades(layers, batch_norm=result.facts.batch_norm),
-        "first loss": math.log10(max(first, 1.0)) / math.log10(hopeless),
-    }
-    if around is None:
-        signal, both = signal_decades(result) or 0.0, together(result)
-        found["signal"] = signal / tolerance.bearable_signal(result.hidden)
-        found["output"] = 0.0 if seen is None else seen.decades / seen.bound(tolerance)
-        if seen is not None and both is not None:
-            found["together"] = both / seen.bound_together(tolerance)
-    return found
+    return found | {"first loss": math.log10(max(first, 1.0)) / math.log10(hopeless)}
 
 
 def measured(record: dict[str, Any]) -> Judged:

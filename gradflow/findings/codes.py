@@ -122,6 +122,7 @@ _ALL = (
     Code("self-normalising", "info", "Whether SELU keeps mean 0 and variance 1."),
     Code("bound", "info", "The rate of a recurrent network beside Pascanu's bound."),
     Code("one-seed", "info", "One seed says little about the spread over seeds."),
+    Code("near-threshold", "info", "A network that passes is close to a bound of its verdict."),
     Code("compiled", "info", "The model goes through torch.compile."),
     Code("no-copy", "info", "A copy of the model could not be measured, or not be treated."),
     Code("lazy", "info", "The model had no shapes; a copy of it was initialised."),

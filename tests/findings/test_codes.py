@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import pkgutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,7 +54,7 @@ def test_every_code_of_the_registry_is_one_that_a_check_declares(code: str) -> N
 
 def test_every_room_with_checks_is_asked_for_its_codes() -> None:
     (folder,) = gradflow.__path__
-    rooms = {path.parent.name for path in Path(folder).glob("*/checks.py")}
+    rooms = {path.name for path in Path(folder).iterdir() if list(path.glob("checks*"))}
     assert rooms == {name.split(".")[0] for name in CHECKS} - {"findings"}  # those of a batch
 
 
@@ -61,8 +62,10 @@ def test_every_check_of_a_room_is_in_its_list() -> None:
     modules = {f"{name.split('.')[0]}.checks" for name in CHECKS} - {"findings.checks"}
     for room in modules | {"findings.batch_checks"}:
         module = importlib.import_module(f"gradflow.{room}")
-        written = {value for value in vars(module).values() if isinstance(value, Check)}
-        assert written <= set(CHECKS.values()), room
+        inside = pkgutil.iter_modules(getattr(module, "__path__", ()), f"{module.__name__}.")
+        for part in (module, *(importlib.import_module(found.name) for found in inside)):
+            written = {value for value in vars(part).values() if isinstance(value, Check)}
+            assert written <= set(CHECKS.values()), part.__name__
 
 
 def test_a_finding_that_its_check_did_not_declare_is_refused() -> None:

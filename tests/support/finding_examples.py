@@ -210,6 +210,7 @@ EXAMPLES: dict[str, dict[str, Callable[[], Result]]] = {
     "diagnosis.widened": {"precision": lambda: facts(widened=(2,))},
     "diagnosis.not_widened": {"no-copy": lambda: facts(not_widened=(2,), no_float64="why")},
     "diagnosis.not_compared": {"no-copy": lambda: facts(no_float32="why")},
+    "diagnosis.near_threshold": {"near-threshold": lambda: diagnosed(rate=0.17)},
     "diagnosis.noisy": {
         "one-seed": lambda: diagnosed(meta=RunMeta(seeds=(0,)), facts=DiagnosisFacts(width=2))
     },

@@ -12,6 +12,7 @@ from gradflow.diagnosis.checks.coverage import (
 )
 from gradflow.diagnosis.checks.gradient import exploding, vanishing, weak_head
 from gradflow.diagnosis.checks.loss import first_loss
+from gradflow.diagnosis.checks.margins import near_threshold
 from gradflow.diagnosis.checks.parts import attention, gates, same_tokens, time_steps
 from gradflow.diagnosis.checks.precision import (
     broken,
@@ -61,4 +62,5 @@ CHECKS: tuple[Check[DiagnosisResult], ...] = (
     not_widened,
     not_compared,
     noisy,
+    near_threshold,
 )

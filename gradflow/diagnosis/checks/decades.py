@@ -6,6 +6,7 @@ Standard library only.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from gradflow.diagnosis.checks.layers import dead_layers, depth, hidden_rows, signal_of
 from gradflow.findings.batches import OutputSignal, no_choice, of_batch, output_signal
@@ -21,21 +22,29 @@ def faded(result: DiagnosisResult) -> tuple[Graded | None, float | None]:
     Where it does, as across a U-Net, what reaches the first layers counts.
     """
     lost, around = lost_decades(result.rate, depth(result)), lost_around(result)
-    seen = seen_output(result)
-    known = seen is not None and seen.scores
-
-    def bound(tolerance: Tolerance) -> float:
-        layers = depth(result)
-        return tolerance.bearable_seen(layers) if known else tolerance.bearable_decades(layers)
-
     if lost is None:
         return None, None
     lost = min(lost, whole(result, lost))
-    beside = graded(lost, bound, result.facts.optimizer)
+    beside = graded(lost, _bearable_in_a_row(result), result.facts.optimizer)
     if around is None:
         return beside, None
-    grade = graded(around, lambda t: t.bearable_around(depth(result)), result.facts.optimizer)
+    grade = graded(around, bearable_fading(result), result.facts.optimizer)
     return grade or _milder(beside), around
+
+
+def bearable_fading(result: DiagnosisResult) -> Callable[[Tolerance], float]:
+    """Return how many decades an optimizer copes with that δ loses up to the first layer."""
+    if lost_around(result) is None:
+        return _bearable_in_a_row(result)
+    return lambda tolerance: tolerance.bearable_around(depth(result))
+
+
+def _bearable_in_a_row(result: DiagnosisResult) -> Callable[[Tolerance], float]:
+    """The same where no other way leads there."""
+    seen, layers = seen_output(result), depth(result)
+    if seen is not None and seen.scores:
+        return lambda tolerance: tolerance.bearable_seen(layers)
+    return lambda tolerance: tolerance.bearable_decades(layers)
 
 
 def _milder(grade: Graded | None) -> Graded | None:

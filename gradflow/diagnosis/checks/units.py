@@ -12,7 +12,12 @@ from gradflow.diagnosis.checks.layers import (
     saturation,
 )
 from gradflow.findings.check import check, finding
-from gradflow.findings.thresholds import HEAD_DECADES, SATURATED_OUTPUT, STUCK_OUTPUT
+from gradflow.findings.thresholds import (
+    HEAD_DECADES,
+    SATURATED_EVERYWHERE,
+    SATURATED_OUTPUT,
+    STUCK_OUTPUT,
+)
 from gradflow.findings.words import indices, named_layers
 from gradflow.results.base import Finding
 from gradflow.results.diagnosis import DiagnosisResult, LayerRow
@@ -60,10 +65,14 @@ def saturated_output(result: DiagnosisResult) -> Iterator[Finding]:
 
 
 def saturated_alone(result: DiagnosisResult, rows: list[LayerRow]) -> Iterator[Finding]:
-    """Saturation that does not make δ vanish over depth; an error where it stops δ at once."""
+    """Saturation that does not make δ vanish over depth.
+
+    An error where it stops δ at once, and where hardly a unit is off its plateau.
+    """
     if not rows:
         return
-    drop = head_drop(result)
+    drop, shares = head_drop(result), [saturation(row) for row in hidden_rows(result)]
+    everywhere = sum(shares) >= SATURATED_EVERYWHERE * len(shares)
     stops = rows[-1] is hidden_rows(result)[-1] and drop is not None and drop >= HEAD_DECADES
     yield finding(
         "saturated",
@@ -72,5 +81,5 @@ def saturated_alone(result: DiagnosisResult, rows: list[LayerRow]) -> Iterator[F
         + (f", and δ shrinks by {drop:.1f} decades behind the output" if stops else ""),
         "smaller weights, biases or inputs, or a normalisation layer",
         layers=indices(rows),
-        severity="error" if stops else "warning",
+        severity="error" if stops or everywhere else "warning",
     )
