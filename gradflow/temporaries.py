@@ -7,7 +7,9 @@ import os
 import re
 import shutil
 import socket
+import tempfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 _NAME = re.compile(r"\.?gradflow-(?P<host>[0-9a-f]{8})-(?P<owner>\d+)-.*")
@@ -24,6 +26,33 @@ def sweep(folder: Path) -> None:
         for path in folder.iterdir():
             if (found := _NAME.fullmatch(path.name)) and found["host"] == _host():
                 _remove(path, int(found["owner"]))
+
+
+@contextlib.contextmanager
+def beside(path: Path) -> Iterator[Path]:
+    """Give a new temporary file beside `path`, with its suffix, that is gone after the block.
+
+    Nobody can foresee its name. What processes that were killed left in the folder is removed
+    first.
+    """
+    sweep(path.parent)
+    start = f".{prefix()}{path.stem[:40]}-"
+    handle, name = tempfile.mkstemp(prefix=start, suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def permissions(path: Path) -> int:
+    """Return those of the file that is replaced, or those that a new file would get."""
+    if path.exists():
+        return path.stat().st_mode & 0o777
+    umask = os.umask(0)
+    os.umask(umask)
+    return 0o666 & ~umask
 
 
 def _remove(path: Path, owner: int) -> None:

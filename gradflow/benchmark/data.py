@@ -35,6 +35,8 @@ class Split:
         Numbers of images by part.
     available
         Images in the training set, of which the last ones are held out.
+    digest
+        Of the contents of all images and labels.
     """
 
     folder: str
@@ -43,6 +45,7 @@ class Split:
     available: int
     input_shape: tuple[int, int]
     classes: int
+    digest: str
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -85,7 +88,13 @@ def splitting(config: BenchmarkConfig) -> Iterator[Split]:
         for name in ("train_images", "train_labels", "test_images", "test_labels"):
             np.save(Path(folder) / f"{name}.npy", getattr(data, name))
         split = Split(
-            folder, data.name, sizes, len(data.train_images), data.input_shape, data.classes
+            folder,
+            data.name,
+            sizes,
+            available=len(data.train_images),
+            input_shape=data.input_shape,
+            classes=data.classes,
+            digest=data.digest(),
         )
         del data  # from now on it is in the files alone
         yield split

@@ -51,10 +51,10 @@ def plan(
         As `gradflow.benchmark.run.run`.
     """
     device = checked(config)
-    runs = _missing(config, planned(config))
     costs: dict[Setting, Cost] = {}
     with splitting(config) as split:
         check_sizes(config, split)
+        runs = _missing(config, planned(config), split.digest)
         side = spread(config, len(planned(config)), device)
         tasks = [TrainingRun(setting, config.seed, config, split) for setting in dict(runs)]
 
@@ -107,10 +107,12 @@ def _seconds(function: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def _missing(config: BenchmarkConfig, runs: list[Run]) -> list[Run]:
+def _missing(config: BenchmarkConfig, runs: list[Run], data: str) -> list[Run]:
     if not config.resume or config.output_dir is None:
         return runs
-    done = finished(RunDirectory(Path(config.output_dir)).history(), config.epochs)
+    folder = RunDirectory(Path(config.output_dir))
+    folder.check(config.settings(), data, config.resume)
+    done = finished(folder.history(), config.epochs)
     return [run for run in runs if run not in done]
 
 

@@ -5,11 +5,12 @@ Importing this module does not import torch; running a benchmark does.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,8 @@ from gradflow.benchmark.data import Split, splitting
 from gradflow.benchmark.events import Event
 from gradflow.benchmark.grid import settings
 from gradflow.benchmark.rows import summarize
-from gradflow.benchmark.storage.folder import RunDirectory
+from gradflow.benchmark.storage.environment import Environment
+from gradflow.benchmark.storage.folder import RunDirectory, locked
 from gradflow.benchmark.storage.journal import Journal, Run
 from gradflow.benchmark.worker import TrainingRun, train
 from gradflow.configs.benchmark import BenchmarkConfig
@@ -68,19 +70,18 @@ def run(config: BenchmarkConfig, on_event: OnEvent | None = None) -> BenchmarkRe
     runs = planned(config)
     with splitting(config) as split:
         check_sizes(config, split)
-        folder = None if config.output_dir is None else RunDirectory(Path(config.output_dir))
-        side = spread(config, len(runs), device, folder)
-        meta = _meta(config, device, side.threads)
-        if folder is not None:
-            folder.open(config.settings(), environment(meta, split), config.resume)
-        journal = Journal(folder, on_event)
-        complete = processes.run(
-            train,
-            list(_tasks(config, split, folder, set(runs) - journal.finished(config.epochs), runs)),
-            workers=side.workers,
-            threads=side.threads,
-            on_event=journal,
-        )
+        with opened(config, split.digest) as folder:
+            side = spread(config, len(runs), device, folder)
+            meta = _meta(config, device, side.threads)
+            journal = Journal(folder, on_event)
+            missing = set(runs) - journal.finished(config.epochs)
+            tasks = list(_tasks(config, split, folder, side.threads, missing, runs))
+            if folder is not None:
+                check_checkpoints(tasks)
+                folder.begin(config.settings(), environment(meta, split), journal.events.values())
+            complete = processes.run(
+                train, tasks, workers=side.workers, threads=side.threads, on_event=journal
+            )
     return assembled(
         journal.history(runs, config.epochs),
         journal.flow(runs, config.epochs),
@@ -108,23 +109,59 @@ def spread(
 ) -> Side:
     """Return how so many runs are spread; a resumed one keeps its number of threads."""
     threads = max(1, processes.cores() // runs)
-    if folder is not None and config.resume and folder.holds_a_run():
-        threads = int(folder.environment().get("threads", threads))
+    if folder is not None and folder.marker is not None:
+        threads = folder.marker.threads
     side_by_side = max(1, processes.cores() // threads) if device.type == "cpu" else 1
     return Side(config.workers or min(side_by_side, runs), threads)
+
+
+@contextlib.contextmanager
+def opened(config: BenchmarkConfig, data: str) -> Iterator[RunDirectory | None]:
+    """Give the run folder of `config`, if it has one, which nobody else writes to meanwhile.
+
+    Parameters
+    ----------
+    data
+        The hash of the images' contents.
+
+    Raises
+    ------
+    GradflowError
+        If the folder is not this run's, or another process is at work in it.
+    """
+    if config.output_dir is None:
+        yield None
+        return
+    path = Path(config.output_dir)
+    RunDirectory(path).check(config.settings(), data, config.resume)
+    with locked(path):
+        folder = RunDirectory(path)  # as it is now that nobody else can change it
+        folder.check(config.settings(), data, config.resume)
+        yield folder
+
+
+def check_checkpoints(tasks: Iterable[TrainingRun]) -> None:
+    """Refuse a checkpoint that a run could not go on from, before anything is written."""
+    from gradflow.benchmark.storage.checkpoints import load
+
+    for task in tasks:
+        if task.checkpoint is not None:
+            load(task.checkpoint, task.origin())
 
 
 def _tasks(
     config: BenchmarkConfig,
     split: Split,
     folder: RunDirectory | None,
+    threads: int,
     missing: set[Run],
     runs: Sequence[Run],
 ) -> Iterator[TrainingRun]:
+    run = "" if folder is None else folder.identify(config.settings(), split.digest, threads).run
     for setting, seed in runs:
         if (setting, seed) in missing:
             file = None if folder is None else str(folder.checkpoint(setting, seed))
-            yield TrainingRun(setting, seed, config, split, file)
+            yield TrainingRun(setting, seed, config, split, file, run)
 
 
 def assembled(
@@ -191,28 +228,28 @@ def check_sizes(config: BenchmarkConfig, split: Split) -> None:
         check_images(name.lower(), split.input_shape)
 
 
-def environment(meta: RunMeta, split: Split) -> dict[str, Any]:
+def environment(meta: RunMeta, split: Split) -> Environment:
     """Return where numbers come from: versions, machine, sizes of the data."""
     import numpy
     import torch
 
-    return {
-        "gradflow": meta.version,
-        "python": platform.python_version(),
-        "numpy": numpy.__version__,
-        "torch": torch.__version__,
-        "platform": platform.platform(),
-        "processor": platform.processor() or platform.machine(),
-        "cores": processes.cores(),
-        "threads": meta.threads,
-        "device": meta.device,
-        "precision": meta.dtype,
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "data": split.name,
-        "sizes": dict(split.sizes),
-        "process": os.getpid(),
-    }
+    return Environment(
+        gradflow=meta.version,
+        python=platform.python_version(),
+        numpy=numpy.__version__,
+        torch=torch.__version__,
+        platform=platform.platform(),
+        processor=platform.processor() or platform.machine(),
+        cores=processes.cores(),
+        threads=meta.threads,
+        device=meta.device,
+        precision=meta.dtype,
+        cpu_capability=torch.backends.cpu.get_cpu_capability(),
+        started=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        data=split.name,
+        sizes=dict(split.sizes),
+        process=os.getpid(),
+    )
 
 
 def _meta(config: BenchmarkConfig, device: torch.device, threads: int) -> RunMeta:

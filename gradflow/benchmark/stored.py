@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from gradflow.activations import activation
 from gradflow.benchmark.events import EpochDone
 from gradflow.benchmark.run import assembled
+from gradflow.benchmark.storage.environment import Environment
 from gradflow.benchmark.storage.folder import RunDirectory
 from gradflow.benchmark.storage.journal import in_order, stored
 from gradflow.configs.fields import several
@@ -33,7 +34,8 @@ def read(folders: Sequence[str], target: float | None = None) -> BenchmarkResult
     names = dict.fromkeys(str(Path(folder)) for folder in folders)
     directories = {name: RunDirectory(Path(name)) for name in names}
     environments = {name: directory.environment() for name, directory in directories.items()}
-    sizes = _sizes(environments)
+    _refuse_other_data(directories, environments)
+    environment = next(iter(environments.values()))
     events = [
         dataclasses.replace(
             event,
@@ -46,17 +48,17 @@ def read(folders: Sequence[str], target: float | None = None) -> BenchmarkResult
     return assembled(
         tuple(event.history for event in events),
         tuple(row for event in events for row in event.flow),
-        sizes=sizes,
+        sizes=environment.sizes,
         epochs=max((event.history.epoch for event in events), default=0),
         target=target,
-        meta=_meta(next(iter(environments.values())), directories, events),
+        meta=_meta(environment, directories, events),
     )
 
 
 def _events(directory: RunDirectory) -> list[EpochDone]:
     """Return the epochs in a folder, its activations in the order in which they were asked for."""
     events = stored(directory).values()
-    asked = [activation(name).name for name in several(directory.config().get("act", ()))]
+    asked = [activation(str(name)).name for name in several(directory.config().get("act", ()))]
     settings = dict.fromkeys(event.history.setting for event in events)
     known = [s for name in dict.fromkeys(asked) for s in settings if s.activation == name]
     return in_order(events, dict.fromkeys([*known, *settings]))
@@ -66,37 +68,39 @@ def _named(row: S, name: str, names: dict[str, Any]) -> S:
     return row if len(names) == 1 else dataclasses.replace(row, source=name)
 
 
-def _sizes(environments: dict[str, dict[str, Any]]) -> dict[str, int]:
-    """Return the sizes of the data, which has to be the same: other accuracies compare nothing."""
+def _refuse_other_data(
+    directories: dict[str, RunDirectory], environments: dict[str, Environment]
+) -> None:
+    """Refuse runs on data that is not the same: other accuracies compare nothing."""
     (first, one), *others = environments.items()
     for name, other in others:
-        for key in ("data", "sizes"):
-            if other.get(key) != one.get(key):
-                raise GradflowError(
-                    f"'{name}' was run on other data than '{first}': "
-                    f"{_words(other)}, not {_words(one)}",
-                    "compare runs of the same --data, --train-size and --validation-size",
-                )
-    try:
-        return {part: int(one["sizes"][part]) for part in ("train", "validation", "test")}
-    except (KeyError, TypeError, ValueError) as error:
-        raise GradflowError(f"{first}: environment.json is damaged: no sizes") from error
+        words = [
+            f"{e.data} ({', '.join(f'{k} {v:,}' for k, v in e.sizes.items())})"
+            for e in (other, one)
+        ]
+        if words[0] == words[1] and _same_contents(directories[name], directories[first]):
+            continue
+        raise GradflowError(
+            f"'{name}' was run on other data than '{first}': {words[0]}, not {words[1]}"
+            + (" of other contents" if words[0] == words[1] else ""),
+            "compare runs of the same --data, --train-size and --validation-size",
+        )
 
 
-def _words(environment: dict[str, Any]) -> str:
-    sizes = environment.get("sizes") or {}
-    return f"{environment.get('data')} ({', '.join(f'{k} {v:,}' for k, v in sizes.items())})"
+def _same_contents(one: RunDirectory, other: RunDirectory) -> bool:
+    """Whether two runs saw the same images; those of gradflow 0.1 do not say which they were."""
+    return not one.marker or not other.marker or one.marker.data == other.marker.data
 
 
 def _meta(
-    environment: dict[str, Any], directories: dict[str, RunDirectory], events: Sequence[EpochDone]
+    environment: Environment, directories: dict[str, RunDirectory], events: Sequence[EpochDone]
 ) -> RunMeta:
     return RunMeta(
-        version=environment.get("gradflow", ""),
-        torch=environment.get("torch"),
-        device=environment.get("device"),
-        dtype=environment.get("precision"),
+        version=environment.gradflow,
+        torch=environment.torch,
+        device=environment.device,
+        dtype=environment.precision,
         seeds=tuple(sorted({event.history.seed for event in events})),
-        threads=environment.get("threads"),
+        threads=environment.threads,
         config={name: directory.config() for name, directory in directories.items()},
     )

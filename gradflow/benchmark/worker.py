@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from gradflow.benchmark.flow import FlowRecorder
-    from gradflow.benchmark.storage.checkpoints import Checkpoint
+    from gradflow.benchmark.storage.checkpoints import Checkpoint, Origin
     from gradflow.training.trainer import Clip, Epoch, Examples, Trainer
 
 Emit = Callable[[Event], None]
@@ -27,13 +27,26 @@ _PROBE = 1000  # images that activations are looked at with, after each epoch
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """One setting with one seed, as sent to a worker; it goes on from the file `checkpoint`."""
+    """One setting with one seed, as sent to a worker.
+
+    Attributes
+    ----------
+    checkpoint, run
+        The file that it goes on from, and the number of the run that this has to be of.
+    """
 
     setting: Setting
     seed: int
     config: BenchmarkConfig
     split: Split
     checkpoint: str | None = None
+    run: str = ""
+
+    def origin(self) -> Origin:
+        """Return what its checkpoint has to be of."""
+        from gradflow.benchmark.storage.checkpoints import Origin
+
+        return Origin(self.run, self.setting, self.seed)
 
 
 def train(task: TrainingRun, emit: Emit) -> None:
@@ -73,16 +86,18 @@ class _Session:
         epoch = self.trainer.epoch(trained, batch_size, self.generator, self._on_step)
         self.done.append(EpochDone(self._history(epoch), self._flow()))
         if task.checkpoint is not None:
-            self._checkpoint().save(task.checkpoint)
+            self._checkpoint().save(task.checkpoint, task.origin())
         self.emit(self.done[-1])
 
     def restore(self) -> None:
         """Go on from the checkpoint, if there is one, and say again what had been said."""
-        from gradflow.benchmark.storage.checkpoints import load
+        from gradflow.benchmark.storage.checkpoints import damaged, load
 
-        stored = load(self.task.checkpoint) if self.task.checkpoint else None
-        if stored is not None:
-            self.done = stored.restore(self.trainer, self.generator)
+        file = self.task.checkpoint
+        stored = load(file, self.task.origin()) if file else None
+        if file and stored is not None:
+            with damaged(file):
+                self.done = stored.restore(self.trainer, self.generator)
             self.epoch = len(self.done)
             for event in self.done:
                 self.emit(event)

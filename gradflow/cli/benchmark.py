@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from gradflow.cli.endings import interrupts_wait
 from gradflow.cli.output import Output
 from gradflow.configs.benchmark import BenchmarkConfig
 from gradflow.configs.fields import several
@@ -107,9 +108,10 @@ def _keeping(config: BenchmarkConfig, show: Callable[[Any], None]) -> Callable[[
 def _keep(result: Any, folder: str) -> None:
     """Write a run's result, table and figure into its folder."""
     from gradflow import report
+    from gradflow.benchmark.storage.folder import VIEWS
 
-    for name in ("result.json", "table.md", "figure.png"):
-        report.save(result, f"{folder}/{name}")
+    with interrupts_wait():
+        report.save_all(result, [f"{folder}/{name}" for name in VIEWS])
 
 
 def _without(acts: tuple[str, ...], skipped: list[str]) -> tuple[str, ...]:

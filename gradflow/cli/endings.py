@@ -121,6 +121,34 @@ def signals_clean_up() -> Iterator[None]:
         signals_as_usual()
 
 
+@contextlib.contextmanager
+def interrupts_wait() -> Iterator[None]:
+    """Let a Ctrl-C within the block take effect at its end; a second one at once.
+
+    Raised in the middle of a drawing, it can fall into a callback that swallows it.
+    """
+    usual = signal.getsignal(signal.SIGINT)
+    here = threading.current_thread() is threading.main_thread()
+    if not here or usual is not signal.default_int_handler:
+        yield
+        return
+    pressed = False
+
+    def press(number: int, frame: FrameType | None) -> None:
+        nonlocal pressed
+        if pressed:
+            signal.default_int_handler(number, frame)
+        pressed = True
+
+    signal.signal(signal.SIGINT, press)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
+    if pressed:
+        raise KeyboardInterrupt
+
+
 def signals_as_usual() -> None:
     """Take `signals_clean_up` back: a user's program is killed as it would be alone."""
     for number in _KILLING:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import typer
 
+from gradflow.cli.endings import interrupts_wait
 from gradflow.cli.streams import is_unicode, reader_may_leave
 from gradflow.configs.fields import option
 from gradflow.results.base import Result
@@ -89,7 +90,8 @@ class Output:
                 sys.stdout.write(report.jsonfile.dumps(result, ascii=not is_unicode(sys.stdout)))
             else:
                 report.show(result, every_row=self.every_row, shown=shown)
-        report.save_all(result, self.output)
+        with interrupts_wait():
+            report.save_all(result, self.output)
         for path in self.output:
             report.say(f"wrote {path}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import math
 import re
 import zlib
@@ -48,6 +49,14 @@ class Dataset:
         """Height and width of an image."""
         _, height, width = self.train_images.shape
         return height, width
+
+    def digest(self) -> str:
+        """Return the SHA-256 of all images and labels: the same for the same contents."""
+        total = hashlib.sha256()
+        for array in (self.train_images, self.train_labels, self.test_images, self.test_labels):
+            total.update(repr(array.shape).encode())
+            total.update(np.ascontiguousarray(array).reshape(-1).data)
+        return total.hexdigest()
 
 
 def load(data: str | Path | None = None) -> Dataset:

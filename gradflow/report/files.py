@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from gradflow.errors import GradflowError
 from gradflow.report.writers import SOFTWARE, WRITERS
-from gradflow.temporaries import prefix, sweep
+from gradflow.temporaries import beside, permissions
 
 
 def check_writable(path: str | Path) -> Path:
@@ -85,27 +84,15 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def temporary_beside(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`, with its suffix, that is gone after the block.
-
-    What processes that were killed left in the folder is removed first.
-    """
-    sweep(path.parent)
-    with _cannot_write(path):
-        start = f".{prefix()}{path.stem[:40]}-"
-        handle, name = tempfile.mkstemp(prefix=start, suffix=path.suffix, dir=path.parent)
-        os.close(handle)
-    temporary = Path(name)
-    try:
-        with _cannot_write(path):
-            yield temporary
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Give a temporary path beside `path`, as `gradflow.temporaries.beside`."""
+    with _cannot_write(path), beside(path) as temporary:
+        yield temporary
 
 
 def put(temporary: Path, path: Path) -> None:
     """Let `temporary` take the place of `path`."""
     with _cannot_write(path):
-        temporary.chmod(_mode(path))
+        temporary.chmod(permissions(path))
         temporary.replace(path.resolve())  # through a link, not over it
 
 
@@ -125,12 +112,3 @@ def _refuse_no_file(path: Path) -> None:
         raise GradflowError(f"'{path}' is a link to nothing", "remove it, or name a file")
     if path.exists() and not path.is_file():
         raise GradflowError(f"'{path}' is no regular file", "name a file")
-
-
-def _mode(path: Path) -> int:
-    """Permissions of the file that is replaced, or those that a new file would get."""
-    if path.exists():
-        return path.stat().st_mode & 0o777
-    umask = os.umask(0)
-    os.umask(umask)
-    return 0o666 & ~umask

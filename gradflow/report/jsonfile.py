@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 from gradflow.results.base import Result, plain
-from gradflow.results.nonfinite import decoded, encoded
+from gradflow.results.decoding import parse
+from gradflow.results.nonfinite import encoded
 
 
 def dumps(result: Result, *, ascii: bool = False) -> str:
@@ -23,7 +24,7 @@ def loads(text: str) -> Result:
     ValueError
         If it is not such a document.
     """
-    return Result.from_dict(decoded(json.loads(text)))
+    return Result.from_dict(parse(text))
 
 
 def write(result: Result, path: Path) -> None:

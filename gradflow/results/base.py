@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from gradflow._version import __version__
 from gradflow.errors import unknown_name
+from gradflow.results.decoding import record, value
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -223,24 +224,20 @@ class Result:
         ValueError
             If the document has another schema number or an unknown command.
         """
-        if document.get("schema") != SCHEMA or document.get("command") not in Result.REGISTRY:
+        if not isinstance(document, dict):
+            raise ValueError("not a gradflow document: not an object")
+        schema, command = document.get("schema"), str(document.get("command"))
+        if schema != SCHEMA or command not in Result.REGISTRY:
             raise ValueError(
-                f"not a gradflow document of schema {SCHEMA}: "
-                f"schema={document.get('schema')!r}, command={document.get('command')!r}"
+                f"not a gradflow document of schema {SCHEMA}: {schema=!r}, {command=!r}"
             )
-        cls = Result.REGISTRY[document["command"]]
-        extras = {
-            f.name: _revive(f, document[f.name])
-            for f in cls._extra_fields()
-            if f.init and f.name in document
-        }
-        meta = {**document["meta"], "seeds": tuple(document["meta"]["seeds"])}
-        return cls(
-            records=tuple(cls.row_type(**as_tuples(row)) for row in document["rows"]),
-            findings=tuple(Finding(**as_tuples(f)) for f in document["findings"]),
-            meta=RunMeta(**meta),
-            **extras,
-        )
+        cls = Result.REGISTRY[command]
+        if missing := [name for name in ("meta", "rows", "findings") if name not in document]:
+            raise ValueError(f"not a gradflow document: it has no '{missing[0]}'")
+        fields = {f.name for f in cls._extra_fields() if f.init} & document.keys()
+        given = {name: document[name] for name in ("meta", "findings", *sorted(fields))}
+        records = value(tuple[cls.row_type, ...], document["rows"])  # type: ignore[name-defined]
+        return dataclasses.replace(record(cls, given), records=records)
 
     @classmethod
     def _extra_fields(cls) -> Iterator[dataclasses.Field[Any]]:
@@ -311,15 +308,3 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(v) for v in value]
     return value
-
-
-def _revive(f: dataclasses.Field[Any], value: Any) -> Any:
-    row_type = f.metadata.get("rows_of")
-    if row_type is not None:
-        return tuple(row_type(**as_tuples(row)) for row in value)
-    return tuple(value) if isinstance(value, list) else value
-
-
-def as_tuples(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row of a document with tuples, as rows have them, instead of lists."""
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-_NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
 def encoded(value: Any) -> Any:
@@ -15,12 +15,3 @@ def encoded(value: Any) -> Any:
     if isinstance(value, dict):
         return {k: encoded(v) for k, v in value.items()}
     return [encoded(v) for v in value] if isinstance(value, list) else value
-
-
-def decoded(value: Any) -> Any:
-    """Return what `encoded` was given."""
-    if isinstance(value, str):
-        return _NON_FINITE.get(value, value)
-    if isinstance(value, dict):
-        return {k: decoded(v) for k, v in value.items()}
-    return [decoded(v) for v in value] if isinstance(value, list) else value

@@ -11,7 +11,6 @@ from gradflow.results.base import (
     Finding,
     Result,
     Row,
-    as_tuples,
     column,
     raise_for,
     rows_of,
@@ -252,14 +251,6 @@ class WatchedModel(Row):
     rows: tuple[WatchRow, ...] = ()
     steps: tuple[WatchStepRow, ...] = ()
     findings: tuple[Finding, ...] = ()
-
-    def __post_init__(self) -> None:
-        # A document that is read again has dictionaries.
-        for name, kind in (("rows", WatchRow), ("steps", WatchStepRow), ("findings", Finding)):
-            made = tuple(
-                kind(**as_tuples(v)) if isinstance(v, dict) else v for v in getattr(self, name)
-            )
-            object.__setattr__(self, name, made)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,12 +19,13 @@ from support.benchmark_runs import epoch_done, flow_row, history_row, numbers, s
 
 from gradflow.benchmark.events import EpochDone, Event, Progress
 from gradflow.benchmark.run import run
-from gradflow.benchmark.storage.checkpoints import load
+from gradflow.benchmark.storage.checkpoints import Origin, load
 from gradflow.benchmark.storage.folder import RunDirectory
 from gradflow.benchmark.storage.journal import Journal, finished
 from gradflow.benchmark.stored import read
 from gradflow.configs.benchmark import BenchmarkConfig
 from gradflow.configs.fields import option
+from gradflow.datasets import images
 from gradflow.errors import GradflowError
 from gradflow.executors import processes
 from gradflow.results.base import column
@@ -79,7 +80,10 @@ def test_a_run_writes_its_config_environment_and_every_epoch(config: Make, tmp_p
     result = run(config(), count)
     assert seen == [1, 2, 3, 4]  # each epoch was there when it was reported
     lines = (folder / "history.jsonl").read_text().splitlines()
-    assert [HistoryRow(**json.loads(line)) for line in lines] == list(result.history)
+    whose = json.loads((folder / "run.json").read_text())["run"]
+    assert [json.loads(line) for line in lines] == [
+        {"run": whose, **row.to_dict()} for row in result.history
+    ]
     assert len((folder / "flow.jsonl").read_text().splitlines()) == 4 * 4
     assert json.loads((folder / "config.json").read_text())["epochs"] == 2
     stored = json.loads((folder / "environment.json").read_text())
@@ -172,18 +176,21 @@ def test_a_later_version_with_one_more_axis_reads_an_old_folder(
 ) -> None:
     asked = config(act=("relu",), epochs=1)
     run(asked)
-    later = LaterConfig(**vars(asked))
-    old, new = RunDirectory(tmp_path / "run"), RunDirectory(tmp_path / "run")
     monkeypatch.setattr("gradflow.benchmark.storage.folder.HistoryRow", LaterHistoryRow)
     monkeypatch.setattr("gradflow.benchmark.storage.folder.BenchmarkConfig", LaterConfig)
-    (row,) = new.history()
+    folder = RunDirectory(tmp_path / "run")
+    (row,) = folder.history()
     assert (row.momentum, row.batch_size) == (0.9, 32)
     setting = LaterSetting(batch_size=32)
-    assert new.checkpoint(setting, 0).exists()
-    assert not new.checkpoint(dataclasses.replace(setting, momentum=0.5), 0).exists()
-    new.open(later.settings(), {}, resume=True)
+    assert folder.checkpoint(setting, 0).exists()
+    assert not folder.checkpoint(dataclasses.replace(setting, momentum=0.5), 0).exists()
+    later = LaterConfig(**vars(asked))
+    data = images.load(asked.data).digest()
+    for _ in range(2):  # what it writes can be resumed again
+        folder.check(later.settings(), data, resume=True)
+        folder.begin(later.settings(), folder.environment(), ())
     with pytest.raises(GradflowError, match=r"holds a run with momentum = 0.9, not 0.5"):
-        old.open(dataclasses.replace(later, momentum=0.5).settings(), {}, resume=True)
+        folder.check(dataclasses.replace(later, momentum=0.5).settings(), data, resume=True)
 
 
 def test_each_setting_has_a_checkpoint_of_its_own(tmp_path: Path) -> None:
@@ -197,17 +204,6 @@ def test_each_setting_has_a_checkpoint_of_its_own(tmp_path: Path) -> None:
     assert len({folder.checkpoint(setting, seed) for setting in every for seed in (0, 1)}) == 32
 
 
-def test_a_checkpoint_of_gradflow_0_1_is_found(tmp_path: Path) -> None:
-    folder = RunDirectory(tmp_path)
-    folder.checkpoints.mkdir()
-    old = folder.checkpoints / "relu-cnn-keras-adam-0.001-32-0.25_0.5-value0.5-seed0.pt"
-    assert folder.checkpoint(Setting(batch_size=32), 0) != old
-    old.touch()
-    assert folder.checkpoint(Setting(batch_size=32), 0) == old
-    assert folder.checkpoint(Setting(batch_size=32), 1) != old
-    assert folder.checkpoint(LaterSetting(batch_size=32, momentum=0.5), 0) != old
-
-
 def test_a_damaged_checkpoint_is_refused_with_its_name(config: Make, tmp_path: Path) -> None:
     run(config(act=("relu",), epochs=1))
     (file,) = (tmp_path / "run" / "checkpoints").iterdir()
@@ -216,7 +212,7 @@ def test_a_damaged_checkpoint_is_refused_with_its_name(config: Make, tmp_path: P
         run(config(act=("relu",), resume=True))
     file.unlink()
     assert len(run(config(act=("relu",), resume=True)).history) == 2  # it began anew
-    assert load(str(tmp_path / "none.pt")) is None
+    assert load(str(tmp_path / "none.pt"), Origin("", RELU, 0)) is None
 
 
 def test_a_folder_with_a_run_is_not_written_over(config: Make, tmp_path: Path) -> None:
@@ -272,13 +268,13 @@ def test_a_damaged_history_is_refused_with_its_line(tmp_path: Path, line: str) -
 def test_a_damaged_config_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "config.json").write_text(content)
     with pytest.raises(GradflowError, match=r"config\.json is damaged"):
-        RunDirectory(tmp_path).open({}, {}, resume=True)
+        RunDirectory(tmp_path).config()
 
 
-def test_a_file_in_the_folder_s_place_is_refused(tmp_path: Path) -> None:
+def test_a_file_in_the_folder_s_place_is_refused(config: Make, tmp_path: Path) -> None:
     (tmp_path / "run").write_text("")
-    with pytest.raises(GradflowError, match="cannot use folder"):
-        RunDirectory(tmp_path / "run").open({}, {}, resume=False)
+    with pytest.raises(GradflowError, match=r"cannot read '.*run\.json': Not a directory"):
+        run(config())
 
 
 # The journal
@@ -303,6 +299,7 @@ def test_of_two_records_of_an_epoch_the_later_counts(tmp_path: Path) -> None:
         folder.append(EpochDone(history_row(test_accuracy=accuracy), (flow_row(),)))
     journal = Journal(folder, None)
     assert [row.test_accuracy for row in journal.history([(RELU, 0)], 1)] == [0.2]
+    folder.rewrite(journal.events.values())
     assert len(folder.history()) == len(folder.flow()) == 1
 
 

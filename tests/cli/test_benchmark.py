@@ -73,6 +73,7 @@ def test_a_folder_holds_figure_and_table_and_is_shown_again(
     assert first.exit_code == 0, first.stderr
     names = {path.name for path in Path("run").iterdir()}
     assert names == {
+        ".lock",
         "checkpoints",
         "config.json",
         "environment.json",
@@ -80,6 +81,7 @@ def test_a_folder_holds_figure_and_table_and_is_shown_again(
         "flow.jsonl",
         "history.jsonl",
         "result.json",
+        "run.json",
         "table.md",
     }
     assert run("benchmark", "--from", "run").stdout == first.stdout

@@ -1,13 +1,15 @@
-"""A run's folder: config, environment, a line per epoch as it comes, checkpoints.
+"""A run's folder: whose it is, config, a line per epoch as it comes, checkpoints.
 
+    run.json           which run it is, with hashes of its config and its images
     config.json        what the numbers depend on
     environment.json   where they were made
     history.jsonl      an epoch per line
     flow.jsonl         a layer in an epoch per line
     checkpoints/       the state of every run after its last epoch
     result.json, table.md, figure.png    of what is there so far (written by the command)
+    .lock              held by the process that writes
 
-Standard library only.
+All is read and checked before the first write. Standard library only, but for the lock.
 """
 
 from __future__ import annotations
@@ -17,23 +19,25 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from gradflow.benchmark.events import EpochDone
+from gradflow.benchmark.storage import files, marker, rows
+from gradflow.benchmark.storage.environment import Environment
+from gradflow.benchmark.storage.marker import Marker, config_hash
 from gradflow.configs.benchmark import BenchmarkConfig
 from gradflow.errors import GradflowError
 from gradflow.results.base import Row
 from gradflow.results.benchmark import FlowRow, HistoryRow, Setting
-from gradflow.results.nonfinite import decoded, encoded
+from gradflow.results.decoding import parse, value
 
-_CONFIG, _ENVIRONMENT = "config.json", "environment.json"
-#: What a resumed run may be given more of.
-_GROWS = ("act", "seeds", "epochs")
-
-#: What the name of a checkpoint consisted of, behind the activation, whatever the values were.
-_FIELDS_OF_0_1 = ("arch", "init", "optimizer", "lr", "batch_size", "dropout", "clip")
-
-R = TypeVar("R", bound=Row)
+#: What the command makes of a run, in its folder.
+VIEWS = ("result.json", "table.md", "figure.png")
+_CONFIG, _ENVIRONMENT, _HISTORY = "config.json", "environment.json", "history.jsonl"
+_FLOW, _CHECKPOINTS, _LOCK = "flow.jsonl", "checkpoints", ".lock"
+_FILES = (marker.NAME, _CONFIG, _ENVIRONMENT, _HISTORY, _FLOW, *VIEWS)
+_MOST_BYTES = 1 << 24
+_OTHER = "choose another --output-dir"
 
 
 class RunDirectory:
@@ -43,34 +47,74 @@ class RunDirectory:
     ----------
     path
         Where it is, or will be.
+
+    Attributes
+    ----------
+    marker
+        Whose it is; None before a run begins, and in a folder that gradflow 0.1 wrote.
+
+    Raises
+    ------
+    GradflowError
+        If its marker is damaged.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.history_file, self.flow_file = path / "history.jsonl", path / "flow.jsonl"
-        self.checkpoints = path / "checkpoints"
+        self.history_file, self.flow_file = path / _HISTORY, path / _FLOW
+        self.checkpoints = path / _CHECKPOINTS
+        self.marker = Marker.read(path)
+        self._begun = self.marker is not None
 
-    def open(self, config: dict[str, Any], environment: dict[str, Any], resume: bool) -> None:
-        """Make the folder, or find the run in it that is to be resumed.
+    def check(self, settings: dict[str, Any], data: str, resume: bool) -> None:
+        """Refuse a folder that is not this run's. Nothing is written.
+
+        Parameters
+        ----------
+        settings, data
+            As in `Marker.new`.
 
         Raises
         ------
         GradflowError
-            If there is a run and `resume` is False, or its config is another; if a file cannot be
-            read or written.
+            If there is a run and `resume` is False, or it is another; if there is none, and a file
+            that it would write is there.
         """
-        try:
-            self.checkpoints.mkdir(parents=True, exist_ok=True)
-            if self.holds_a_run():
-                self._check(config, resume)
-            _write(self.path / _CONFIG, config)
-            _write(self.path / _ENVIRONMENT, environment)
-        except OSError as error:
-            raise GradflowError(f"cannot use folder '{self.path}': {error.strerror}") from error
+        self._refuse_foreign(resume)
+        if self.marker is None:
+            return
+        self._compare(settings)
+        if self.marker.data != data:
+            raise GradflowError(
+                f"'{self.path}' holds a run on other images: the contents of --data "
+                f"{settings.get('data')} are not what they were",
+                "resume with the data of the first run, or choose another --output-dir",
+            )
 
-    def holds_a_run(self) -> bool:
-        """Whether there is one to resume."""
-        return (self.path / _CONFIG).exists()
+    def identify(self, settings: dict[str, Any], data: str, threads: int) -> Marker:
+        """Return the marker of the run that is there, or of the one that begins. As `check`."""
+        if self.marker is None:
+            self.marker = Marker.new(settings, data, threads)
+        return self.marker
+
+    def begin(
+        self, settings: dict[str, Any], environment: Environment, events: Iterable[EpochDone]
+    ) -> None:
+        """Write whose the folder is, and exactly these epochs.
+
+        Raises
+        ------
+        GradflowError
+            If a file cannot be written.
+        """
+        if self.marker is not None and not self._begun:
+            self.marker.write(self.path)
+        with _usable(self.path):
+            self.checkpoints.mkdir(exist_ok=True)
+        given = {name: settings[name] for name in (*marker.GROWS, *marker.MOVES)}
+        files.write(self.path / _CONFIG, _text({**(self._config() or settings), **given}))
+        files.write(self.path / _ENVIRONMENT, _text(vars(environment)))
+        self.rewrite(events)
 
     def config(self) -> dict[str, Any]:
         """Return the stored config.
@@ -78,62 +122,87 @@ class RunDirectory:
         Raises
         ------
         GradflowError
-            If there is none, or it is damaged.
+            If there is none, it is damaged, or that of another run.
         """
-        return self._document(_CONFIG)
+        config = self._config()
+        if config is None:
+            raise self._no_run(_CONFIG)
+        return config
 
-    def environment(self) -> dict[str, Any]:
+    def environment(self) -> Environment:
         """Return the stored environment, as `config`."""
-        return self._document(_ENVIRONMENT)
+        stored = self._document(_ENVIRONMENT)
+        if stored is None:
+            raise self._no_run(_ENVIRONMENT)
+        with _damaged(self.path / _ENVIRONMENT):
+            return Environment.read(stored)
 
-    def _document(self, name: str) -> dict[str, Any]:
-        file = self.path / name
-        try:
-            stored = json.loads(file.read_text(encoding="utf-8"))
-            if not isinstance(stored, dict):
-                raise ValueError("not an object")
-        except OSError as error:
+    def _no_run(self, name: str) -> GradflowError:
+        return GradflowError(
+            f"'{self.path}' holds no run: there is no {name}",
+            "name a folder that --output-dir wrote",
+        )
+
+    def _config(self) -> dict[str, Any] | None:
+        stored = self._document(_CONFIG)
+        if stored and self.marker and config_hash(stored) != self.marker.config:
             raise GradflowError(
-                f"'{self.path}' holds no run: cannot read {name}: {error.strerror}",
-                "name a folder that --output-dir wrote",
-            ) from error
-        except ValueError as error:
-            raise GradflowError(
-                f"{file} is damaged: {error}", "choose another --output-dir"
-            ) from error
+                f"'{self.path / _CONFIG}' was changed, or is of another run", _OTHER
+            )
         return stored
 
-    def _check(self, config: dict[str, Any], resume: bool) -> None:
-        if not resume:
+    def _document(self, name: str) -> dict[str, Any] | None:
+        stored = files.content(self.path / name, _MOST_BYTES)
+        if stored is None:
+            return None
+        with _damaged(self.path / name):
+            document: dict[str, Any] = value(dict[str, Any], parse(stored))
+        return document
+
+    def _refuse_foreign(self, resume: bool) -> None:
+        present = [name for name in (*_FILES, _CHECKPOINTS) if os.path.lexists(self.path / name)]
+        if self.marker is None and present:
+            raise self._foreign(present)
+        if self.marker is not None and not resume:
             raise GradflowError(
                 f"'{self.path}' holds a run already",
                 "--resume continues it; or another --output-dir",
             )
-        stored = {**BenchmarkConfig().settings(), **self.config()}  # older ones have fewer fields
-        for key in config.keys() | stored.keys():
-            ours, theirs = config.get(key), stored.get(key)
-            if ours != theirs and key not in _GROWS:
+        for name in present:
+            _refuse_no_file(self.path / name, name == _CHECKPOINTS)
+
+    def _foreign(self, present: list[str]) -> GradflowError:
+        if {_CONFIG, _ENVIRONMENT} <= set(present):
+            return GradflowError(
+                f"'{self.path}' holds a run of gradflow 0.1, which does not say what its images "
+                "were; it can be shown, not continued",
+                f"gradflow benchmark --from {self.path}; or choose another --output-dir",
+            )
+        return GradflowError(
+            f"'{self.path}' holds {present[0]}, and no run of gradflow wrote it", _OTHER
+        )
+
+    def _compare(self, settings: dict[str, Any]) -> None:
+        """Say which option is another than the run was begun with."""
+        stored = {**BenchmarkConfig().settings(), **(self._config() or settings)}
+        for key in settings.keys() | stored.keys():
+            ours, theirs = settings.get(key), stored.get(key)
+            if ours != theirs and key not in (*marker.GROWS, *marker.MOVES):
                 raise GradflowError(
                     f"'{self.path}' holds a run with {key} = {_shown(theirs)}, not {_shown(ours)}",
                     "resume with the options of the first run, or choose another --output-dir",
                 )
+        if self._config() is None and self.marker and self.marker.config != config_hash(settings):
+            raise GradflowError(
+                f"'{self.path}' holds a run with other options, and no {_CONFIG} that says which",
+                "resume with the options of the first run, or choose another --output-dir",
+            )
 
     def checkpoint(self, setting: Setting, seed: int) -> Path:
-        """Return the file of a run's checkpoint, named after what differs from the defaults.
-
-        A file that gradflow 0.1 wrote is found under the name that it had there.
-        """
+        """Return the file of a run's checkpoint, named after what differs from the defaults."""
         differing = setting.differing()
         differing.pop("activation", None)
         words = [setting.activation, *(f"{name}={value}" for name, value in differing.items())]
-        if differing.keys() <= set(_FIELDS_OF_0_1):
-            values = [str(value) for name in _FIELDS_OF_0_1 if (value := getattr(setting, name))]
-            old = self._checkpoint([setting.activation, *values], seed)
-            if old.exists():
-                return old
-        return self._checkpoint(words, seed)
-
-    def _checkpoint(self, words: Iterable[str], seed: int) -> Path:
         name = "-".join([*words, f"seed{seed}"]).replace("/", "_").replace(" ", "")
         return self.checkpoints / f"{name}.pt"
 
@@ -143,13 +212,13 @@ class RunDirectory:
         Raises
         ------
         GradflowError
-            If another line is not an epoch.
+            If another line is not an epoch of this run.
         """
-        return list(_rows(self.history_file, HistoryRow))
+        return list(rows.read(self.history_file, HistoryRow, self._run))
 
     def flow(self) -> list[FlowRow]:
         """Return the stored layers, as `history`."""
-        return list(_rows(self.flow_file, FlowRow))
+        return list(rows.read(self.flow_file, FlowRow, self._run))
 
     def rewrite(self, events: Iterable[EpochDone]) -> None:
         """Make the files hold exactly these epochs.
@@ -160,14 +229,8 @@ class RunDirectory:
             If they cannot be written.
         """
         events = list(events)
-        for file, lines in (
-            (self.history_file, [_line(event.history) for event in events]),
-            (self.flow_file, [_line(row) for event in events for row in event.flow]),
-        ):
-            temporary = file.with_suffix(".tmp")
-            with _writing(file):
-                temporary.write_text("".join(lines), encoding="utf-8")
-                temporary.replace(file)
+        files.write(self.flow_file, self._lines(row for event in events for row in event.flow))
+        files.write(self.history_file, self._lines(event.history for event in events))
 
     def append(self, event: EpochDone) -> None:
         """Add one epoch; the system has it when this returns.
@@ -177,47 +240,70 @@ class RunDirectory:
         GradflowError
             If it cannot be written.
         """
-        for file, rows in ((self.flow_file, event.flow), (self.history_file, (event.history,))):
-            with _writing(file), file.open("a", encoding="utf-8") as stream:
-                stream.write("".join(map(_line, rows)))
-                stream.flush()
-                os.fsync(stream.fileno())
+        files.append(self.flow_file, self._lines(event.flow))
+        files.append(self.history_file, self._lines([event.history]))
+
+    @property
+    def _run(self) -> str | None:
+        return None if self.marker is None else self.marker.run
+
+    def _lines(self, of: Iterable[Row]) -> bytes:
+        return b"".join(rows.line(row, self._run) for row in of)
 
 
 @contextlib.contextmanager
-def _writing(file: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
+    """Let no other process write to a folder within the block; it is made if need be.
+
+    Raises
+    ------
+    GradflowError
+        If another process is at work in it, or it cannot be made.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path / _LOCK, timeout=0)
+    with _usable(path):
+        path.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise GradflowError(
+                f"another process is at work in '{path}'",
+                "wait until it is done, or choose another --output-dir",
+            ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def _usable(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise GradflowError(f"cannot write {file}: {error.strerror}") from error
+        raise GradflowError(f"cannot use folder '{path}': {error.strerror}") from error
 
 
-def _write(file: Path, document: dict[str, Any]) -> None:
-    temporary = file.with_suffix(".tmp")
-    temporary.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    temporary.replace(file)
+@contextlib.contextmanager
+def _damaged(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise GradflowError(f"{file} is damaged: {error}", _OTHER) from error
+
+
+def _refuse_no_file(path: Path, folder: bool) -> None:
+    """Refuse a link, through which another file would be written, and what is no plain file."""
+    if path.is_symlink() or not (path.is_dir() if folder else path.is_file()):
+        kind = "folder" if folder else "regular file"
+        raise GradflowError(f"'{path}' is a link or no {kind}, and no part of a run", "remove it")
+
+
+def _text(document: dict[str, Any]) -> bytes:
+    return (json.dumps(document, indent=1) + "\n").encode()
 
 
 def _shown(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _rows(file: Path, kind: type[R]) -> Iterator[R]:
-    if not file.exists():
-        return
-    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
-    for number, line in enumerate((line for line in lines if line.endswith("\n")), start=1):
-        yield _row(file, number, line, kind)
-
-
-def _row(file: Path, number: int, line: str, kind: type[R]) -> R:
-    try:
-        return kind(**decoded(json.loads(line)))
-    except (ValueError, TypeError, AttributeError) as error:
-        raise GradflowError(
-            f"{file}, line {number} is not an epoch: {error}", "choose another --output-dir"
-        ) from error
-
-
-def _line(row: Row) -> str:
-    return json.dumps(encoded(row.to_dict()), allow_nan=False) + "\n"

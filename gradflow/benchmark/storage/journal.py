@@ -29,8 +29,6 @@ class Journal:
         self.folder, self.on_event = folder, on_event
         self.busy: dict[int, list[float]] = defaultdict(list)  # seconds per epoch, by worker
         self.events = {} if folder is None else stored(folder)
-        if folder is not None:
-            folder.rewrite(self.events.values())
 
     def __call__(self, worker: int, event: Event) -> None:
         """Take what a worker emitted."""
