@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.optim import ASGD, SGD, Optimizer
 
 from gradflow.measurement.norms import read_norms
+from gradflow.training.optimizers import set_rates
 
 #: Of gradient descent: the first update beside √(‖w‖ · rms w), at a momentum of 0.9.
 DESCENT = 0.056
@@ -67,8 +68,8 @@ def _of_descent(trained: list[Tensor], momentum: float) -> Estimate | None:
 def _of_scaled(optimizer: Optimizer, trained: list[Tensor]) -> Estimate | None:
     """Any other: what its first update at a rate of 1 is, tried and taken back."""
     before = [p.detach().clone() for p in trained]
-    state, rates = copy.deepcopy(optimizer.state_dict()), rates_of(optimizer)
-    set_rates(optimizer, [1.0] * len(rates))
+    state = copy.deepcopy(optimizer.state_dict())
+    set_rates(optimizer, [1.0] * len(optimizer.param_groups))
     with torch.no_grad():
         optimizer.step()
         update = [p - old for p, old in zip(trained, before, strict=True)]
@@ -80,20 +81,6 @@ def _of_scaled(optimizer: Optimizer, trained: list[Tensor]) -> Estimate | None:
         return None
     step = length / math.sqrt(sum(u.numel() for u in update))
     return Estimate(min(SCALED / length, LARGEST_STEP / step), step=step)
-
-
-def rates_of(optimizer: Optimizer) -> list[float]:
-    """Return the learning rate of every group."""
-    return [float(group["lr"]) for group in optimizer.param_groups]
-
-
-def set_rates(optimizer: Optimizer, rates: list[float]) -> None:
-    """Give every group its learning rate, of the type that it has."""
-    for group, rate in zip(optimizer.param_groups, rates, strict=True):
-        if isinstance(group["lr"], Tensor):
-            group["lr"].fill_(rate)
-        else:
-            group["lr"] = rate
 
 
 def _norm(tensors: list[Tensor]) -> float:

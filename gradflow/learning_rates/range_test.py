@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from gradflow.errors import GradflowError, out_of_memory
-from gradflow.learning_rates.estimate import Estimate, estimate, rates_of, set_rates
+from gradflow.learning_rates.estimate import Estimate, estimate
 from gradflow.learning_rates.subjects import Start
 from gradflow.measurement.failures import failure
 from gradflow.measurement.preserving import random_states_kept, uncompiled
+from gradflow.training.optimizers import rates, set_rates
 
 #: Powers of ten around the estimate that the rates run through.
 BELOW, ABOVE = 1.0, 1.5
@@ -81,9 +82,9 @@ def _tested(start: Start, steps: int, on_step: Callable[[], None]) -> RangeTest:
             "the gradient is exactly 0 or not finite: no learning rate helps",
             "gradflow diagnose says why",
         )
-    rates = ladder(found.rate, steps)
+    wanted = ladder(found.rate, steps)
     relative, losses = _relative(start.optimizer), list[float]()
-    for number, rate in enumerate(rates, start=1):
+    for number, rate in enumerate(wanted, start=1):
         set_rates(start.optimizer, [rate * share for share in relative])
         start.optimizer.step()
         loss = _backward(start) if number < steps else _value(start.loss())
@@ -91,7 +92,7 @@ def _tested(start: Start, steps: int, on_step: Callable[[], None]) -> RangeTest:
         on_step()
         if not math.isfinite(loss) or loss - first > _DIVERGED * abs(first):
             break
-    return RangeTest(found, first, tuple(rates[: len(losses)]), tuple(losses))
+    return RangeTest(found, first, tuple(wanted[: len(losses)]), tuple(losses))
 
 
 def ladder(estimate: float, steps: int) -> list[float]:
@@ -113,6 +114,6 @@ def _value(loss: Tensor) -> float:
 
 def _relative(optimizer: torch.optim.Optimizer) -> list[float]:
     """The groups' rates beside the largest: it is that one which is looked for."""
-    rates = rates_of(optimizer)
-    largest = max(rates)
-    return [rate / largest for rate in rates] if largest > 0 else [1.0] * len(rates)
+    own = [float(rate) for rate in rates(optimizer)]
+    largest = max(own)
+    return [rate / largest for rate in own] if largest > 0 else [1.0] * len(own)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import os
 import sys
 import time
@@ -30,7 +31,8 @@ from gradflow.measurement.norms import as_tensor
 from gradflow.results.watching import WatchResult
 from gradflow.script.discovery import LooseParameters, ModuleTree, is_callable, is_wrapper
 from gradflow.script.names import name_of, tensor_names
-from gradflow.script.start import Start, added, learning_rate
+from gradflow.script.start import Start, added
+from gradflow.training.optimizers import largest_rate
 from gradflow.watching.guard import never_raises
 from gradflow.watching.outcome import outcome
 from gradflow.watching.recording import Snapshot
@@ -309,7 +311,7 @@ class Models:
         for model in self._of(optimizer):
             model.optimizers.setdefault(type(optimizer).__name__)
             if model.start is not None and model.recorded() == 0:
-                model.lr = learning_rate(optimizer)
+                model.lr = _rate_of(optimizer)
             if model.watch is None and (watch := self._begin(model)) is not None:
                 found = watch.step_begins(optimizer, arguments, keywords, frame)
                 arguments, keywords = found or (arguments, keywords)
@@ -326,6 +328,12 @@ class Models:
         """Return the models that an optimizer trains."""
         first = {id(p) for group in optimizer.param_groups for p in group["params"]}
         return [model for model in self.found if model.holds(first)]
+
+
+def _rate_of(optimizer: Optimizer) -> float:
+    """Return the largest learning rate of an optimizer; 0.01 where it has none."""
+    rate = largest_rate(optimizer)
+    return 0.01 if rate is None or not math.isfinite(rate) else float(rate)
 
 
 def _loss_of(snapshot: Snapshot) -> float | None:

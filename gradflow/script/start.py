@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -124,10 +123,3 @@ def _renumbered(found: Finding, start: DiagnosisResult, rows: dict[str, Any]) ->
         message = message.replace(named_layers(old), named_layers(new))
     layers = tuple(sorted(row.index for row in new))
     return replace(found, message=f"at the first step, {message}", layers=layers)
-
-
-def learning_rate(optimizer: Any) -> float:
-    """Return the largest learning rate of an optimizer; 0.01 where it has none."""
-    rates = [group.get("lr") for group in optimizer.param_groups]
-    known = [float(rate) for rate in rates if isinstance(rate, int | float | Tensor)]
-    return max(known) if known and math.isfinite(max(known)) else 0.01

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from gradflow.errors import GradflowError, unknown_name
 
@@ -60,3 +60,29 @@ def optimizer(name: str, parameters: Iterable[nn.Parameter], lr: float) -> torch
     except ValueError as error:
         raise GradflowError(f"optimizer '{name}' refuses lr = {lr:g}: {error}") from error
     return made
+
+
+def rates(optimizer: Any) -> list[Any]:
+    """Return the learning rate of every group that has one, a number or a tensor as it is there."""
+    return [group["lr"] for group in optimizer.param_groups if "lr" in group]
+
+
+def largest_rate(optimizer: Any) -> float | Tensor | None:
+    """Return the largest learning rate of an optimizer's groups, as it is now.
+
+    A copy of the first tensor that is on a device, for which nothing waits.
+    """
+    known = rates(optimizer)
+    on_device = [r for r in known if isinstance(r, Tensor) and not r.is_cpu]
+    if on_device:
+        return on_device[0].detach().clone()
+    return max((float(rate) for rate in known), default=None)
+
+
+def set_rates(optimizer: Any, wanted: Sequence[float]) -> None:
+    """Give every group its learning rate, of the type that it has."""
+    for group, rate in zip(optimizer.param_groups, wanted, strict=True):
+        if isinstance(group.get("lr"), Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate

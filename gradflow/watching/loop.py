@@ -16,6 +16,7 @@ from gradflow.measurement.batch import (
 from gradflow.measurement.hooks import Hooks
 from gradflow.results.facts import BatchFacts
 from gradflow.results.watching import OptimizerFacts
+from gradflow.training.optimizers import largest_rate
 from gradflow.watching import grad_scaler
 from gradflow.watching.calls import Calls
 from gradflow.watching.conflicts import Conflicts
@@ -23,7 +24,7 @@ from gradflow.watching.gradients import Gradients
 from gradflow.watching.guard import never_raises
 from gradflow.watching.losses import LossHandle
 from gradflow.watching.nonfinite import first_nonfinite_layer
-from gradflow.watching.optimizers import Owned, learning_rate, optimizer_facts
+from gradflow.watching.optimizers import Owned, optimizer_facts
 from gradflow.watching.recording import LoopNotes, Loss, StepNotes
 from gradflow.watching.spread import inner_spreads
 from gradflow.watching.stale import Mark, Staleness, mark
@@ -175,7 +176,7 @@ class Loop:
     def _held(self, loss: Tensor, scale: Tensor | None) -> SeenBatch:
         """Return what is held of the step under way."""
         calls, owner = self._calls, self._owner
-        rate = None if owner is None else learning_rate(owner)
+        rate = None if owner is None else largest_rate(owner)
         return SeenBatch(
             self.model,
             calls.inputs,
@@ -197,12 +198,12 @@ class Loop:
         self.owned.add(owner)
         if self.optimizer is None:
             self.optimizer, self._owner = optimizer_facts(owner), owner
-            rate = learning_rate(owner)
+            rate = largest_rate(owner)
             self._first_rate = rate if isinstance(rate, float) else None
 
     def notes(self, owner: Any) -> StepNotes:
         """Return what was noted of the step under way."""
-        rate = None if owner is None else learning_rate(owner)
+        rate = None if owner is None else largest_rate(owner)
         return StepNotes(tuple(self._losses), rate, self._staleness.found(), self._staleness.on)
 
     @never_raises

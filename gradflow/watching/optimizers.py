@@ -6,8 +6,6 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor
-
 from gradflow.results.watching import OptimizerFacts
 
 
@@ -40,17 +38,6 @@ def unwrapped(optimizer: Any) -> Any:
             return optimizer
         optimizer = inner
     return optimizer
-
-
-def learning_rate(optimizer: Any) -> float | Tensor | None:
-    """Return the largest learning rate of an optimizer's groups, as it is now."""
-    rates = [group["lr"] for group in optimizer.param_groups if "lr" in group]
-    if not rates:
-        return None
-    on_device = [r for r in rates if isinstance(r, Tensor) and not r.is_cpu]
-    if on_device:
-        return on_device[0].detach().clone()
-    return max(float(rate) for rate in rates)
 
 
 def optimizer_facts(optimizer: Any) -> OptimizerFacts:
