@@ -82,6 +82,7 @@ Apply = Annotated[
 
 
 def diagnose(
+    context: typer.Context,
     network: NetworkConfig,
     output: Output,
     model: Model = None,
@@ -114,6 +115,7 @@ def diagnose(
 
     codes = parse_fail_on(fail_on)
     refuse_stray_inputs(model, input_shape, input_ids, vocab)
+    in_use = rate_in_use(context, network)
     steps, target = trial_steps if train else 0, _target(apply, remedies)
     first: list[DiagnosisResult] = []
     with working_then_counting("measuring", "trying remedies") as told:
@@ -127,6 +129,7 @@ def diagnose(
         if model is None:
             result = diagnosis.diagnose(
                 network,
+                lr=in_use,
                 remedies=remedies,
                 trial_steps=steps,
                 optimizer=optimizer,
@@ -141,6 +144,7 @@ def diagnose(
                 input_ids=input_ids,
                 vocab=vocab,
                 optimizer=optimizer,
+                lr=in_use,
                 remedies=remedies,
                 trial_steps=steps,
                 progress=told,
@@ -149,6 +153,12 @@ def diagnose(
     if target is not None:
         _write(result, target)
     output.emit(result, codes, next(iter(first), None))
+
+
+def rate_in_use(context: typer.Context, network: NetworkConfig) -> float | None:
+    """Return the learning rate that was named; None where it is the default."""
+    source = context.get_parameter_source("lr")
+    return network.lr if source is not None and source.name != "DEFAULT" else None
 
 
 def refuse_stray_inputs(

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import typer
 
-from gradflow.cli.diagnose import InputIds, InputShape, Model, Vocab, refuse_stray_inputs
+from gradflow.cli.diagnose import (
+    InputIds,
+    InputShape,
+    Model,
+    Vocab,
+    rate_in_use,
+    refuse_stray_inputs,
+)
 from gradflow.cli.fail_on import FailOn, parse_fail_on
 from gradflow.cli.output import Output
 from gradflow.configs.learning_rate import LearningRateConfig
@@ -30,8 +37,7 @@ def lr(
 
     codes = parse_fail_on(fail_on)
     refuse_stray_inputs(model, input_shape, input_ids, vocab)
-    source = context.get_parameter_source("lr")
-    in_use = network.lr if source is not None and source.name != "DEFAULT" else None
+    in_use = rate_in_use(context, network)
     with working("loading torch"):
         from gradflow.diagnosis.model_files import Given
         from gradflow.learning_rates.run import learning_rate_of_file, of_config

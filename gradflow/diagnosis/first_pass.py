@@ -23,7 +23,7 @@ from gradflow.measurement.preserving import plain_name
 from gradflow.measurement.recorder import Recorder
 from gradflow.measurement.records import Measurement, measurement
 from gradflow.measurement.recurrence import RecurrentCalls
-from gradflow.results.diagnosis import DiagnosisFacts, DiagnosisResult
+from gradflow.results.diagnosis import DiagnosisFacts, DiagnosisResult, RateInUse
 from gradflow.watching.guard import never_raises
 
 
@@ -185,7 +185,12 @@ class FirstPass:
     # -- what comes of it
 
     def result(
-        self, lr: float, *, summed: bool, optimizer: str | None = None
+        self,
+        lr: float,
+        *,
+        summed: bool,
+        optimizer: str | None = None,
+        in_use: RateInUse | None = None,
     ) -> DiagnosisResult | None:
         """Return the diagnosis; None where no pass was seen whole.
 
@@ -197,6 +202,8 @@ class FirstPass:
             Whether the loss is a sum over the examples.
         optimizer
             Name of its class.
+        in_use
+            The learning rate, if it is to be judged.
         """
         seen = self._seen
         if seen is None:
@@ -210,7 +217,7 @@ class FirstPass:
             loss=self._loss,
             facts=replace(self._facts, example_loss=self._loss / (examples if summed else 1)),
         )
-        return measured(Subject(passes=lambda: [given], lr=lr, optimizer=optimizer))
+        return measured(Subject(lambda: [given], lr, optimizer=optimizer, in_use=in_use))
 
     def _facts_of(self, seen: Measurement) -> DiagnosisFacts:
         """Say how the pass was seen; what starts at 0 is left for the run itself to judge."""

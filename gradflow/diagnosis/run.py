@@ -32,7 +32,7 @@ from gradflow.findings.check import judged
 from gradflow.measurement.preserving import original, uncompiled
 from gradflow.measurement.rates import fit_rates, interval, rate_span
 from gradflow.results.base import RunMeta
-from gradflow.results.diagnosis import DiagnosisResult
+from gradflow.results.diagnosis import DiagnosisResult, RateInUse
 from gradflow.training.optimizers import find
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from gradflow.diagnosis.remedies.outcome import Outcome, Progress
 
 Seen = Callable[[DiagnosisResult], None]
+#: Learning rate that the update ratio is for, where none is named.
+USUAL_RATE = 0.01
 
 
 @overload
@@ -47,6 +49,7 @@ def diagnose(
     model: NetworkConfig,
     /,
     *,
+    lr: float | None = None,
     remedies: bool = False,
     trial_steps: int | None = None,
     optimizer: str | None = None,
@@ -60,7 +63,7 @@ def diagnose(
     targets: Any = None,
     *,
     loss: Callable[..., Tensor] | None = None,
-    lr: float = 0.01,
+    lr: float | None = None,
     remedies: bool = False,
     trial_steps: int | None = None,
     optimizer: str | None = None,
@@ -73,7 +76,7 @@ def diagnose(
     targets: Any = None,
     *,
     loss: Callable[..., Tensor] | None = None,
-    lr: float = 0.01,
+    lr: float | None = None,
     remedies: bool = False,
     trial_steps: int | None = None,
     optimizer: str | None = None,
@@ -95,7 +98,8 @@ def diagnose(
         ``loss(output, targets)``, or ``loss(output)`` without targets; its mean or sum over the
         examples. Cross-entropy by default; without targets, the output's own ``loss``.
     lr
-        Learning rate that the update ratio is for.
+        Learning rate in use: the update ratio is for it, and a finding says where it is far off
+        for a healthy network. Unless given, the ratio is for a config's own, or 0.01.
     remedies
         For an unhealthy network: change one thing at a time, on copies, measure again, and train
         each on what was given (a built-in network on MNIST).
@@ -123,15 +127,16 @@ def diagnose(
     """
     trials = _Trials(remedies, trial_steps, optimizer, progress, seen)
     if not isinstance(model, NetworkConfig):
-        objective = Objective(inputs, targets, loss)
-        result = measured(judged_for(user_module(model, objective, lr), optimizer))
-        return trials.of_module(model, objective, lr, result)
+        objective, rate = Objective(inputs, targets, loss), USUAL_RATE if lr is None else lr
+        result = measured(judged_for(user_module(model, objective, rate), optimizer, lr))
+        return trials.of_module(model, objective, rate, result)
     from gradflow.diagnosis.builtin import built_in  # scipy and theory: not for a user's module
 
-    def measure(config: NetworkConfig) -> DiagnosisResult:
-        return measured(judged_for(built_in(config), optimizer or "sgd"))
+    def measure(config: NetworkConfig, in_use: float | None = None) -> DiagnosisResult:
+        return measured(judged_for(built_in(config), optimizer or "sgd", in_use))
 
-    return trials.of_config(model, measure(model), measure)
+    config = model if lr is None else replace(model, lr=lr)
+    return trials.of_config(config, measure(config, lr), measure)
 
 
 @dataclass(frozen=True)
@@ -210,6 +215,7 @@ def diagnose_file(
     input_ids: int | None = None,
     vocab: int | None = None,
     optimizer: str | None = None,
+    lr: float | None = None,
     remedies: bool = False,
     trial_steps: int | None = None,
     progress: Progress | None = None,
@@ -227,6 +233,8 @@ def diagnose_file(
         Instead: the length of one example of random token numbers, and how many tokens there are.
     optimizer
         For which the verdict is; None: any.
+    lr
+        The rate of `config`, where it is in use.
     remedies, trial_steps, progress, seen
         As in `diagnose`; they are tried on the first seed's model.
 
@@ -237,7 +245,7 @@ def diagnose_file(
     """
     given = Given(input_shape, input_ids, vocab)
     subject = model_in_file(reference, config, given)
-    result = measured(judged_for(subject, optimizer))
+    result = measured(judged_for(subject, optimizer, lr))
     trials = _Trials(remedies, trial_steps, optimizer, progress, seen)
     if not trials.wanted or result.verdict == "healthy":
         return result
@@ -245,8 +253,8 @@ def diagnose_file(
     return trials.of_module(model, objective, config.lr, result)
 
 
-def judged_for(subject: Subject, optimizer: str | None) -> Subject:
-    """Return the subject with the optimizer that its verdict is to be for.
+def judged_for(subject: Subject, optimizer: str | None, lr: float | None = None) -> Subject:
+    """Return the subject with the optimizer that its verdict is to be for, and a rate in use.
 
     Raises
     ------
@@ -255,7 +263,8 @@ def judged_for(subject: Subject, optimizer: str | None) -> Subject:
     """
     if optimizer is not None:
         find(optimizer)
-    return replace(subject, optimizer=optimizer)
+    in_use = None if lr is None else RateInUse(lr, optimizer)
+    return replace(subject, optimizer=optimizer, in_use=in_use)
 
 
 def measured(subject: Subject) -> DiagnosisResult:
@@ -266,7 +275,11 @@ def measured(subject: Subject) -> DiagnosisResult:
     networks = []
     for seen in subject.passes():
         networks.append(pass_fields(seen, subject.lr))
-    return judged(_result(subject, seen, stacked_fields(networks)), checks.CHECKS)
+    result = judged(_result(subject, seen, stacked_fields(networks)), checks.CHECKS)
+    if result.verdict != "healthy":
+        return result
+    rate = (found for check in checks.RATE_CHECKS for found in check(result))
+    return replace(result, findings=(*result.findings, *rate))
 
 
 def _result(subject: Subject, seen: Pass, fields: list[dict[str, Any]]) -> DiagnosisResult:
@@ -304,6 +317,8 @@ def _result(subject: Subject, seen: Pass, fields: list[dict[str, Any]]) -> Diagn
             zero_layers=zero_layers(seen.measurement),
             recurrences=recurrent,
             optimizer=subject.optimizer,
+            rate=subject.in_use,
+            given_scale=1.0 if seen.averaged or not seen.as_given else float(seen.examples),
         ),
         step_rate=step_rate(recurrent),
         time_steps=step_rows(recurrent),

@@ -19,7 +19,7 @@ from gradflow.diagnosis.prediction import DeltaPrediction
 from gradflow.measurement.half_precision import Entries, Underflow, gradient_entries, underflow
 from gradflow.measurement.preserving import preserved, uncompiled
 from gradflow.measurement.records import Measurement
-from gradflow.results.diagnosis import DiagnosisFacts
+from gradflow.results.diagnosis import DiagnosisFacts, RateInUse
 
 #: A module, and the losses (one per replica) of running it.
 Run = tuple[nn.Module, Callable[[nn.Module], Tensor]]
@@ -83,6 +83,8 @@ class Subject:
         What it was made from, as the result keeps it.
     optimizer
         Name of the optimizer that the verdict is for; None: any.
+    in_use
+        The rate `lr`, and its optimizer, where it is in use.
     """
 
     passes: Callable[[], Iterable[Pass]]
@@ -91,6 +93,7 @@ class Subject:
     seeds: tuple[int, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
     optimizer: str | None = None
+    in_use: RateInUse | None = None
 
 
 def seeds_of(config: NetworkConfig) -> tuple[int, ...]:

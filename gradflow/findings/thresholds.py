@@ -680,16 +680,22 @@ _ADAPTIVE_NAMES = frozenset(
 _PLAIN_NAMES = frozenset({"sgd", "asgd", "fusedsgd", "sgd8bit", "sgdschedulefree"})
 
 
+def is_adaptive(optimizer: str | None) -> bool | None:
+    """Return whether an optimizer divides by the gradient's size; None: that is not known."""
+    name = "" if optimizer is None else optimizer.lower()
+    if name in _PLAIN_NAMES:
+        return False
+    return True if name in _ADAPTIVE_NAMES else None
+
+
 def tolerances(optimizer: str | None) -> tuple[Tolerance, Tolerance]:
     """Return what is a warning, and what is an error, for an optimizer by its class's name.
 
     An error for one that is not known is what trains with neither kind; a warning, what trains
     with Adam alone.
     """
-    name = "" if optimizer is None else optimizer.lower()
-    if name in _PLAIN_NAMES:
-        return PLAIN, PLAIN
-    return (ADAPTIVE, ADAPTIVE) if name in _ADAPTIVE_NAMES else (PLAIN, ADAPTIVE)
+    adaptive = is_adaptive(optimizer)
+    return PLAIN if not adaptive else ADAPTIVE, PLAIN if adaptive is False else ADAPTIVE
 
 
 def of_a_run(optimizer: str | None) -> str | None:
@@ -698,8 +704,7 @@ def of_a_run(optimizer: str | None) -> str | None:
     With SGD, any: how long the run is meant to be is not known, and a long one may still learn
     what the networks behind the thresholds, trained for some hundred steps, did not.
     """
-    name = "" if optimizer is None else optimizer.lower()
-    return optimizer if name in _ADAPTIVE_NAMES else None
+    return optimizer if is_adaptive(optimizer) else None
 
 
 GOES_AROUND = _threshold(
@@ -764,6 +769,27 @@ FAR_RATE = _threshold(
     30.0,
     "A learning rate in use so many times above or below the one that `gradflow lr` suggests is "
     "far off: within ten times of it most networks train (docs/learning-rate.md).",
+)
+FAR_ABOVE_ADAM = _threshold(
+    "far above Adam's",
+    50.0,
+    "A learning rate so many times above what the first gradient suggests for Adam is far off: on "
+    "no trained network was it within ten times of the best (docs/learning-rate.md).",
+)
+FAR_BELOW_ADAM = _threshold(
+    "far below Adam's",
+    120.0,
+    "The same below it.",
+)
+FAR_ABOVE_SGD = _threshold(
+    "far above SGD's",
+    250.0,
+    "The same above what it suggests for gradient descent, which is less sure.",
+)
+FAR_BELOW_SGD = _threshold(
+    "far below SGD's",
+    600.0,
+    "The same below it.",
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gradflow.findings.check import Check, check, finding
+from gradflow.findings.first_rate import factor
 from gradflow.findings.thresholds import FAR_RATE
 from gradflow.results.base import Finding
 from gradflow.results.learning_rate import LearningRateResult
@@ -16,10 +17,9 @@ def far_off(result: LearningRateResult) -> Iterator[Finding]:
     used, right = result.in_use, result.suggested
     if used is None or right is None or 1 / FAR_RATE < used / right < FAR_RATE:
         return
-    factor, way = (used / right, "above") if used > right else (right / used, "below")
     yield finding(
         "step-size",
-        f"a learning rate of {used:.2g} is {factor:.2g} times {way} the {right:.2g} that suits "
+        f"a learning rate of {used:.2g} is {factor(used, right)} the {right:.2g} that suits "
         f"{result.optimizer} here",
         f"--lr {right:.1g}",
     )

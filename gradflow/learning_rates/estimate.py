@@ -1,4 +1,4 @@
-"""What one pass says of a learning rate: how long the first update may be, beside the weights."""
+"""What one pass says of a learning rate: how long an optimizer's first update may be."""
 
 from __future__ import annotations
 
@@ -10,15 +10,9 @@ import torch
 from torch import Tensor
 from torch.optim import ASGD, SGD, Optimizer
 
+from gradflow.findings import first_rate
 from gradflow.measurement.norms import read_norms
 from gradflow.training.optimizers import set_rates
-
-#: Of gradient descent: the first update beside √(‖w‖ · rms w), at a momentum of 0.9.
-DESCENT = 0.056
-#: Of optimizers that scale the gradient away (Adam and its kin): the first update's length.
-SCALED = 0.75
-#: And of these the largest step of an entry that is suggested.
-LARGEST_STEP = 0.01
 
 
 @dataclass(frozen=True)
@@ -58,11 +52,9 @@ def momentum(optimizer: Optimizer) -> float:
 def _of_descent(trained: list[Tensor], momentum: float) -> Estimate | None:
     """Gradient descent: a step is the rate times the gradient, and momentum adds them up."""
     gradient = _norm([p.grad for p in trained if p.grad is not None])
-    weights, count = _norm(trained), sum(p.numel() for p in trained)
-    if not 0 < gradient < math.inf or not 0 < weights < math.inf:
-        return None
-    length = DESCENT * weights / count**0.25
-    return Estimate(length * (1 - momentum) / 0.1 / gradient, momentum)
+    entries = sum(p.numel() for p in trained)
+    rate = first_rate.of_descent(_norm(trained), gradient, entries, momentum)
+    return None if rate is None else Estimate(rate, momentum)
 
 
 def _of_scaled(optimizer: Optimizer, trained: list[Tensor]) -> Estimate | None:
@@ -80,7 +72,7 @@ def _of_scaled(optimizer: Optimizer, trained: list[Tensor]) -> Estimate | None:
     if not 0 < length < math.inf:
         return None
     step = length / math.sqrt(sum(u.numel() for u in update))
-    return Estimate(min(SCALED / length, LARGEST_STEP / step), step=step)
+    return Estimate(first_rate.of_scaled(length, step), step=step)
 
 
 def _norm(tensors: list[Tensor]) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from gradflow.learning_rates.estimate import LARGEST_STEP
+from gradflow.findings.first_rate import LARGEST_STEP
 from gradflow.learning_rates.range_test import RangeTest
 
 #: A rise of the loss by less than this share may be chance: dropout, say.

@@ -121,6 +121,23 @@ class Recurrence:
 
 
 @dataclass(frozen=True)
+class RateInUse:
+    """The learning rate that somebody trains with, and the optimizer that it is for.
+
+    Attributes
+    ----------
+    optimizer
+        Name of its class; None: it is not known.
+    momentum
+        Of gradient descent; None: it is not known.
+    """
+
+    rate: float
+    optimizer: str | None = None
+    momentum: float | None = None
+
+
+@dataclass(frozen=True)
 class DiagnosisFacts(Facts):
     """How a network was measured.
 
@@ -181,6 +198,10 @@ class DiagnosisFacts(Facts):
         What was seen of a user's batch and loss.
     optimizer
         Name of the optimizer that the verdict is for; None: any.
+    rate
+        The learning rate in use, for which the update ratios are; None: none was named.
+    given_scale
+        By which gradients of the loss as it is trained on are those of its mean multiplied.
     """
 
     width: int | None = None
@@ -210,6 +231,8 @@ class DiagnosisFacts(Facts):
     scripted: bool = False
     batch: BatchFacts | None = None
     optimizer: str | None = None
+    rate: RateInUse | None = None
+    given_scale: float = 1.0
 
 
 #: What a verdict rests on where δ is known at fewer than two hidden layers.

@@ -24,8 +24,8 @@ from torch.optim.optimizer import (
 )
 
 from gradflow.configs.watching import WatchConfig
+from gradflow.diagnosis.run import USUAL_RATE
 from gradflow.findings.check import verdict_of
-from gradflow.findings.thresholds import of_a_run
 from gradflow.measurement.hooks import Hooks, own_hooks_off
 from gradflow.measurement.norms import as_tensor
 from gradflow.results.watching import WatchResult
@@ -70,7 +70,7 @@ class Model:
     watch: Watch | None = None
     waiting: Hooks = field(default_factory=Hooks)
     start: Start | None = None
-    lr: float = 0.01
+    lr: float | None = None
 
     entries: int = 0
     verdict: str = "healthy"
@@ -108,12 +108,7 @@ class Model:
             return self._result
         assert self.watch is not None
         run = self.watch.result()
-        batch = run.facts.batch
-        summed = batch is not None and any(c.summed for c in batch.criteria)
-        optimizer = of_a_run(next(iter(self.optimizers), None))
-        start = None
-        if self.start is not None:
-            start = self.start.result(self.lr, summed=summed, optimizer=optimizer)
+        start = None if self.start is None else self.start.result(run, self.lr or USUAL_RATE)
         if start is None or outcome(run) == "learnt":  # predictions that did not come true
             return run
         findings = (*run.findings, *added(run, start))
@@ -310,7 +305,7 @@ class Models:
         frame, found = sys._getframe(1), None
         for model in self._of(optimizer):
             model.optimizers.setdefault(type(optimizer).__name__)
-            if model.start is not None and model.recorded() == 0:
+            if model.start is not None and model.lr is None:
                 model.lr = _rate_of(optimizer)
             if model.watch is None and (watch := self._begin(model)) is not None:
                 found = watch.step_begins(optimizer, arguments, keywords, frame)
@@ -331,9 +326,9 @@ class Models:
 
 
 def _rate_of(optimizer: Optimizer) -> float:
-    """Return the largest learning rate of an optimizer; 0.01 where it has none."""
+    """Return the largest learning rate of an optimizer; a usual one where it has none."""
     rate = largest_rate(optimizer)
-    return 0.01 if rate is None or not math.isfinite(rate) else float(rate)
+    return USUAL_RATE if rate is None or not math.isfinite(rate) else float(rate)
 
 
 def _loss_of(snapshot: Snapshot) -> float | None:

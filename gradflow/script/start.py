@@ -9,10 +9,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from gradflow.diagnosis.first_pass import FirstPass
+from gradflow.findings.thresholds import of_a_run
 from gradflow.findings.words import at, named_layers
 from gradflow.measurement.hooks import Hooks
 from gradflow.results.base import Finding
-from gradflow.results.diagnosis import DiagnosisResult
+from gradflow.results.diagnosis import DiagnosisResult, RateInUse
 from gradflow.results.watching import WatchResult
 from gradflow.watching import grad_scaler
 from gradflow.watching.guard import never_raises
@@ -65,19 +66,21 @@ class Start:
         scale = scaled[1] if scaled is not None and scaled[0] is loss else 1.0
         self._pass.after_backward(loss, scale)
 
-    def result(
-        self, lr: float, *, summed: bool, optimizer: str | None = None
-    ) -> DiagnosisResult | None:
-        """Return the diagnosis; None where no pass was seen whole."""
+    def result(self, run: WatchResult, lr: float) -> DiagnosisResult | None:
+        """Return the diagnosis, beside its run; None where no pass was seen whole."""
         found: list[DiagnosisResult | None] = [None]
-        self._result(found, lr, summed, optimizer)
+        self._result(found, run, lr)
         return found[0]
 
     @never_raises
-    def _result(
-        self, found: list[DiagnosisResult | None], lr: float, summed: bool, optimizer: str | None
-    ) -> None:
-        found[0] = self._pass.result(lr, summed=summed, optimizer=optimizer)
+    def _result(self, found: list[DiagnosisResult | None], run: WatchResult, lr: float) -> None:
+        batch, optimizer = run.facts.batch, run.facts.optimizer
+        found[0] = self._pass.result(
+            lr,
+            summed=batch is not None and any(c.summed for c in batch.criteria),
+            optimizer=None if optimizer is None else of_a_run(optimizer.kind),
+            in_use=rate_in_use(run, lr),
+        )
 
     # -- a GradScaler
 
@@ -101,6 +104,20 @@ class Start:
         """Nothing is read then."""
 
 
+def rate_in_use(run: WatchResult, lr: float) -> RateInUse | None:
+    """Return the learning rate of a run, if it is one and nothing else decides how long steps are.
+
+    A rate that changes was chosen with care, warm-up above all; clipping bounds the steps.
+    """
+    rates, optimizer = [s.learning_rate for s in run.steps if s.learning_rate], run.facts.optimizer
+    steady = rates and max(rates) < _CHANGED * min(rates)
+    if optimizer is None or not steady or (run.clip_rate or 0.0) > _CLIPPED:
+        return None
+    return RateInUse(lr, optimizer.kind, optimizer.momentum)
+
+
+#: Factor by which a rate changes that has a schedule; share of the steps that clipping shortens.
+_CHANGED, _CLIPPED = 1.5, 0.1
 #: What a run says better itself, or what is no news of a run.
 _OF_THE_RUN = frozenset({"unreached", "no-gradient", "batch", "uncovered", "unjudged", "broken"})
 

@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 import gradflow
 from gradflow.cli.app import app
 from gradflow.errors import GradflowError
-from gradflow.learning_rates.estimate import LARGEST_STEP, SCALED, Estimate
+from gradflow.findings.first_rate import LARGEST_STEP, SCALED
+from gradflow.learning_rates.estimate import Estimate
 from gradflow.learning_rates.range_test import RangeTest
 from gradflow.learning_rates.rows import rate_fields, rate_rows
 from gradflow.results.base import Result

@@ -10,6 +10,7 @@ from gradflow.diagnosis.checks.coverage import (
     uncovered,
     unreached,
 )
+from gradflow.diagnosis.checks.first_rate import far_rate
 from gradflow.diagnosis.checks.gradient import exploding, vanishing, weak_head
 from gradflow.diagnosis.checks.loss import first_loss
 from gradflow.diagnosis.checks.margins import near_threshold
@@ -64,3 +65,5 @@ CHECKS: tuple[Check[DiagnosisResult], ...] = (
     noisy,
     near_threshold,
 )
+#: Of what is healthy: no rate mends a network that is not.
+RATE_CHECKS: tuple[Check[DiagnosisResult], ...] = (far_rate,)
