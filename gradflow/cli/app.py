@@ -67,7 +67,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
 }
 
 #: What comes after a program's name is the program's.
-_SETTINGS = {"watch": {"allow_interspersed_args": False}}
+_SETTINGS = {name: {"allow_interspersed_args": False} for name in ("watch", "lr")}
 
 for name, command in COMMANDS.items():
     app.command(name, cls=Command, context_settings=_SETTINGS.get(name))(expand_configs(command))

@@ -61,39 +61,40 @@ def watch(
     def give_up(result: WatchResult) -> None:
         line.__exit__()
         quiet.__exit__(None, None, None)
-        _exit_at_once(_report(result, output, codes))
+        exit_at_once(_report(result, output, codes))
 
     with quiet, line:
-        result = ScriptRun(program, config, line if line.on and _reports() else None, give_up).run()
+        result = ScriptRun(program, config, line if line.on and reports() else None, give_up).run()
     code = _report(result, output, codes)
-    if result.script_exit_code is None and _others_run():
-        _exit_at_once(code)
+    if result.script_exit_code is None and others_run():
+        exit_at_once(code)
     if code:
         raise typer.Exit(code)
 
 
 def _report(result: WatchResult, output: Output, codes: frozenset[str]) -> int:
     """Show a result; return what the process exits with."""
-    if _reports():
+    if reports():
         output.show(result)
     if output.json:
         silence_what_follows()
     return result.script_exit_code or exit_code(result, codes)
 
 
-def _reports() -> bool:
+def reports() -> bool:
     """Return whether this process reports: of several that torchrun started, the first."""
     several = os.environ.get("WORLD_SIZE", "1") != "1"
     return not several or os.environ.get("RANK", "0") == "0"
 
 
-def _others_run() -> bool:
+def others_run() -> bool:
     """Return whether a thread of the program would keep the process from exiting."""
     others: list[Any] = [t for t in threading.enumerate() if t is not threading.main_thread()]
     return any(not thread.daemon for thread in others)
 
 
-def _exit_at_once(code: int) -> None:
+def exit_at_once(code: int) -> None:
+    """Exit, whatever threads still run."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

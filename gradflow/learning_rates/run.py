@@ -83,7 +83,7 @@ def learning_rate(
         return of_config(model, config)
     chosen = config if isinstance(optimizer, str) else optimizer
     start = of_module(model, Objective(inputs, targets, loss), chosen)
-    return _result([start], config, ())
+    return of_starts([start], config, ())
 
 
 def of_config(
@@ -95,7 +95,7 @@ def of_config(
     """Test the network that `network` describes, once per seed."""
     options = plain({**vars(network), **vars(config)})
     seeds = seeds_of(network)
-    return _result(built_in(network, config), config, seeds, options, in_use, progress)
+    return of_starts(built_in(network, config), config, seeds, options, in_use, progress)
 
 
 def learning_rate_of_file(
@@ -109,10 +109,10 @@ def learning_rate_of_file(
     """Test the module that ``file.py:name`` names, once per seed of `network`."""
     options = plain({"model": reference, **given.options(), **vars(config)})
     starts = of_file(reference, network, given, config)
-    return _result(starts, config, seeds_of(network), options, in_use, progress)
+    return of_starts(starts, config, seeds_of(network), options, in_use, progress)
 
 
-def _result(
+def of_starts(
     starts: Iterable[Start],
     config: LearningRateConfig,
     seeds: tuple[int, ...],
@@ -120,6 +120,7 @@ def _result(
     in_use: float | None = None,
     progress: Progress | None = None,
 ) -> LearningRateResult:
+    """Test every network, each of a seed."""
     tests = list[RangeTest]()
     total = config.steps * max(len(seeds), 1)
     done = 0

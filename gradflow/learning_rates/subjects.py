@@ -94,15 +94,15 @@ def of_module(
             "no parameter of the model requires a gradient", "requires_grad_(True) on some of them"
         )
     if isinstance(config, Optimizer):
-        copied, optimizer = _copied((inner, config))
-        _refuse_others(copied, optimizer)
-        optimizer.__dict__.pop("step", None)  # a scheduler's, which would step the original
+        own, optimizer = copied((inner, config))
+        _refuse_others(own, optimizer)
+        without_scheduler(optimizer)
     else:
-        copied = _copied(inner)
-        optimizer = made(config, copied)
-    for parameter in copied.parameters():
+        own = copied(inner)
+        optimizer = made(config, own)
+    for parameter in own.parameters():
         parameter.grad = None
-    return Start(copied, optimizer, lambda: objective.run(copied))
+    return Start(own, optimizer, lambda: objective.run(own))
 
 
 def made(config: LearningRateConfig, model: nn.Module) -> Optimizer:
@@ -123,10 +123,27 @@ def made(config: LearningRateConfig, model: nn.Module) -> Optimizer:
     return optimizer
 
 
-def _copied(value: V) -> V:
+def without_scheduler(optimizer: Optimizer) -> None:
+    """Take off the step that a scheduler put on a copied optimizer: it would step the original."""
+    optimizer.__dict__.pop("step", None)
+
+
+def copied(value: V, known: dict[int, Any] | None = None) -> V:
+    """Return a deep copy of modules and an optimizer.
+
+    Parameters
+    ----------
+    known
+        Is told every copy, by the ``id`` of what it is of.
+
+    Raises
+    ------
+    GradflowError
+        If a module cannot be copied.
+    """
     try:
         with torch.no_grad():
-            return copy.deepcopy(value)
+            return copy.deepcopy(value, known)
     except Exception as error:
         raise GradflowError(
             f"the model cannot be copied to train a copy: {first_line(error)}",

@@ -20,7 +20,7 @@ from gradflow.watching.guard import never_raises
 from gradflow.watching.losses import LossHandle
 
 
-class Start:
+class Start(grad_scaler.ScalesAlone):
     """Listens to a model's first pass; what goes wrong in listening is noted, never raised.
 
     Attributes
@@ -90,18 +90,6 @@ class Start:
         scale = grad_scaler.scale_of(scaler)
         if isinstance(loss, Tensor) and scale is not None:
             self._scaled = loss, float(scale)
-
-    def before_unscale(self, scaler: Any, optimizer: Any) -> None:
-        """Nothing is read then."""
-
-    def after_unscale(self, scaler: Any, optimizer: Any) -> None:
-        """Nothing is read then."""
-
-    def before_step(self, scaler: Any, optimizer: Any) -> None:
-        """Nothing is read then."""
-
-    def after_step(self, scaler: Any, optimizer: Any) -> None:
-        """Nothing is read then."""
 
 
 def rate_in_use(run: WatchResult, lr: float) -> RateInUse | None:

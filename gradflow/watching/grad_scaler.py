@@ -28,6 +28,22 @@ class ScalerListener(Protocol):
         """It did one of both."""
 
 
+class ScalesAlone:
+    """A listener that is told of nothing but scales."""
+
+    def before_unscale(self, scaler: Any, optimizer: Any) -> None:
+        """Nothing is read then."""
+
+    def after_unscale(self, scaler: Any, optimizer: Any) -> None:
+        """Nothing is read then."""
+
+    def before_step(self, scaler: Any, optimizer: Any) -> None:
+        """Nothing is read then."""
+
+    def after_step(self, scaler: Any, optimizer: Any) -> None:
+        """Nothing is read then."""
+
+
 _LISTENERS: list[ScalerListener] = []
 _ORIGINAL: dict[str, Callable[..., Any]] = {}
 
