@@ -15,11 +15,14 @@ from typer.testing import CliRunner
 
 import gradflow
 from gradflow.cli.app import app
+from gradflow.configs.learning_rate import LearningRateConfig
 from gradflow.errors import GradflowError
 from gradflow.findings.first_rate import LARGEST_STEP, SCALED
+from gradflow.learning_rates import estimate, range_test
 from gradflow.learning_rates.estimate import Estimate
 from gradflow.learning_rates.range_test import RangeTest
 from gradflow.learning_rates.rows import rate_fields, rate_rows
+from gradflow.learning_rates.subjects import Start, made
 from gradflow.results.base import Result
 from gradflow.results.learning_rate import LearningRateResult
 
@@ -137,6 +140,32 @@ def test_the_largest_stable_rate_lies_below_the_rise() -> None:
         if row.rate <= result.largest_stable:
             assert row.loss <= 1.02 * result.start
     assert result.passes <= 15
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "rmsprop"])
+def test_every_tensor_of_the_test_is_on_the_networks_device(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On torch's meta device a tensor left on the CPU raises; only numbers are read off it."""
+    normed: set[str] = set()
+
+    def norm(tensors: list[Tensor]) -> float:
+        normed.update(t.device.type for t in tensors)
+        return 1.0
+
+    monkeypatch.setattr(estimate, "_norm", norm)
+    monkeypatch.setattr(range_test, "_value", lambda loss: 1.0 if loss.is_meta else math.nan)
+    model = network().to("meta")
+    inputs, labels = X.to("meta"), Y.to("meta")
+    start = Start(
+        model,
+        made(LearningRateConfig(optimizer=name), model),
+        lambda: nn.functional.cross_entropy(model(inputs), labels),
+    )
+    test = range_test.range_test(start, 5, lambda: None)
+    assert len(test.losses) == 5
+    assert normed == {"meta"}
+    assert {p.grad.device.type for p in model.parameters() if p.grad is not None} == {"meta"}
 
 
 def test_what_cannot_be_trained_is_said_in_a_line() -> None:
