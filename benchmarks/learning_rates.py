@@ -8,6 +8,7 @@ seeds; the odd ones judge.
     python benchmarks/learning_rates.py --out FILE.jsonl              # goes on where it stopped
     python benchmarks/learning_rates.py --nearest --out FILE.jsonl    # trains where it has to
     python benchmarks/learning_rates.py --table FILE.jsonl [--common]
+    python benchmarks/learning_rates.py --grid                        # more rates for the grid
 
 torch-lr-finder and Lightning run in an environment of their own, which is made at the first call
 (`peers.environments`).
@@ -20,6 +21,7 @@ import collections
 import contextlib
 import importlib.util
 import io
+import itertools
 import json
 import logging
 import math
@@ -44,6 +46,9 @@ import gradflow
 
 GRID = Path(__file__).parent / "results" / "families.jsonl"
 DRAW, EACH = 1, 3  # which of its draws, and networks of a family and a half
+#: Rates beside those of `GRID`, and what training at them came to.
+FINER = {"adam": (1e-1, 3e-3, 3e-2)}
+FINE = GRID.with_name("learning-rates-grid.jsonl")
 #: A rate, if the method found one, and the forward and backward passes that it took.
 Suggestion = tuple[float | None, int]
 
@@ -130,7 +135,7 @@ METHODS: dict[str, Callable[[Drawn, str, int], Suggestion]] = {
 
 def chosen(kind: str, parity: int, each: int = EACH) -> list[dict[str, Any]]:
     """Return the first networks of every family and half that some rate of the grid trains."""
-    rows = [json.loads(line) for line in GRID.read_text(encoding="utf-8").splitlines()]
+    rows = read(GRID)
     found = collections.defaultdict[str, list[dict[str, Any]]](list)
     drawn = (row for row in rows if row["seed"] // 10_000 == DRAW)
     for row in sorted(drawn, key=lambda row: int(row["seed"])):
@@ -138,6 +143,29 @@ def chosen(kind: str, parity: int, each: int = EACH) -> list[dict[str, Any]]:
         if row["learns"][kind] and row["seed"] % 2 == parity and len(of_family) < each:
             of_family.append(row)
     return [of[i] for i in range(each) for of in found.values() if i < len(of)]
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """Return the lines of a file, none where there is no file yet."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return [json.loads(line) for line in lines]
+
+
+def refine(path: Path) -> None:
+    """Train the networks of both halves at the rates of `FINER`; go on where it stopped."""
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    key = ("family", "seed", "optimizer", "rate")
+    done = {tuple(line[name] for name in key) for line in read(path)}
+    with path.open("a", encoding="utf-8") as out:
+        for kind, rates in FINER.items():
+            for rate, row in itertools.product(rates, [*chosen(kind, 0), *chosen(kind, 1)]):
+                found = dict(zip(key, (row["family"], row["seed"], kind, rate), strict=True))
+                if tuple(found.values()) not in done:
+                    run = trained(Job(row["family"], row["seed"], row["steps"]), kind, rate)
+                    found["losses"] = [round(x, 6) if math.isfinite(x) else None for x in run]
+                    out.write(json.dumps(found) + "\n")
+                    out.flush()
 
 
 def suggestion(row: dict[str, Any], kind: str, method: str) -> Suggestion:
@@ -271,7 +299,10 @@ def main() -> None:
     parser.add_argument("--each", type=int, default=EACH, help="networks of each family")
     parser.add_argument("--common", action="store_true", help="networks with every method alone")
     parser.add_argument("--nearest", action="store_true", help="train as little as possible")
+    parser.add_argument("--grid", action="store_true", help=f"train the rates of {FINE.name}")
     given = parser.parse_args()
+    if given.grid:
+        refine(FINE)
     if given.table is not None:
         lines = [json.loads(x) for x in given.table.read_text(encoding="utf-8").splitlines()]
         print("\n".join(table(lines, given.half, given.common)))

@@ -6,22 +6,26 @@ from collections.abc import Iterator
 
 from gradflow.findings.check import Check, check, finding
 from gradflow.findings.first_rate import factor
-from gradflow.findings.thresholds import FAR_RATE
+from gradflow.findings.thresholds import FAR_ABOVE_ADAM, FAR_BELOW_ADAM, FAR_RATE
 from gradflow.results.base import Finding
 from gradflow.results.learning_rate import LearningRateResult
 
 
 @check("step-size")
 def far_off(result: LearningRateResult) -> Iterator[Finding]:
-    """The rate in use is far from the one that was found."""
-    used, right = result.in_use, result.suggested
-    if used is None or right is None or 1 / FAR_RATE < used / right < FAR_RATE:
+    """The rate in use is far from the one that was found.
+
+    A program's own was chosen with care more often than one that is named to be judged.
+    """
+    used, right, program = result.in_use, result.suggested, "script" in result.meta.config
+    above, below = (FAR_ABOVE_ADAM, FAR_BELOW_ADAM) if program else (FAR_RATE, FAR_RATE)
+    if used is None or right is None or 1 / below < used / right < above:
         return
     yield finding(
         "step-size",
         f"a learning rate of {used:.2g} is {factor(used, right)} the {right:.2g} that suits "
         f"{result.optimizer} here",
-        f"--lr {right:.1g}",
+        f"a learning rate near {right:.1g}" if program else f"--lr {right:.1g}",
     )
 
 
