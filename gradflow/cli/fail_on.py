@@ -23,6 +23,7 @@ def all_checks() -> Iterator[Check[Any]]:
     """Yield the checks of every room, in the order in which their codes are listed."""
     for checks in (
         diagnosis.CHECKS,
+        diagnosis.RATE_CHECKS,
         watching.CHECKS,
         script.CHECKS,
         clipping.CHECKS,

@@ -11,7 +11,7 @@ from gradflow.results.base import Facts, Result, RunMeta
 from gradflow.results.benchmark import BenchmarkFacts, BenchmarkResult, PlanResult
 from gradflow.results.chain import ChainResult, FactorRow
 from gradflow.results.clipping import ClipResult, DistributionRow, PolicyRow, TimeStepRow
-from gradflow.results.diagnosis import DiagnosisFacts, DiagnosisResult, LayerRow, Recurrence
+from gradflow.results.diagnosis import DiagnosisFacts, DiagnosisResult, LayerRow, Recurrence, RateInUse
 from gradflow.results.facts import (
     ActivationFacts,
     BatchFacts,
@@ -183,6 +183,12 @@ EXAMPLES: dict[str, dict[str, Callable[[], Result]]] = {
     "diagnosis.saturated_output": {
         "saturated": lambda: diagnosed(
             row={"saturated_fraction": 1.0}, facts=DiagnosisFacts(example_loss=1e9)
+        )
+    },
+    "diagnosis.far_rate": {
+        "step-size": lambda: diagnosed(
+            row={"gradient_norm": 1.0, "gradient_rms": 0.1, "update_ratio": 1.0},
+            facts=DiagnosisFacts(rate=RateInUse(100.0, "Adam")),
         )
     },
     "diagnosis.weak_head": {
