@@ -11,7 +11,13 @@ from gradflow.results.base import Facts, Result, RunMeta
 from gradflow.results.benchmark import BenchmarkFacts, BenchmarkResult, PlanResult
 from gradflow.results.chain import ChainResult, FactorRow
 from gradflow.results.clipping import ClipResult, DistributionRow, PolicyRow, TimeStepRow
-from gradflow.results.diagnosis import DiagnosisFacts, DiagnosisResult, LayerRow, Recurrence, RateInUse
+from gradflow.results.diagnosis import (
+    DiagnosisFacts,
+    DiagnosisResult,
+    LayerRow,
+    RateInUse,
+    Recurrence,
+)
 from gradflow.results.facts import (
     ActivationFacts,
     BatchFacts,
