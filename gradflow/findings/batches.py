@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from gradflow.findings.thresholds import ONE_DIRECTION, Tolerance
+from gradflow.findings.thresholds import LEAST_TOGETHER, ONE_DIRECTION, Tolerance
 from gradflow.results.base import Result
 from gradflow.results.facts import BatchFacts
 
@@ -131,16 +131,15 @@ class OutputSignal:
     ----------
     decades
         By how many it is smaller than the outputs themselves, in amplitude.
-    numbers, scores
-        Whether the outputs are held against numbers, or are scores of classes; neither: not known.
+    numbers
+        Whether they are held against numbers.
     on_a_line
-        Whether they are scores of more than two classes, and all examples lie on one line: no more
-        than two can be told apart.
+        Whether they are scores of more than two classes, and all examples lie on one line: no
+        more than two can be told apart.
     """
 
     decades: float
-    numbers: bool
-    scores: bool = False
+    numbers: bool = False
     on_a_line: bool = False
 
     def bound(self, tolerance: Tolerance) -> float:
@@ -151,7 +150,9 @@ class OutputSignal:
 
     def bound_together(self, tolerance: Tolerance) -> float:
         """Return how many an optimizer copes with, with those that δ loses."""
-        return tolerance.value_together if self.numbers else tolerance.score_together
+        if self.numbers and self.decades >= LEAST_TOGETHER:
+            return tolerance.value_together
+        return tolerance.score_together
 
 
 def output_signal(facts: BatchFacts) -> OutputSignal | None:
@@ -166,7 +167,6 @@ def output_signal(facts: BatchFacts) -> OutputSignal | None:
             return None
         spread = output.example_spread
         lost = -0.5 * math.log10(spread) if spread > 0 else math.inf
-        scores = criterion.kind in OF_CLASSES | OF_TWO
         line = criterion.kind in OF_CLASSES and (output.directions or 9.0) < ONE_DIRECTION
-        found.append(OutputSignal(lost, criterion.kind in DISTANCES, scores, line))
+        found.append(OutputSignal(lost, criterion.kind in DISTANCES, line))
     return min(found, key=lambda signal: signal.decades, default=None)

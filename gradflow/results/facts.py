@@ -343,6 +343,9 @@ class BatchFacts:
     drawn_signal
         Of codes that are drawn around a mean, as a variational autoencoder's: the variance of the
         mean between examples over that of the draw, of the unit where it is largest.
+    draws
+        Whether the model draws random numbers as it runs, as with dropout or a drawn code: then
+        outputs of equal examples differ, too.
     first_layer
         Of the first layer.
     plain_step, unit_step
@@ -367,6 +370,7 @@ class BatchFacts:
     symmetric: tuple[str, ...] = ()
     copied_outputs: tuple[int, int] | None = None
     drawn_signal: float | None = None
+    draws: bool = False
     first_layer: FirstLayerFacts | None = None
     plain_step: StepFacts | None = None
     unit_step: StepFacts | None = None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 from gradflow.diagnosis.checks.layers import dead_layers, depth, hidden_rows, signal_of
 from gradflow.findings.batches import OutputSignal, no_choice, of_batch, output_signal
@@ -40,11 +41,16 @@ def bearable_fading(result: DiagnosisResult) -> Callable[[Tolerance], float]:
 
 
 def _bearable_in_a_row(result: DiagnosisResult) -> Callable[[Tolerance], float]:
-    """The same where no other way leads there."""
-    seen, layers = seen_output(result), depth(result)
-    if seen is not None and seen.scores:
-        return lambda tolerance: tolerance.bearable_seen(layers)
-    return lambda tolerance: tolerance.bearable_decades(layers)
+    """The same where no other way leads there: more where outputs still differ enough."""
+    seen, both, layers = seen_output(result), together(result), depth(result)
+    if seen is None or both is None or of_batch(result).draws:
+        return lambda tolerance: tolerance.bearable_decades(layers)
+
+    def bound(tolerance: Tolerance) -> float:
+        enough = seen.decades < seen.bound(tolerance) and both < seen.bound_together(tolerance)
+        return (tolerance.bearable_seen if enough else tolerance.bearable_decades)(layers)
+
+    return bound
 
 
 def _milder(grade: Graded | None) -> Graded | None:
@@ -118,7 +124,19 @@ def seen_output(result: DiagnosisResult) -> OutputSignal | None:
     facts = result.facts
     alike = facts.examples == 1 or facts.same_inputs or no_choice(of_batch(result))
     starts = facts.started or facts.zero_layers or facts.zero_weights
-    return None if alike or starts or dead_layers(result) else output_signal(of_batch(result))
+    if alike or starts or dead_layers(result):
+        return None
+    found = output_signal(of_batch(result))
+    return found if found is None or not _convolves(result) else replace(found, numbers=False)
+
+
+def _convolves(result: DiagnosisResult) -> bool:
+    """Whether most hidden layers are convolutions, which learn from every position at once.
+
+    Then numbers are met as easily as scores.
+    """
+    kinds = [row.kind for row in hidden_rows(result)]
+    return 2 * sum(kind.startswith("Conv") for kind in kinds) > len(kinds)
 
 
 def together(result: DiagnosisResult) -> float | None:

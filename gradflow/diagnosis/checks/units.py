@@ -71,7 +71,8 @@ def saturated_alone(result: DiagnosisResult, rows: list[LayerRow]) -> Iterator[F
     """
     if not rows:
         return
-    drop, shares = head_drop(result), [saturation(row) for row in hidden_rows(result)]
+    drop = head_drop(result)
+    shares = [saturation(r) for r in hidden_rows(result) if r.saturated_fraction is not None]
     everywhere = sum(shares) >= SATURATED_EVERYWHERE * len(shares)
     stops = rows[-1] is hidden_rows(result)[-1] and drop is not None and drop >= HEAD_DECADES
     yield finding(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from gradflow.measurement.batch.criteria import CriterionCall, criteria_heard
@@ -33,12 +35,15 @@ class BatchLook:
         self._inputs: list[Tensor] = []
         self._outputs: list[Tensor] = []
         self._seen: SeenBatch | None = None
+        self._random: Tensor | None = None
+        self._draws = False
 
     @contextlib.contextmanager
     def attached(self) -> Iterator[None]:
         """Hear the model and torch's losses while the block lasts, then let go of all tensors."""
         with Hooks() as hooks, criteria_heard(self._calls):
             if takes_hooks(self.model):
+                hooks.add(self.model.register_forward_pre_hook(self._before))
                 hooks.add(
                     self.model.register_forward_hook(self._after, with_kwargs=True, prepend=True)
                 )
@@ -49,17 +54,22 @@ class BatchLook:
                 for held in (self._calls, self._inputs, self._outputs):
                     held.clear()
 
+    def _before(self, *_: Any) -> None:
+        self._random = _random_state(self.model)
+
     def _after(
         self, _: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any], output: Any
     ) -> None:
         if not self._inputs:
             self._inputs.extend(tensors_in((arguments, keywords)))
         self._outputs.extend(tensors_in(output))
+        if self._random is not None:
+            self._draws |= not torch.equal(self._random, _random_state(self.model))
 
     def before_backward(self, loss: Tensor) -> None:
         """Take the facts of the forward pass."""
         self._seen = self._now(loss)
-        self.facts = batch_facts(self._seen)
+        self.facts = replace(batch_facts(self._seen), draws=self._draws)
 
     def after_backward(self, gradient_of: Mapping[int, Tensor | None]) -> None:
         """Add those of the gradients, by the parameters' ``id``."""
@@ -76,3 +86,11 @@ class BatchLook:
             tuple(self._calls),
             self.lr,
         )
+
+
+def _random_state(model: nn.Module) -> Tensor:
+    """Return where torch's random numbers stand, of the device that the model is on."""
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    if device.type == "cuda":
+        return torch.cuda.get_rng_state(device)
+    return torch.get_rng_state()
