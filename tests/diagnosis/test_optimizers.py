@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 import gradflow
 from gradflow.cli.app import app
+from gradflow.diagnosis.checks.decades import together
 from gradflow.errors import GradflowError
 from gradflow.findings.thresholds import (
     ADAPTIVE,
@@ -295,3 +296,83 @@ def test_layers_that_differ_within_a_block_are_no_loss_over_depth() -> None:
     blocks = nn.Sequential(*(Uneven() for _ in range(4)), nn.Linear(32, 10))
     result = gradflow.diagnose(blocks, *batch())
     assert severities(result, "vanishing") == []
+
+
+def shrunk(make: Callable[[int], nn.Module], shape: tuple[int, ...], gain: float) -> nn.Sequential:
+    """Eight linear-like layers without biases: δ shrinks, and examples stay as different."""
+    torch.manual_seed(0)
+    layers: list[nn.Module] = [layer for _ in range(8) for layer in (make(0), nn.LeakyReLU(0.5))]
+    model = nn.Sequential(*layers, make(0))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            fan_in = parameter[0].numel()
+            parameter.normal_(0, gain * fan_in**-0.5)
+    assert model(torch.zeros(shape)).shape == shape
+    return model
+
+
+def test_a_gradient_that_is_only_small_is_no_trouble_for_adam() -> None:
+    model = shrunk(lambda _: nn.Linear(32, 32, bias=False), (64, 32), 0.25)
+    inputs, _ = batch()
+    said = {
+        optimizer: gradflow.diagnose(
+            model, inputs, torch.tanh(inputs), loss=F.mse_loss, optimizer=optimizer
+        ).verdict
+        for optimizer in ("sgd", "adam")
+    }
+    assert said == {"sgd": "vanishing", "adam": "healthy"}
+
+
+class Noisy(nn.Module):
+    """Adds noise to what its layers give, as a drawn code does."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.inner(x)
+        return y + torch.randn_like(y)
+
+
+def test_what_a_model_draws_is_no_difference_between_examples() -> None:
+    inner = shrunk(lambda _: nn.Linear(32, 32, bias=False), (64, 32), 0.25)
+    inputs, _ = batch()
+    for model, draws in ((inner, False), (Noisy(inner), True)):
+        result = gradflow.diagnose(model, inputs, torch.tanh(inputs), loss=F.mse_loss)
+        assert result.facts.batch.draws is draws
+        assert (result.verdict == "vanishing") is draws
+
+
+def test_convolutions_bear_more_up_to_an_output_of_numbers() -> None:
+    torch.manual_seed(0)
+    inputs = torch.randn(64, 1, 8, 8)
+    healthy = []
+    for kind in (lambda: nn.Conv2d(1, 1, 3, padding=1), lambda: nn.Linear(8, 8)):
+        layers: list[nn.Module] = [layer for _ in range(7) for layer in (kind(), nn.Tanh())]
+        model = nn.Sequential(*layers, kind())
+        with torch.no_grad():
+            for parameter in model.parameters():
+                if parameter.dim() > 1:
+                    parameter.normal_(0, 0.38 * parameter[0].numel() ** -0.5)
+                else:
+                    parameter.fill_(0.2)
+        result = gradflow.diagnose(model, inputs, inputs, loss=F.mse_loss, optimizer="adam")
+        lost = together(result)
+        assert lost is not None
+        assert ADAPTIVE.value_together < lost < ADAPTIVE.score_together
+        healthy.append(result.verdict == "healthy")
+    assert healthy == [True, False]
+
+
+def test_a_network_on_its_plateaus_everywhere_is_sick_though_its_gradient_flows() -> None:
+    torch.manual_seed(0)
+    for gain, severity in ((30.0, "error"), (1.0, None)):
+        layers: list[nn.Module] = []
+        for _ in range(3):
+            layers += [nn.Linear(32, 32), nn.Tanh()]
+            nn.init.normal_(layers[-2].weight, 0, gain)
+        result = gradflow.diagnose(nn.Sequential(*layers, nn.Linear(32, 10)), *batch())
+        found = severities(result, "saturated")
+        assert found == ([severity] if severity else found)
+        assert (result.verdict == "saturated") is (severity == "error")
