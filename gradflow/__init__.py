@@ -18,12 +18,19 @@ from gradflow.results.base import Result, Views
 
 if TYPE_CHECKING:
     from gradflow.activations import activation
-    from gradflow.configs import BenchmarkConfig, ClipConfig, NetworkConfig, TheoryConfig
+    from gradflow.configs import (
+        BenchmarkConfig,
+        ClipConfig,
+        NetworkConfig,
+        SweepConfig,
+        TheoryConfig,
+    )
     from gradflow.diagnosis import diagnose
     from gradflow.errors import GradflowError
     from gradflow.findings.explain import explain
     from gradflow.learning_rates import learning_rate
     from gradflow.script import watch_script
+    from gradflow.sweeps import sweep
     from gradflow.watching import watch
 
 __all__ = [
@@ -31,12 +38,14 @@ __all__ = [
     "ClipConfig",
     "GradflowError",
     "NetworkConfig",
+    "SweepConfig",
     "TheoryConfig",
     "__version__",
     "activation",
     "diagnose",
     "explain",
     "learning_rate",
+    "sweep",
     "watch",
     "watch_script",
 ]
@@ -47,10 +56,12 @@ _HOME = {
     "ClipConfig": "gradflow.configs",
     "GradflowError": "gradflow.errors",
     "NetworkConfig": "gradflow.configs",
+    "SweepConfig": "gradflow.configs",
     "activation": "gradflow.activations",
     "diagnose": "gradflow.diagnosis",
     "explain": "gradflow.findings.explain",
     "learning_rate": "gradflow.learning_rates",
+    "sweep": "gradflow.sweeps",
     "watch": "gradflow.watching",
     "watch_script": "gradflow.script",
 }

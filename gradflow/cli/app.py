@@ -19,6 +19,7 @@ from gradflow.cli.group import Command, Group
 from gradflow.cli.lr import lr
 from gradflow.cli.options import expand_configs
 from gradflow.cli.plot import plot
+from gradflow.cli.sweep import sweep
 from gradflow.cli.theory import theory
 from gradflow.cli.watch import watch
 
@@ -61,6 +62,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "diagnose": diagnose,
     "watch": watch,
     "lr": lr,
+    "sweep": sweep,
     "clip": clip,
     "benchmark": benchmark,
     "explain": explain,

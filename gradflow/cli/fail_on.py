@@ -16,6 +16,7 @@ from gradflow.findings.codes import Code
 from gradflow.functions import checks as functions
 from gradflow.learning_rates import checks as learning_rates
 from gradflow.script import checks as script
+from gradflow.sweeps import checks as sweeps
 from gradflow.watching import checks as watching
 
 
@@ -31,6 +32,7 @@ def all_checks() -> Iterator[Check[Any]]:
         benchmark.PLAN_CHECKS,
         functions.CHECKS,
         learning_rates.CHECKS,
+        sweeps.CHECKS,
     ):
         yield from checks
 

@@ -10,7 +10,8 @@ from typer.core import TyperCommand, TyperGroup
 
 from gradflow.cli.endings import INTERRUPTED, explain, signals_clean_up
 from gradflow.cli.streams import broken_pipe_told, prepare
-from gradflow.configs.fields import is_plain, no_value, several
+from gradflow.configs.fields import no_value, several
+from gradflow.configs.ranges import is_plain
 from gradflow.errors import GradflowError, unknown_name
 
 _TYPED = "gradflow.typed"

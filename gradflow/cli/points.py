@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import TextIO
 
-from gradflow.configs.fields import is_plain
+from gradflow.configs.ranges import is_plain, span
 from gradflow.errors import GradflowError
-
-MAX_POINTS = 1_000_000
 
 
 def parse_points(texts: Iterable[str], stdin: TextIO) -> list[float]:
@@ -32,7 +29,7 @@ def parse_points(texts: Iterable[str], stdin: TextIO) -> list[float]:
         if text == "-":
             points += _numbers(stdin)
         elif ":" in text:
-            points += _span(text)
+            points += span("--at", text)
         else:
             points.append(_number(text, "--at"))
     return points
@@ -62,18 +59,3 @@ def _number(text: str, source: str) -> float:
         raise GradflowError(
             f"{source}: '{text}' is not a number", "give a number, start:stop:step, or -"
         ) from None
-
-
-def _span(text: str) -> list[float]:
-    parts = [_number(part, "--at") for part in text.split(":")]
-    if len(parts) != 3 or not all(map(math.isfinite, parts)):
-        raise GradflowError(f"--at: '{text}' is not start:stop:step", "like --at -5:5:0.5")
-    start, stop, step = parts
-    if step == 0 or (stop - start) / step < 0:
-        raise GradflowError(f"--at: '{text}' never arrives: step {step:g} leads away from the stop")
-    steps = (stop - start) / step
-    if steps >= MAX_POINTS:
-        raise GradflowError(f"--at: '{text}' is more than {MAX_POINTS:,} points", "a larger step")
-    count = math.floor(steps * (1 + 1e-12) + 1e-9) + 1  # 0:1:0.1 has 11 points, in binary too
-    # Rounded to the step's own digits where that changes nothing else: 0.3, not 0.30000000000000004
-    return [float(f"{start + i * step:.15g}") for i in range(count)]

@@ -3,6 +3,14 @@
 from gradflow.configs.benchmark import BenchmarkConfig
 from gradflow.configs.clipping import ClipConfig
 from gradflow.configs.network import RECURRENT, NetworkConfig
+from gradflow.configs.sweep import SweepConfig
 from gradflow.configs.theory import TheoryConfig
 
-__all__ = ["RECURRENT", "BenchmarkConfig", "ClipConfig", "NetworkConfig", "TheoryConfig"]
+__all__ = [
+    "RECURRENT",
+    "BenchmarkConfig",
+    "ClipConfig",
+    "NetworkConfig",
+    "SweepConfig",
+    "TheoryConfig",
+]

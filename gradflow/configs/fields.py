@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from gradflow.configs.ranges import is_plain, span
 from gradflow.errors import GradflowError
 
 Check = Callable[[str, Any], None]
@@ -163,11 +164,6 @@ def check_variance(name: str, value: float) -> None:
         raise GradflowError(f"{name} must be 0 or from 1e-90 to 1e90, got {value:g}")
 
 
-def is_plain(text: str) -> bool:
-    """Return whether a number is written as everywhere else: in ASCII, without underscores."""
-    return text.isascii() and "_" not in text
-
-
 def _short(value: float) -> str:
     """A number of any size in a few digits; a whole one may be beyond what a float holds."""
     text = str(value)
@@ -193,7 +189,7 @@ def float_list(name: str, text: str) -> tuple[float, ...]:
 
 
 def value_list(name: str, texts: Iterable[str], kind: type) -> tuple[Any, ...]:
-    """Return the values of comma lists, each of the given type.
+    """Return the values of comma lists, each of the given type; numbers as ranges as well.
 
     Raises
     ------
@@ -205,13 +201,28 @@ def value_list(name: str, texts: Iterable[str], kind: type) -> tuple[Any, ...]:
     if texts and not items:
         raise no_value(name)
     try:
-        return tuple(kind(item) if kind is str else _number(item, kind) for item in items)
+        return tuple(value for item in items for value in _values(name, item, kind))
     except (ValueError, OverflowError):
         word, like = ("whole numbers", "64,128") if kind is int else ("numbers", "0.2,0.1")
         raise GradflowError(
             f"{name} must be {word} with commas between, got '{','.join(items)[:80]}'",
             f"like {name} {like}",
         ) from None
+
+
+def _values(name: str, item: str, kind: type) -> Iterable[Any]:
+    """One item's value, or those of a range (``0.5:3:0.25``)."""
+    if kind is str:
+        return (item,)
+    if ":" in item:
+        return (_whole(number) if kind is int else number for number in span(name, item))
+    return (_number(item, kind),)
+
+
+def _whole(number: float) -> int:
+    if not number.is_integer():
+        raise ValueError(number)
+    return int(number)
 
 
 def no_value(name: str) -> GradflowError:

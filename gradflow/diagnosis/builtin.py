@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Collection
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -45,19 +47,29 @@ def _measured_network(config: NetworkConfig) -> Pass:
     measured = measure_replicas(model, data, config)
     lost = _lost_in_half(model, data, config, measured) if config.dtype in HALF else None
     phi = network_activation(config)
+    seen = network_pass(config, measured, phi)
+    return replace(
+        seen,
+        underflow=lost,
+        prediction=predict_deltas(config, phi, data.inputs.cpu().double().numpy(), data.classes),
+        known=seen.known | _recurrent_facts(model, config, phi),
+    )
+
+
+def network_pass(config: NetworkConfig, measured: Measurement, phi: Activation) -> Pass:
+    """Return what a pass over replicas of the network of `config` gave, as it is judged."""
+    loss = measured.loss.double().mean().item() / config.batch_size
     return Pass(
         measured,
         examples=config.batch_size,
         averaged=False,
-        loss=measured.loss.double().mean().item() / config.batch_size,
-        underflow=lost,
-        prediction=predict_deltas(config, phi, data.inputs.cpu().double().numpy(), data.classes),
+        loss=loss,
         facts=DiagnosisFacts(
             width=config.width if config.architecture.theory == "layers" else None,
-            example_loss=measured.loss.double().mean().item() / config.batch_size,
+            example_loss=loss,
             batch_norm=config.norm == "batch",
         ),
-        known={"activation": phi.name, **_recurrent_facts(model, config, phi)},
+        known={"activation": phi.name},
     )
 
 
@@ -97,10 +109,20 @@ def _recurrent_facts(
     return facts
 
 
-def measure_replicas(model: nn.Sequential, data: Batch, config: NetworkConfig) -> Measurement:
+def measure_replicas(
+    model: nn.Sequential,
+    data: Batch,
+    config: NetworkConfig,
+    only: Collection[str] | None = None,
+) -> Measurement:
     """Run the batch through every replica of `model`, and back.
 
     Where the plain pass leaves the range of its dtype, magnitudes come from one that cannot.
+
+    Parameters
+    ----------
+    only
+        Quantities that are asked for; None: all.
     """
     loss = loss_function(config.loss)
     inputs = data.inputs.expand(config.seeds, *data.inputs.shape)
@@ -114,7 +136,7 @@ def measure_replicas(model: nn.Sequential, data: Batch, config: NetworkConfig) -
 
     if config.architecture.recurrent:
         return measure_steps(model, inputs, of_logits)
-    plain = measure(model, losses, replicated=True)
+    plain = measure(model, losses, replicated=True, only=only)
     if config.norm != "none" or not config.architecture.scale_free or not left_range(plain):
         return plain
     phi = network_activation(config)

@@ -13,7 +13,7 @@ from gradflow.diagnosis.subject import Pass
 from gradflow.measurement.half_precision import Underflow
 from gradflow.measurement.preserving import plain_name
 from gradflow.measurement.quantities import QUANTITIES, LayerValues, row_fields
-from gradflow.measurement.rates import fit_rates, interval, median, quantile
+from gradflow.measurement.rates import fit_rates, interval, quantiles
 from gradflow.measurement.records import Measurement
 from gradflow.measurement.recurrence import RecurrentCall
 from gradflow.results.diagnosis import InputStepRow, LayerRow, Recurrence
@@ -81,29 +81,37 @@ def layer_rows(seen: Pass, fields: Sequence[dict[str, Any]]) -> tuple[LayerRow, 
     """Return the rows: of every layer the medians over the replicas, and what theory predicts."""
     predicted = [{} for _ in fields] if seen.prediction is None else seen.prediction.rows()
     measured = seen.measurement
-    named = zip(measured.names, measured.kinds, fields, predicted, strict=True)
-    return tuple(_layer_row(index, *parts) for index, parts in enumerate(named, start=1))
+    names = list(fields[0]) if fields else []
+    middle, low, high = (_over_replicas(fields, share) for share in (0.5, 0.05, 0.95))
+    rows = []
+    for place, (name, kind) in enumerate(zip(measured.names, measured.kinds, strict=True)):
+        row: dict[str, Any] = {"index": place + 1, "name": name, "kind": kind}
+        row["predicted_delta_log10_rms"] = None
+        row |= {key: middle[key][place] for key in names}
+        for key in _COUNTS:
+            counts = fields[place][key]
+            row[key] = None if counts is None else int(np.max(counts))
+        for key in _BANDS:  # of a single network there is none
+            several = fields[place][key] is not None and len(fields[place][key]) > 1
+            row[f"{key}_low"] = low[key][place] if several else None
+            row[f"{key}_high"] = high[key][place] if several else None
+        rows.append(LayerRow(**row | predicted[place]))
+    return tuple(rows)
 
 
-def _layer_row(
-    index: int, name: str, kind: str, fields: dict[str, Any], predicted: dict[str, float]
-) -> LayerRow:
-    """The row of a layer: medians over the replicas, bands where there are several."""
-    row: dict[str, Any] = {"index": index, "name": name, "kind": kind}
-    row["predicted_delta_log10_rms"] = None
-    row |= {key: median(values) for key, values in fields.items()}
-    for key in ("forward_nonfinite", "backward_nonfinite"):
-        row[key] = None if fields[key] is None else int(np.max(fields[key]))
-    for key in ("bias_gradient_norm", "delta_log10_rms"):
-        row |= dict(zip((f"{key}_low", f"{key}_high"), _band(fields[key]), strict=True))
-    return LayerRow(**row | predicted)
+#: Of these the largest over the replicas is shown; of those the 5th and 95th percentile as well.
+_COUNTS = ("forward_nonfinite", "backward_nonfinite")
+_BANDS = ("bias_gradient_norm", "delta_log10_rms")
 
 
-def _band(values: Floats | None) -> tuple[float | None, float | None]:
-    """5th and 95th percentile over seeds; None for a single one."""
-    if values is None or len(values) < 2:
-        return None, None
-    return float(quantile(values, 0.05)), float(quantile(values, 0.95))
+def _over_replicas(fields: Sequence[dict[str, Any]], share: float) -> dict[str, list[float | None]]:
+    """A quantile over the replicas of every field, by layer."""
+    keys = list(fields[0]) if fields else []
+    wanted = keys if share == 0.5 else [key for key in keys if key in _BANDS]
+    flat = quantiles([layer[key] for key in wanted for layer in fields], share)
+    numbers = [None if v is None else float(v) for v in flat]
+    size = len(fields)
+    return {key: numbers[i * size : (i + 1) * size] for i, key in enumerate(wanted)}
 
 
 def in_chain(deltas: Sequence[Floats | None], calls: Sequence[int]) -> list[Floats | None]:

@@ -275,7 +275,12 @@ def measured(subject: Subject) -> DiagnosisResult:
     networks = []
     for seen in subject.passes():
         networks.append(pass_fields(seen, subject.lr))
-    result = judged(_result(subject, seen, stacked_fields(networks)), checks.CHECKS)
+    return judged_pass(subject, seen, stacked_fields(networks))
+
+
+def judged_pass(subject: Subject, seen: Pass, fields: list[dict[str, Any]]) -> DiagnosisResult:
+    """Make a result of the fields of every row, (replicas,) each, and check it."""
+    result = judged(_result(subject, seen, fields), checks.CHECKS)
     if result.verdict != "healthy":
         return result
     rate = (found for check in checks.RATE_CHECKS for found in check(result))

@@ -27,6 +27,20 @@ def quantile(values: Floats, share: float) -> Any:
     return np.quantile(values, share, method="lower")
 
 
+def quantiles(values: Sequence[Floats | None], share: float) -> list[Any]:
+    """Return `quantile` of each, all at once; None for None."""
+    known = [v for v in values if v is not None]
+    if not known or len(known[0]) == 1:
+        return [None if v is None else v[0] for v in values]
+    table = np.stack(known)
+    found = np.quantile(table, share, axis=1, method="lower")
+    finite = np.isfinite(table).all(axis=1)
+    if finite.any():
+        found[finite] = np.quantile(table[finite], share, axis=1)
+    each = iter(found.tolist())
+    return [None if v is None else next(each) for v in values]
+
+
 #: Layers of one role up to which every pair of them is compared.
 _ALL_PAIRS = 64
 

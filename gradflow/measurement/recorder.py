@@ -149,7 +149,7 @@ class Recorder:
     def _add_parameters(self, record: LayerRecord, source: str, tensors: list[Tensor]) -> None:
         entries = together(tensors, self.replicated)
         if entries is not None and self.replicated:
-            record.add(source, Sample(entries))
+            record.add(source, Sample(entries), self.only)
         elif entries is not None and is_quick(entries):
             record.add(source, Sample(entries, quick=True), self.only)
         elif entries is not None:
@@ -221,7 +221,8 @@ class Recorder:
         costly: bool = False,
     ) -> None:
         if self.replicated:
-            record.add(source, prepared(values))
+            if QUANTITIES.of(source, self.only):
+                record.add(source, prepared(values), self.only)
             return
         values = values.unsqueeze(0)
         if costly or not is_quick(values):

@@ -85,13 +85,13 @@ def measure_scaled(
     scaled = ScaledPass(recorder)
     with recorder.attached(), torch.enable_grad():
         each, recorder.exponent = scaled_losses(loss, *scaled.logits(model, inputs, phi), labels)
-        total = each.sum() * scale
-        recorder.backward(total)
+        losses = each.view(len(inputs), -1).sum(1) * scale
+        recorder.backward(losses.sum())
     for record, exponent in zip(recorder.records, scaled.input_exponents, strict=True):
         record.values["input_exponent"] = exponent.flatten()
     for record, activation in zip(recorder.records, scaled.activations, strict=False):
         record.values |= activation  # the output layer has none
-    return measurement(recorder.records, total, replicated=True)
+    return measurement(recorder.records, losses, replicated=True)
 
 
 @dataclass

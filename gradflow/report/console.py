@@ -131,7 +131,7 @@ def say(message: str) -> None:
 
 def shown_records(result: Result) -> Sequence[Any]:
     """Return the rows that a person wants to see: a summary table where rows are many points."""
-    for name in ("curves",):
+    for name in ("curves", "summary"):
         summary = getattr(result, name, None)
         if summary:
             return tuple(summary)

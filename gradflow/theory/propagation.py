@@ -84,6 +84,38 @@ def predict(
     return Prediction(q, chi, back, amplification)
 
 
+def gradient_ratios(
+    act: Activation,
+    weight_variances: Floats,
+    bias_variances: Floats,
+    q1: Floats,
+    depth: int,
+) -> Floats:
+    """Return log₁₀ of δ's rms at the first layer over that at every layer, for many networks.
+
+    All layers of a network are alike, so that a deeper one begins as a shallower one does.
+
+    Parameters
+    ----------
+    weight_variances, bias_variances, q1
+        Of each network, (networks,): σ_w² and σ_b² of its layers, and the mean square of the first
+        layer's pre-activations.
+
+    Returns
+    -------
+    ndarray
+        (depth, networks), 0 in the first row. E[δ_1²]/E[δ_L²] = χ_1 … χ_{L−1}.
+    """
+    ln_weight, ln_bias, ln_q = ln(weight_variances), ln(bias_variances), ln(q1)
+    total = np.zeros((depth, ln_q.size))
+    for layer in range(1, depth):
+        with np.errstate(invalid="ignore"):  # 0 times infinity has no logarithm
+            ln_chi = ln_weight + ln_slope_moment(act, ln_q)
+            total[layer] = total[layer - 1] + ln_chi / (2 * math.log(10))
+        ln_q = np.logaddexp(ln_weight + ln_second_moment(act, ln_q), ln_bias)
+    return total
+
+
 def checked_layers(
     weight_variances: Sequence[float],
     bias_variances: Sequence[float],

@@ -45,6 +45,7 @@ from gradflow.results.clipping import (
 )
 from gradflow.results.diagnosis import DiagnosisResult, LayerRow
 from gradflow.results.learning_rate import LearningRateResult, RateRow
+from gradflow.results.sweep import EdgeOfChaosRow, ScaleRow, SweepResult, SweepRow
 from gradflow.results.theory import EdgeRow, TheoryResult, TheoryRow
 from gradflow.results.watching import WatchHistoryRow, WatchResult, WatchRow, WatchStepRow
 
@@ -68,6 +69,35 @@ def ranged(*losses: float) -> LearningRateResult:
         in_use=0.1,
         meta=RunMeta(seeds=(0, 1)),
     )
+
+
+def swept(
+    depths: tuple[int, ...] = (5, 10, 20),
+    weights: tuple[float, ...] = (0.5, 1.5, 3.0),
+    biases: tuple[float, ...] = (0.0,),
+    gradient: float | None = None,
+    scale: float = 3.0,
+) -> SweepResult:
+    """A map whose gradients grow with σ_w²; vanishing, healthy and exploding."""
+    verdicts = ("vanishing", "healthy", "exploding", "dead", "broken")
+    rows = [
+        SweepRow(
+            "tanh",
+            64,
+            bias,
+            depth,
+            weight,
+            depth * (weight - 1.5) if gradient is None else gradient,
+            None,
+            verdicts[place % 5],
+        )
+        for bias in biases
+        for depth in depths
+        for place, weight in enumerate(weights)
+    ]
+    curve = [ScaleRow("tanh", bias, weight, scale) for bias in biases for weight in weights]
+    edges = [EdgeOfChaosRow("tanh", bias, 1.5) for bias in biases]
+    return SweepResult(records=tuple(rows), scales=tuple(curve), edges=tuple(edges))
 
 
 def plot(*names: str, **options: bool) -> PlotResult:
@@ -417,6 +447,8 @@ EXAMPLES: dict[str, Result] = {
     "clip sequence": clipped_sequence(),
     "clip suggested": clip_suggested(),
     "lr": ranged(2.0, 1.5, 1.0, 4.0, INF),
+    "sweep": swept(),
+    "sweep two maps": swept(biases=(0.0, 0.1)),
     "theory": theorized(-2, -1, 0),
     "benchmark": trained(5),
     "benchmark crowded": trained(5, activations=20),
@@ -470,6 +502,12 @@ AWKWARD: dict[str, Result] = {
     "clip diverged at once": clipped(steps=1, last=INF),
     "lr one step": ranged(NAN),
     "lr flat": ranged(2.0, 2.0, 2.0),
+    "sweep empty": SweepResult(),
+    "sweep one point": swept((7,), (1.0,)),
+    "sweep nothing finite": swept(gradient=-INF),
+    "sweep huge": swept(gradient=1e300, scale=INF),
+    "sweep many maps": swept(biases=tuple(i / 10 for i in range(9))),
+    "sweep five verdicts": swept(weights=(0.0, 1.0, 2.0, 3.0, 1e6)),
     "theory nothing": theorized(-INF, -INF),
     "theory far": theorized(-1e11, 0, edge=False),
     "theory empty": theorized(),

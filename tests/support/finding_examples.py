@@ -28,6 +28,7 @@ from gradflow.results.facts import (
     UpdateFacts,
 )
 from gradflow.results.learning_rate import LearningRateResult, RateRow
+from gradflow.results.sweep import SweepFacts, SweepResult
 from gradflow.results.watching import (
     ConflictFacts,
     OptimizerFacts,
@@ -328,6 +329,10 @@ EXAMPLES: dict[str, dict[str, Callable[[], Result]]] = {
     "functions.underflow": {"underflow": lambda: chained(1e-200, 1e-200)},
     "learning_rates.unstable": {
         "diverged": lambda: LearningRateResult(records=(RateRow(1, 1e-3, math.inf),))
+    },
+    "sweeps.interrupted": {"interrupted": lambda: SweepResult(facts=SweepFacts(interrupted=True))},
+    "sweeps.failed": {
+        "unjudged": lambda: SweepResult(facts=SweepFacts(failed=(("depth 5", "it died"),)))
     },
     "learning_rates.far_off": {"step-size": lambda: LearningRateResult(suggested=1e-3, in_use=1.0)},
 }

@@ -23,6 +23,7 @@ from gradflow.report.figures import (
     eval,
     lr,
     plot,
+    sweep,
     theory,
     watch,
 )
@@ -42,6 +43,7 @@ FIGURES: dict[str, Callable[[Any], Figure]] = {
     "eval": eval.figure,
     "lr": lr.figure,
     "plot": plot.figure,
+    "sweep": sweep.figure,
     "theory": theory.figure,
     "watch": watch.figure,
 }

@@ -1,0 +1,118 @@
+"""Networks of one shape and many variances, as replicas of one module."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gradflow.activations import Activation
+from gradflow.configs.network import NetworkConfig
+from gradflow.datasets.batches import batch
+from gradflow.diagnosis.builtin import measure_replicas, network_pass
+from gradflow.diagnosis.rows import pass_fields
+from gradflow.diagnosis.run import judged_pass
+from gradflow.diagnosis.subject import Subject, seeds_of
+from gradflow.measurement.rates import median
+from gradflow.measurement.records import Measurement
+from gradflow.networks.architectures import build, network_activation
+from gradflow.results.sweep import SweepRow
+from gradflow.sweeps.grid import Point, Task
+from gradflow.training.devices import dtype as dtype_of
+from gradflow.training.devices import select
+
+#: What a row shows, and what its verdict rests on.
+_JUDGED_BY = frozenset(
+    {
+        "activation_mean",
+        "activation_variance",
+        "backward_nonfinite",
+        "dead_fraction",
+        "delta_rms",
+        "example_spread",
+        "forward_nonfinite",
+        "gradient_norm",
+        "saturated_fraction",
+        "weight_norm",
+        "zero_fraction",
+    }
+)
+
+
+def measured(task: Task) -> list[SweepRow]:
+    """Measure every point of a task in one pass: a row each, its prediction left out.
+
+    A network is the one that ``diagnose`` measures with the same options: weights are drawn with
+    σ_w² = 1 and multiplied by σ_w.
+    """
+    one = replace(
+        task.config.network(task.act, task.width, task.depth),
+        weight_variance=float(task.points[0].weight_variance > 0),
+        bias_variance=float(task.points[0].bias_variance > 0),
+    )
+    device, dtype = select(one.device), dtype_of(one.dtype)
+    data = batch(one, dtype, device)
+    model = build(one, data.inputs.shape[-1], data.classes, dtype, device)
+    spread_out(model, task.points)
+    every = replace(one, seeds=one.seeds * len(task.points))
+    together = measure_replicas(model, data, every, _JUDGED_BY)
+    phi = network_activation(one)
+    return [
+        _row(task, point, one, _of_point(together, place, one.seeds), phi)
+        for place, point in enumerate(task.points)
+    ]
+
+
+def spread_out(model: nn.Module, points: Sequence[Point]) -> None:
+    """Give every parameter the replicas of all points, from those drawn with variances of 1."""
+    for module in model.modules():
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            variances = [p.bias_variance if name == "bias" else p.weight_variance for p in points]
+            scale = torch.tensor([math.sqrt(v) for v in variances], dtype=torch.float64)
+            setattr(module, name, nn.Parameter(_scaled(parameter.detach(), scale)))
+
+
+def _scaled(parameter: Tensor, scale: Tensor) -> Tensor:
+    """(seeds, …) to (points · seeds, …), the seeds of a point side by side."""
+    each = scale.to(parameter).view(-1, *[1] * parameter.dim())
+    return (each * parameter).flatten(0, 1)
+
+
+def _of_point(together: Measurement, place: int, seeds: int) -> Measurement:
+    own = slice(place * seeds, (place + 1) * seeds)
+    return replace(together, values=together.values[..., own], loss=together.loss[own])
+
+
+def _row(
+    task: Task, point: Point, network: NetworkConfig, seen: Measurement, phi: Activation
+) -> SweepRow:
+    subject = Subject(
+        passes=list,
+        lr=network.lr,
+        dtype=network.dtype,
+        seeds=seeds_of(network),
+        optimizer="sgd",
+    )
+    its = network_pass(network, seen, phi)
+    fields = pass_fields(its, network.lr)
+    result = judged_pass(subject, its, fields)
+    with np.errstate(invalid="ignore"):  # 0 over 0 where no gradient is left
+        ratios = fields[0]["delta_log10_rms"] - fields[network.depth - 1]["delta_log10_rms"]
+    known = ratios[~np.isnan(ratios)]
+    return SweepRow(
+        activation=phi.name,
+        width=task.width,
+        bias_variance=point.bias_variance,
+        depth=task.depth,
+        weight_variance=point.weight_variance,
+        gradient_log10=median(known) if known.size else None,
+        predicted_gradient_log10=None,
+        verdict=result.verdict,
+        rate=result.rate,
+        gradient_log10_low=float(known.min()) if known.size else None,
+        gradient_log10_high=float(known.max()) if known.size else None,
+    )
