@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from gradflow.benchmark.storage.files import content
 from gradflow.configs.sweep import SweepConfig
 from gradflow.errors import GradflowError
 from gradflow.results.base import Result, plain
-from gradflow.results.nonfinite import decoded
+from gradflow.results.decoding import parse
 from gradflow.results.sweep import SweepResult, SweepRow
 
 #: Options that change what is measured at a point, beside those that say which point it is.
 _SAME = ("alpha", "batch_size", "data", "loss", "seed", "seeds")
+
+#: Bytes that such a file has at most.
+_LARGEST = 2**30
 
 
 def rows_of_file(path: str, config: SweepConfig) -> tuple[SweepRow, ...]:
@@ -38,14 +41,15 @@ def rows_of_file(path: str, config: SweepConfig) -> tuple[SweepRow, ...]:
 
 
 def _read(path: str) -> SweepResult:
+    stored = content(Path(path), _LARGEST)
+    if stored is None:
+        raise GradflowError(f"there is no file '{path}'")
     try:
-        result = Result.from_dict(decoded(json.loads(Path(path).read_text("utf-8"))))
-    except OSError as error:
-        raise GradflowError(f"cannot read {path}: {error.strerror or error}") from None
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        raise GradflowError(f"{path} is no JSON result of a sweep", "-o FILE.json") from None
+        result = Result.from_dict(parse(stored))
+    except ValueError as error:
+        raise GradflowError(f"'{path}' is no JSON result of a sweep: {error}") from None
     if not isinstance(result, SweepResult):
-        raise GradflowError(f"{path} is a result of '{result.command}', not of a sweep")
+        raise GradflowError(f"'{path}' is a result of '{result.command}', not of a sweep")
     return result
 
 

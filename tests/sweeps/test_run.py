@@ -217,7 +217,7 @@ def test_the_command_takes_ranges_and_goes_on_from_a_file(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (None, "cannot read"),
+        (None, "there is no file"),
         ("{}", "no JSON result of a sweep"),
         ("[" * 5000, "no JSON result of a sweep"),
     ],
