@@ -22,6 +22,7 @@ torch.set_num_threads(1)
 
 # A busy machine is not a failing law.
 settings.register_profile("no deadline", deadline=None)
+settings.register_profile("long", deadline=None, max_examples=5000)  # --hypothesis-profile=long
 settings.load_profile("no deadline")
 
 Run = Callable[..., Result]

@@ -144,7 +144,8 @@ def further_tables(result: Result) -> Iterator[tuple[str, Sequence[Any]]]:
         yield _remedies_heading(result), rows
     if rows := getattr(result, "distribution", ()):
         yield "The gradient's norms in unclipped training, all seeds together", rows
-        yield "How many of them lie where", getattr(result, "norms", ())
+        if norms := getattr(result, "norms", ()):
+            yield "How many of them lie where", norms
 
 
 def _remedies_heading(result: Result) -> str:

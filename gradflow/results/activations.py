@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from gradflow.results.base import Result, Row, column, rows_of
 
@@ -71,8 +72,15 @@ class EvalResult(Result):
         steepest = max(slopes)
         return (
             f"{self.activation}: the largest slope here is {steepest:.4g}; "
-            f"ten such layers multiply a gradient by {steepest**10:.3g}"
+            f"ten such layers multiply a gradient by {_tenth_power(steepest):.3g}"
         )
+
+
+def _tenth_power(slope: float) -> float:
+    try:
+        return slope**10
+    except OverflowError:
+        return math.inf
 
 
 @dataclass(frozen=True)
@@ -94,7 +102,7 @@ class CurveInfoRow(Row):
     parameters: dict[str, float] = column("parameters", priority=2)
     max_slope: float = column("max |f′|", ".4g")
     kinks: tuple[float, ...] = column("kinks", priority=1)
-    saturated: Any = column("|f′| < 1 % of max", priority=1, default=())
+    saturated: tuple[tuple[float, float], ...] = column("|f′| < 1 % of max", priority=1, default=())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -227,8 +227,8 @@ class BenchmarkResult(Result):
         return answer
 
     def _after(self) -> str:
-        done = max(row.epoch for row in self.history)
-        return f"after {done} epoch{'s' if done > 1 else ''}"
+        done = max((row.epoch for row in self.history), default=0)
+        return f"after {done} epoch{'' if done == 1 else 's'}"
 
 
 @dataclass(frozen=True, kw_only=True)

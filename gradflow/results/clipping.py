@@ -207,7 +207,7 @@ def tally(outcomes: Sequence[str]) -> str:
 
 
 def _loss(row: PolicyRow) -> str:
-    return f"{row.final_loss:.3g}"
+    return "–" if row.final_loss is None else f"{row.final_loss:.3g}"
 
 
 def _directions(rows: Sequence[PolicyRow]) -> list[str]:
@@ -224,7 +224,7 @@ def _directions(rows: Sequence[PolicyRow]) -> list[str]:
         elif row.cosine > 1 - 1e-6:
             kept.append(row.policy)
         else:
-            by = f"by {math.degrees(math.acos(row.cosine)):.0f}°"
+            by = f"by {math.degrees(math.acos(min(max(row.cosine, -1.0), 1.0))):.0f}°"
             turned.append(
                 f"{row.policy} {by}" if turned else f"{row.policy} turns the gradient {by}"
             )

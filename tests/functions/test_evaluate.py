@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -117,3 +118,9 @@ def test_the_catalogue_has_every_activation_with_its_slope() -> None:
     assert rows["relu"].critical_gain == pytest.approx(math.sqrt(2))
     assert rows["tanh"].critical_gain == pytest.approx(1)
     assert rows["relu"].relative_cost is None
+
+
+def test_a_tenth_power_beyond_doubles_is_infinite(run: Any) -> None:
+    done = run("eval", "leaky-relu", "--alpha", "1e40", "--at", "-1")
+    assert done.exit_code == 0, done.output
+    assert "multiply a gradient by inf" in " ".join(done.output.split())

@@ -103,7 +103,7 @@ def swept(
 def plot(*names: str, **options: bool) -> PlotResult:
     """ReLU's curve under every name: a kink at 0, saturated to its left."""
     x = np.linspace(-2, 2, 41)
-    rows = [CurveRow(name, float(v), max(0.0, v), float(v > 0)) for name in names for v in x]
+    rows = [CurveRow(name, v, max(0.0, v), float(v > 0)) for name in names for v in x.tolist()]
     infos = [CurveInfoRow(name, "max(0, x)", {}, 1.0, (0.0,), ((-2.0, 0.0),)) for name in names]
     return PlotResult(records=tuple(rows), curves=tuple(infos), **options)
 

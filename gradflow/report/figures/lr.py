@@ -33,7 +33,7 @@ def figure(result: LearningRateResult) -> Figure:
         "in use": (result.in_use, GREY),
     }
     _labels(axes, [*rates, *(rate for rate, _ in marked.values() if rate is not None)])
-    if result.start is not None:
+    if result.start is not None and math.isfinite(result.start):
         _limits(axes, result.start, losses, low)
         axes.axhline(result.start, color=GREY, linewidth=0.8, linestyle=DASHED)
         page.beside_line(axes, result.start, "at the start", right=True)
