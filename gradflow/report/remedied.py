@@ -52,16 +52,33 @@ def _text(result: DiagnosisResult, row: RemedyRow) -> str:
         f'"""{row.remedy}, for a network that was {result.verdict}; {_trained(result, row)}\n\n'
         f'Written by {SOFTWARE}.\n"""\n\nimport torch\n\n\n'
     )
+    for beginning, what in _OTHERS.items():
+        if row.torch.startswith(beginning):
+            return head + _function(what[0], what[1], row.torch, _made(row.torch))
     own = "model" in result.meta.config
-    if "clip_grad_norm_" in row.torch:
-        return head + _function(
-            "clip(model)", "Call this between loss.backward() and optimizer.step().", row.torch
-        )
-    if own:
-        return head + _function(
-            "treat(model)", "Change the model, and return it.", row.torch, "model"
-        )
-    return head + _function("build()", "Return the network.", row.torch, "model")
+    how = ("treat(model)", "Change the model, and return it.") if own else _BUILD
+    return head + _function(*how, row.torch, "model")
+
+
+_BUILD = ("build()", "Return the network.")
+#: What changes no network, by how its lines begin: the function that is written, and what it does.
+_OTHERS = {
+    "torch.nn.utils.clip_grad_norm_": (
+        "clip(model)",
+        "Call this between loss.backward() and optimizer.step().",
+    ),
+    "optimizer =": (
+        "optimizer_of(model)",
+        "Return the optimizer; a scheduler takes a step after each of its.",
+    ),
+    "loss =": ("fitting(loss)", "Return the loss to train with, in the place of this one."),
+}
+
+
+def _made(lines: str) -> str | None:
+    """The names that the lines give, but for those of a call alone."""
+    names = [line.partition(" = ")[0] for line in lines.splitlines() if " = " in line]
+    return ", ".join(name for name in names if name.isidentifier()) or None
 
 
 def _trained(result: DiagnosisResult, row: RemedyRow) -> str:

@@ -7,6 +7,7 @@ import functools
 import math
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from gradflow.diagnosis.remedies.modules import treatments
 from gradflow.diagnosis.remedies.source import source
 from gradflow.diagnosis.remedies.updates import Update
 from gradflow.networks.architectures import build
+from gradflow.report import remedied
+from gradflow.results.diagnosis import RemedyRow
 
 CASES = cases()
 CPU = torch.device("cpu")
@@ -57,7 +60,7 @@ def looked_at(name: str) -> Anatomy:
     return anatomy(copy.deepcopy(model), Objective(inputs, targets, loss), result)
 
 
-def remedied(name: str, remedy: str) -> nn.Module:
+def remedied_case(name: str, remedy: str) -> nn.Module:
     (one,) = [t for t in treatments(looked_at(name)) if t.name == remedy]
     return one.copy_of(looked_at(name))
 
@@ -209,7 +212,7 @@ def test_what_cannot_be_copied_is_said() -> None:
 
 
 def test_recurrent_matrices_are_orthogonal_gate_by_gate() -> None:
-    cell: Any = remedied("lstm", "spectral radius 1").get_submodule("cell")
+    cell: Any = remedied_case("lstm", "spectral radius 1").get_submodule("cell")
     for gate in (*cell.weight_hh_l0.chunk(4), *cell.weight_hh_l1.chunk(4)):
         assert torch.linalg.eigvals(gate).abs().tolist() == pytest.approx([1.0] * 6, rel=1e-4)
     assert cell.bias_ih_l1[6:12].tolist() == [1.0] * 6
@@ -229,7 +232,7 @@ def test_convolutions_get_the_variance_of_their_fan_in() -> None:
 
 
 def test_data_driven_scaling_gives_every_layer_a_variance_of_1() -> None:
-    model = remedied("deep", "data-driven scaling (LSUV)")
+    model = remedied_case("deep", "data-driven scaling (LSUV)")
     seen: list[float] = []
     for layer in model:  # type: ignore[attr-defined]
         if isinstance(layer, nn.Linear):
@@ -249,9 +252,39 @@ def test_data_driven_scaling_gives_every_layer_a_variance_of_1() -> None:
 )
 def test_the_output_gets_the_activation_that_the_loss_wants(name: str, remedy: str) -> None:
     _, inputs, targets, loss = CASES[name]
-    better = diagnose(remedied(name, remedy), inputs, targets, loss=loss)
+    better = diagnose(remedied_case(name, remedy), inputs, targets, loss=loss)
     codes = {f.code for f in better.findings}
     assert "output-activation" not in codes
+
+
+LOSSES: dict[str, tuple[nn.Module, Callable[..., Tensor], str]] = {
+    "plain scores": (dense(6, 8, nn.ReLU(), 3), nn.NLLLoss(), "output-activation"),
+    "sign": (dense(6, 8, nn.ReLU(), 3), lambda o, t: -nn.functional.cross_entropy(o, t), "loss"),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_the_loss_is_made_to_go_with_the_output(name: str) -> None:
+    model, loss, code = LOSSES[name]
+    with torch.no_grad():
+        model[2].bias.add_(1.0)  # type: ignore[index,operator,union-attr]
+    x, y = torch.randn(30, 6), torch.randint(3, (30,))
+    result = diagnose(model, x, y, loss=loss)
+    assert code in {f.code for f in result.findings}
+    objective = Objective(x, y, loss)
+    looked = anatomy(copy.deepcopy(model), objective, result)
+    (one,) = [t for t in treatments(looked) if t.of_loss]
+    changed = one.treated(objective).loss
+    assert torch.allclose(changed(model(x), y), nn.functional.cross_entropy(model(x), y))  # type: ignore[misc]
+    assert code not in {f.code for f in diagnose(model, x, y, loss=changed).findings}
+
+
+def test_a_loss_of_its_own_is_not_exchanged() -> None:
+    model, _, _ = LOSSES["plain scores"]
+    x, y = torch.randn(30, 6), torch.randint(3, (30,))
+    loss = lambda o, t: 2 * nn.functional.nll_loss(o, t)  # noqa: E731
+    looked = anatomy(copy.deepcopy(model), Objective(x, y, loss), diagnose(model, x, y, loss=loss))
+    assert not any(t.of_loss for t in treatments(looked))
 
 
 @pytest.mark.parametrize(
@@ -260,7 +293,7 @@ def test_the_output_gets_the_activation_that_the_loss_wants(name: str, remedy: s
 )
 def test_numbers_of_another_scale_are_standardised(name: str, remedy: str) -> None:
     model, inputs, targets, _ = CASES[name]
-    output = remedied(name, remedy)(inputs)
+    output = remedied_case(name, remedy)(inputs)
     if name == "large targets":
         assert float((output - targets).detach().square().mean()) < 10 * float(targets.var())
     else:
@@ -421,6 +454,26 @@ def test_apply_writes_what_treats_the_users_model(run: Callable[..., Any]) -> No
     assert again.stdout.startswith("Healthy"), again.stderr
 
 
+@pytest.mark.parametrize(
+    ("lines", "calls", "kind"),
+    [
+        (LOOPS["warm-up"].lines(None, Plan().rates()), "optimizer_of(model)[1]", "LinearLR"),
+        (LOOPS["Adam's ε at 1e-15"].lines(None, Plan().rates()), "optimizer_of(model)", "Adam"),
+        (LOOPS["clipping (norm 1)"].lines(None, Plan().rates()), "clip(model)", "NoneType"),
+        ("loss = torch.nn.BCELoss()", "fitting(None)", "BCELoss"),
+    ],
+)
+def test_apply_writes_what_changes_no_network(
+    lines: str, calls: str, kind: str, tmp_path: Path
+) -> None:
+    row = RemedyRow(remedy="one", verdict="healthy", rate=1.0, decades=0.0, torch=lines)
+    written = remedied.write(replace(diagnose(*sick(1)), remedies=(row,)), tmp_path / "it.py")
+    assert written == row
+    names: dict[str, Any] = {"model": nn.Linear(2, 2)}
+    exec((tmp_path / "it.py").read_text(encoding="utf-8"), names)
+    assert type(eval(calls, names)).__name__ == kind
+
+
 def test_apply_refuses_what_it_may_not_write(refused: Callable[..., str]) -> None:
     command = ["diagnose", "--depth", "3", "--width", "4", "--apply"]
     assert ".py" in refused(*command, "out.txt")
@@ -453,6 +506,6 @@ def test_every_remedy_does_something_to_some_network() -> None:
             assert remedy.loop != PLAIN
             continue
         changed = [remedy.change(c) for c in configs] if remedy.change else []
-        code = remedy.code
+        code = remedy.code or remedy.loss
         written = code is not None and any(code(looked_at(case)) is not None for case in CASES)
         assert any(changed) or written, name

@@ -77,6 +77,9 @@ REMEDIES: dict[str, Remedy] = {
     "the loss's activation behind the output": Remedy(
         code=data.output_activation, answers=("output-activation", "loss")
     ),
+    "a loss that goes with the output": Remedy(
+        loss=data.fitting_loss, answers=("loss", "output-activation")
+    ),
     "clipping (norm 1)": Remedy(answers=("exploding", "broken"), loop=Loop(clip=1.0)),
     "smaller learning rate": Remedy(answers=_STEPS, loop=Loop(slower=0.01)),
     "warm-up": Remedy(answers=_STEPS, loop=Loop(warm_up=20)),

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from gradflow.diagnosis.objective import Loss
 from gradflow.measurement.preserving import random_states_kept
 
 #: Layers that get a line each; of more, one loop over their names.
@@ -71,7 +72,20 @@ def applied(model: nn.Module, lines: str) -> nn.Module:
     names: dict[str, object] = {"torch": torch, "model": model}
     devices = {p.device for p in model.parameters() if p.is_cuda}
     with random_states_kept(devices):
-        exec(compile(lines, "<remedy>", "exec"), names)
+        _run(lines, names)
     changed = names["model"]
     assert isinstance(changed, nn.Module)
     return changed
+
+
+def exchanged(loss: Loss | None, lines: str) -> Loss:
+    """Run `lines`, which exchange the function called `loss`, and return what it is then."""
+    names: dict[str, object] = {"torch": torch, "loss": loss or torch.nn.functional.cross_entropy}
+    _run(lines, names)
+    changed = names["loss"]
+    assert callable(changed)
+    return changed
+
+
+def _run(lines: str, names: dict[str, object]) -> None:
+    exec(compile(lines, "<remedy>", "exec"), names)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
 
 from gradflow.diagnosis.objective import called, copied, listed
 from gradflow.diagnosis.remedies.anatomy import Anatomy
@@ -124,3 +126,37 @@ def output_activation(a: Anatomy) -> str | None:
         if how is not None and criterion.last is None:
             return f"model.register_forward_hook(lambda module, args, output: {how})"
     return None
+
+
+#: By criterion and the activation before it: torch's function of it, and what goes with the output.
+_FITTING: dict[tuple[str, str | None], tuple[Callable[..., Tensor], str]] = {
+    ("nll", None): (F.nll_loss, "torch.nn.CrossEntropyLoss()"),
+    ("bce", None): (F.binary_cross_entropy, "torch.nn.BCEWithLogitsLoss()"),
+    ("bce-with-logits", "sigmoid"): (F.binary_cross_entropy_with_logits, "torch.nn.BCELoss()"),
+}
+
+
+def fitting_loss(a: Anatomy) -> str | None:
+    """The loss with its sign or its arguments turned, or another one, that fits the output."""
+    criteria = _criteria(a)
+    if "loss" in a.codes and a.objective.loss is not None:
+        if all(c.sign == -1 for c in criteria):
+            return "loss = lambda *args, given=loss: -given(*args)"
+        if any(c.swapped for c in criteria):
+            return "loss = lambda output, targets, given=loss: given(targets, output)"
+    if "output-activation" not in a.codes or len(criteria) != 1:
+        return None
+    last = criteria[0].last
+    known = _FITTING.get((criteria[0].kind, None if last is None else last.kind))
+    return f"loss = {known[1]}" if known is not None and _is_plain(a, known[0]) else None
+
+
+def _is_plain(a: Anatomy, criterion: Callable[..., Tensor]) -> bool:
+    """Whether the loss is torch's function of output and targets, and nothing else."""
+    model = a.model_copy()
+    with random_states_kept(), torch.no_grad():
+        output = called(model, copied(a.objective.inputs))
+        given = a.objective.loss or F.cross_entropy
+        return torch.equal(
+            given(output, a.objective.targets), criterion(output, a.objective.targets)
+        )

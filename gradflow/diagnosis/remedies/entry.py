@@ -26,6 +26,8 @@ class Remedy:
         run on a copy to see what they do, and printed.
     answers
         Codes of findings that it is tried first for.
+    loss
+        The lines that exchange the function called `loss`, or None.
     loop
         How it is trained, where that is what is changed.
     """
@@ -33,6 +35,7 @@ class Remedy:
     change: Change | None = None
     code: Code | None = None
     answers: tuple[str, ...] = ()
+    loss: Code | None = None
     loop: Loop | None = None
 
 
@@ -49,4 +52,4 @@ def both(first: Remedy, second: Remedy) -> Remedy:
         return None if None in lines else "\n".join(line for line in lines if line)
 
     answers = tuple(dict.fromkeys((*first.answers, *second.answers)))
-    return Remedy(change, code, answers, first.loop or second.loop)
+    return Remedy(change, code, answers)

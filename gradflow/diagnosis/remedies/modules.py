@@ -15,7 +15,7 @@ from torch import nn
 from gradflow.diagnosis.objective import Objective
 from gradflow.diagnosis.remedies.anatomy import Anatomy, anatomy
 from gradflow.diagnosis.remedies.catalogue import in_order
-from gradflow.diagnosis.remedies.code import applied
+from gradflow.diagnosis.remedies.code import applied, exchanged
 from gradflow.diagnosis.remedies.cost import step_cost
 from gradflow.diagnosis.remedies.grid import CLOCK, STEPS, THREADS, Pace, Plan, Rate, Trial
 from gradflow.diagnosis.remedies.loop import PLAIN, Loop
@@ -46,15 +46,27 @@ _MEASURED = 12
 
 @dataclass(frozen=True)
 class Treatment:
-    """A remedy's lines for one model, or the loop that it is trained in."""
+    """A remedy's lines for one model, or for its loss, or the loop that it is trained in."""
 
     name: str
     lines: str
     loop: Loop | None = None
+    of_loss: bool = False
 
     def copy_of(self, a: Anatomy) -> nn.Module:
         """Return a copy of the model that the lines were run on."""
-        return a.model_copy() if self.loop else applied(a.model_copy(), self.lines)
+        untouched = self.loop is not None or self.of_loss
+        return a.model_copy() if untouched else applied(a.model_copy(), self.lines)
+
+    def treated(self, objective: Objective) -> Objective:
+        """Return the same with the loss that the lines make."""
+        if not self.of_loss:
+            return objective
+        return replace(objective, loss=exchanged(objective.loss, self.lines))
+
+
+#: The model as it is.
+_NONE = Treatment("", "")
 
 
 @dataclass(frozen=True)
@@ -67,12 +79,14 @@ class _Trials:
     course: Course
     pace: Pace
 
-    def contest(self, model: nn.Module, loop: Loop = PLAIN) -> Contest | None:
+    def contest(self, model: nn.Module, one: Treatment = _NONE) -> Contest | None:
         """Return a training of copies of `model`; None where there is to be none."""
+        loop, course = one.loop or PLAIN, self.course
         rates = loop.rates(self.rates)
-        if not rates or not self.course.steps:
+        if not rates or not course.steps:
             return None
-        return Contest(model, replace(self.course, loop=loop), rates)
+        objective, held = one.treated(course.objective), one.treated(course.held)
+        return Contest(model, replace(course, objective=objective, held=held, loop=loop), rates)
 
     def start(self, one: Treatment, trained: bool) -> Entrant | None:
         """Measure a treated copy and begin its training; None where it cannot take the change."""
@@ -80,8 +94,8 @@ class _Trials:
             model = one.copy_of(self.looked_at)
             found = self.looked_at.result
             if one.loop is None:
-                found = self.measure(model, self.looked_at.objective)
-            contest = self.contest(model, one.loop or PLAIN) if trained else None
+                found = self.measure(model, one.treated(self.looked_at.objective))
+            contest = self.contest(model, one) if trained else None
             if contest is not None:
                 begin(contest, self.pace)
         except OutOfTimeError:
@@ -133,17 +147,18 @@ def treatments(a: Anatomy) -> Iterator[Treatment]:
             if a.codes.intersection(remedy.answers):
                 yield Treatment(name, "", remedy.loop)
             continue
-        if remedy.code is None:
+        code = remedy.code or remedy.loss
+        if code is None:
             continue
         try:
-            lines = remedy.code(a)
+            lines = code(a)
         except Exception as error:  # whatever a model raises that is not what it looks like
             if out_of_memory(error):
                 raise
             continue
         if lines is not None and lines not in seen:
             seen.add(lines)
-            yield Treatment(name, lines)
+            yield Treatment(name, lines, of_loss=remedy.loss is not None)
 
 
 def _tried(a: Anatomy, measure: Measure, plan: Plan, progress: Progress) -> Outcome:
