@@ -28,10 +28,16 @@ from gradflow.training.devices import dtype as dtype_of
 from gradflow.training.devices import select
 
 
-def built_in(config: NetworkConfig) -> Subject:
-    """Return the network that `config` describes as a subject: all its seeds in one pass."""
+def built_in(config: NetworkConfig, *, predicted: bool = True) -> Subject:
+    """Return the network that `config` describes as a subject: all its seeds in one pass.
+
+    Parameters
+    ----------
+    predicted
+        Whether theory is asked as well; no verdict rests on it.
+    """
     return Subject(
-        passes=lambda: [_measured_network(config)],
+        passes=lambda: [_measured_network(config, predicted)],
         lr=config.lr,
         dtype=config.dtype,
         seeds=seeds_of(config),
@@ -39,7 +45,7 @@ def built_in(config: NetworkConfig) -> Subject:
     )
 
 
-def _measured_network(config: NetworkConfig) -> Pass:
+def _measured_network(config: NetworkConfig, predicted: bool) -> Pass:
     device = select(config.device)
     dtype = torch.float32 if config.dtype in HALF else dtype_of(config.dtype)
     data = batch(config, dtype, device)
@@ -47,11 +53,11 @@ def _measured_network(config: NetworkConfig) -> Pass:
     measured = measure_replicas(model, data, config)
     lost = _lost_in_half(model, data, config, measured) if config.dtype in HALF else None
     phi = network_activation(config)
-    seen = network_pass(config, measured, phi)
+    seen, pixels = network_pass(config, measured, phi), data.inputs.cpu().double().numpy()
     return replace(
         seen,
         underflow=lost,
-        prediction=predict_deltas(config, phi, data.inputs.cpu().double().numpy(), data.classes),
+        prediction=predict_deltas(config, phi, pixels, data.classes) if predicted else None,
         known=seen.known | _recurrent_facts(model, config, phi),
     )
 

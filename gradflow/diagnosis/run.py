@@ -132,11 +132,13 @@ def diagnose(
         return trials.of_module(model, objective, rate, result)
     from gradflow.diagnosis.builtin import built_in  # scipy and theory: not for a user's module
 
-    def measure(config: NetworkConfig, in_use: float | None = None) -> DiagnosisResult:
-        return measured(judged_for(built_in(config), optimizer or "sgd", in_use))
+    def measure(config: NetworkConfig) -> DiagnosisResult:
+        changed = built_in(config, predicted=False)
+        return measured(judged_for(changed, optimizer or "sgd"))
 
     config = model if lr is None else replace(model, lr=lr)
-    return trials.of_config(config, measure(config, lr), measure)
+    result = measured(judged_for(built_in(config), optimizer or "sgd", lr))
+    return trials.of_config(config, result, measure)
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from gradflow.diagnosis.remedies.outcome import (
     row,
 )
 from gradflow.diagnosis.remedies.race import Entrant, begin, raced
-from gradflow.diagnosis.remedies.replicas import Examples, Replicas, examples
+from gradflow.diagnosis.remedies.replicas import BATCHES, Examples, Replicas, examples
 from gradflow.diagnosis.remedies.source import source
 from gradflow.executors.processes import torch_threads
 from gradflow.results.diagnosis import DiagnosisResult, RemedyRow
@@ -73,6 +73,7 @@ class _Trials:
     rates: tuple[Rate, ...]
     data: Examples
     pace: Pace
+    batch: int
     check: Callable[[], None]
 
     def contest(self, config: NetworkConfig, loop: Loop = PLAIN) -> Replicas | None:
@@ -80,7 +81,7 @@ class _Trials:
         rates = loop.rates(self.rates)
         if not rates or not self.pace.steps:
             return None
-        return Replicas(config, self.data, rates, self.pace.steps, loop, self.check)
+        return Replicas(config, self.data, rates, self.pace.steps, loop, self.batch, self.check)
 
     def start(self, one: Changed, trained: bool) -> Entrant:
         """Measure the changed network, and make it ready to be trained."""
@@ -112,9 +113,9 @@ def tried(
     """Try remedies on an unhealthy built-in network, trained on the images it is to learn."""
     config = dataclasses.replace(config, seeds=min(config.seeds, _SEEDS))
     every, data, rates = list(changes(config, result)), examples(config), plan.rates()
-    pace = _pace(config, data, plan, len(every) + 1)
+    pace, size = _pace(config, data, plan, len(every) + 1)
     clock = Clock(math.inf if plan.steps is not None else CLOCK)
-    trials = _Trials(config, result, measure, rates, data, pace, clock.check)
+    trials = _Trials(config, result, measure, rates, data, pace, size, clock.check)
     untreated = trials.contest(config)
     starts = [
         functools.partial(trials.start, one, number < pace.networks)
@@ -130,13 +131,19 @@ def tried(
     return Outcome(ranked(rows), loss, pace.steps, joined(notes if plan.steps != 0 else ()))
 
 
-def _pace(config: NetworkConfig, data: Examples, plan: Plan, networks: int) -> Pace:
-    """How far trainings may go, by what a step at all rates costs, and one at a single rate."""
+def _pace(config: NetworkConfig, data: Examples, plan: Plan, networks: int) -> tuple[Pace, int]:
+    """How far trainings may go, by what a step costs, and with how many examples a step."""
     if plan.steps == 0:
-        return Pace(0, 0)
+        return Pace(0, 0), BATCHES[0]
     rates = plan.rates()
-    every, one = (Replicas(config, data, some).cost() for some in (rates, rates[:1]))
-    return plan.fitting(every, one, networks)
+    for size in BATCHES:
+        every, one = (
+            Replicas(config, data, some, batch=size).cost() for some in (rates, rates[:1])
+        )
+        pace = plan.fitting(every, one, networks)
+        if pace.steps:
+            break
+    return pace, size
 
 
 def torch_lines(config: NetworkConfig) -> str:

@@ -32,7 +32,7 @@ from gradflow.diagnosis.remedies.outcome import (
     row,
 )
 from gradflow.diagnosis.remedies.race import Entrant, begin, raced
-from gradflow.diagnosis.remedies.trial import BATCH, Contest, Course, divisible, parted, taken
+from gradflow.diagnosis.remedies.trial import BATCHES, Contest, Course, divisible, parted, taken
 from gradflow.errors import out_of_memory
 from gradflow.executors.processes import torch_threads
 from gradflow.measurement.failures import first_line
@@ -163,8 +163,7 @@ def treatments(a: Anatomy) -> Iterator[Treatment]:
 
 def _tried(a: Anatomy, measure: Measure, plan: Plan, progress: Progress) -> Outcome:
     every, rates = list(treatments(a)), plan.rates()
-    course, cost = _course(a)
-    pace = plan.fitting(cost * (len(rates) + _MEASURED / STEPS), cost, len(every) + 1)
+    course, pace, cost = _paced(a, plan, len(every) + 1)
     clock = Clock(math.inf if plan.steps is not None else CLOCK)
     course = replace(course, steps=pace.steps, check=clock.check)
     trials = _Trials(a, measure, rates, course, pace)
@@ -189,14 +188,24 @@ def _tried_within(work: float, cost: float, pace: Pace) -> int:
     return max(int(work / (_MEASURED * cost)), pace.networks, 1)
 
 
-def _course(a: Anatomy) -> tuple[Course, float]:
-    """What trainings have in common, and what a step costs.
+def _paced(a: Anatomy, plan: Plan, networks: int) -> tuple[Course, Pace, float]:
+    """What trainings have in common, how far they may go, and what a step costs."""
+    for size in BATCHES:
+        course, cost = _course(a, size)
+        pace = plan.fitting(cost * (len(plan.rates()) + _MEASURED / STEPS), cost, networks)
+        if pace.steps or plan.steps == 0:
+            break
+    return course, pace, cost
+
+
+def _course(a: Anatomy, size: int) -> tuple[Course, float]:
+    """What trainings with batches of this size have in common, and what a step costs.
 
     A model that takes batches of one size gets what was given as it is, and is judged by it.
     """
     with contextlib.suppress(Exception):
         objective, held = parted(a.objective)
-        batch = BATCH if (divisible(objective) or 0) > BATCH else None
+        batch = size if (divisible(objective) or 0) > size else None
         first = objective if batch is None else taken(objective, torch.arange(batch))
         if held is not objective:
             held.run(a.model_copy())

@@ -14,7 +14,7 @@ from gradflow.results.diagnosis import DiagnosisResult, RemedyRow
 #: Called with how many remedies were tried, and of how many.
 Progress = Callable[[int, int], None]
 #: Why some were not tried, or not trained.
-SLOW = "since a step of this model is slow"
+SLOW = "since a step of this network is slow (--trial-steps trains all)"
 OVER = f"after {CLOCK:.0f} s of processor time"
 #: Verdicts under which a low loss is no good sign: the loss itself is wrong.
 _WRONG_LOSS = frozenset({"loss", "output-activation", "targets", "shapes"})

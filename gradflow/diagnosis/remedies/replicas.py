@@ -24,8 +24,8 @@ from gradflow.training.devices import select
 
 #: Images that are drawn from.
 _IMAGES = 12_000
-#: Examples of a step, and of the loss at the end.
-_BATCH, _CHECKED = 32, 512
+#: Examples of a step, and where that is slow; of the loss at the end.
+BATCHES, _CHECKED = (32, 8), 512
 _RECENT = 5
 
 
@@ -71,6 +71,8 @@ class Replicas:
         Of the training, at most.
     loop
         How else it is trained.
+    batch
+        Examples of a step.
     check
         Called at every step; may raise.
     """
@@ -82,9 +84,10 @@ class Replicas:
         rates: tuple[Rate, ...],
         steps: int = 0,
         loop: Loop = PLAIN,
+        batch: int = BATCHES[0],
         check: Callable[[], None] = lambda: None,
     ) -> None:
-        self.rates, self.steps, self.check = rates, steps, check
+        self.rates, self.steps, self.batch, self.check = rates, steps, batch, check
         dtype = torch.float64 if config.dtype == "float64" else torch.float32
         self.device, self.dtype = select(config.device), dtype_of(str(dtype).partition(".")[2])
         self.data, self.drawn = data, len(data.images) - data.held
@@ -107,7 +110,7 @@ class Replicas:
     def step(self) -> None:
         """Train every replica by one batch."""
         self.check()
-        losses = self.losses(torch.randint(self.drawn, (_BATCH,), generator=self.generator))
+        losses = self.losses(torch.randint(self.drawn, (self.batch,), generator=self.generator))
         self.recent = [*self.recent[1 - _RECENT :], losses.detach()]
         self.update.step(losses.sum())
 
@@ -136,7 +139,7 @@ class Replicas:
 
     def cost(self) -> float:
         """Return about how many seconds a step takes on a slow core."""
-        chosen = torch.arange(min(_BATCH, self.drawn))
+        chosen = torch.arange(min(self.batch, self.drawn))
         return step_cost(self.model, lambda _: self.losses(chosen).sum(), replicas=len(self.rates))
 
 

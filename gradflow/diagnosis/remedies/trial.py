@@ -19,9 +19,9 @@ from gradflow.diagnosis.remedies.updates import Update
 from gradflow.errors import out_of_memory
 from gradflow.measurement.preserving import random_states_kept
 
-#: Examples of a step; of the loss that no step sees, at most, and as a share, where there are
-#: so many; how many of them there must be.
-BATCH, _CHECKED, _SHARE, _LEAST = 64, 256, 4, 16
+#: Examples of a step, and where that is slow; of the loss that no step sees, at most, and as a
+#: share, where there are so many; how many of them there must be.
+BATCHES, _CHECKED, _SHARE, _LEAST = (64, 16), 256, 4, 16
 #: How often that loss is taken: the lowest counts, since a small batch is soon known by heart.
 _TIMES = 10
 
