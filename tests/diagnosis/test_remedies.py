@@ -15,12 +15,16 @@ import pytest
 import torch
 from support.networks_of_all_kinds import Functional, cases, dense
 from torch import Tensor, nn
+from typer.main import get_command
 
-from gradflow import NetworkConfig, diagnose
+from gradflow import NetworkConfig, diagnose, diagnosis
+from gradflow.cli.app import app
 from gradflow.datasets.batches import batch
 from gradflow.diagnosis.objective import Objective, called, copied
 from gradflow.diagnosis.remedies.anatomy import Anatomy, anatomy
+from gradflow.diagnosis.remedies.built_in import changes, torch_lines
 from gradflow.diagnosis.remedies.catalogue import REMEDIES, in_order
+from gradflow.diagnosis.remedies.configs import options
 from gradflow.diagnosis.remedies.grid import Pace, Plan, Rate
 from gradflow.diagnosis.remedies.loop import PLAIN, Loop
 from gradflow.diagnosis.remedies.modules import treatments
@@ -28,9 +32,10 @@ from gradflow.diagnosis.remedies.source import source
 from gradflow.diagnosis.remedies.updates import Update
 from gradflow.networks.architectures import build
 from gradflow.report import remedied
-from gradflow.results.diagnosis import RemedyRow
+from gradflow.results.diagnosis import DiagnosisResult, RemedyRow
 
 CASES = cases()
+NOTHING = DiagnosisResult(records=())
 CPU = torch.device("cpu")
 
 
@@ -327,31 +332,70 @@ def test_the_best_remedy_of_a_built_in_network_trains(run_json: Callable[..., An
     assert found["untreated_loss"] == pytest.approx(math.log(10), rel=0.1)
 
 
-BASES = {
-    "sigmoid": "--act sigmoid",
-    "reset": "--act elu --alpha 0.3 --init he-normal --gain 6 --bias-mean -1",
-    "variance": "--act tanh --weight-variance 0.05 --alpha 0.3 --act elu",
-    "rnn": "--arch rnn --spectral-radius 0.3 --depth 20",
-}
-
-
-@pytest.mark.parametrize("base", BASES.values(), ids=BASES)
-def test_the_options_and_the_lines_make_what_was_measured(
-    base: str, run_json: Callable[..., Any]
-) -> None:
+@pytest.mark.parametrize(
+    "base", ["--act sigmoid", "--arch rnn --spectral-radius 0.3 --depth 20"], ids=["mlp", "rnn"]
+)
+def test_what_is_typed_is_measured_again_as_it_was(base: str, run_json: Callable[..., Any]) -> None:
     common = ["diagnose", "--width", "8", "--depth", "8", "--batch-size", "16", "--device", "cpu"]
     typed = [*common, *shlex.split(base)]
     rows = run_json(*typed, "--no-train")["remedies"]
-    assert len(rows) >= 4
-    for row in rows:
-        if not row["options"].startswith("--"):
-            continue  # clipping is another command
+    options = [row for row in rows if row["options"].startswith("--")]
+    assert len(options) >= 4
+    for row in options[::3]:
         again = run_json(*typed, *shlex.split(row["options"]), "--no-remedies")
         assert again["rate"] == pytest.approx(row["rate"], rel=1e-6), row
         assert again["verdict"] == row["verdict"]
-        if row["torch"]:
-            config = {k: v for k, v in again["meta"]["config"].items() if v is not None}
-            assert_same_network(NetworkConfig(**config), row["torch"])
+
+
+#: Networks of all kinds, as they are typed.
+TYPED = [
+    *(f"--act {act}" for act in ("sigmoid", "tanh", "gelu", "selu", "softplus", "silu")),
+    "--act elu --alpha 0.3 --init he-normal --gain 6 --bias-mean -1",
+    "--act elu --alpha 0.3 --weight-variance 0.05",
+    "--act leaky-relu --alpha 0.1 --bias-variance 0.5",
+    "--act relu --init he-normal --gain 5",
+    "--norm layer --norm-position post --act tanh",
+    "--norm batch --residual --init xavier-uniform",
+    "--norm rms --init lecun-uniform --bias-variance 0",
+    "--residual --act sigmoid --bias-mean 2",
+    "--init orthogonal --gain 0.2 --dtype float64",
+    *(f"--arch cnn {more}" for more in ("--act sigmoid", "--norm batch --residual", "--gain 3")),
+    *(f"--arch resmlp {more}" for more in ("--act tanh", "--norm batch --norm-position post")),
+    *(f"--arch transformer {more}" for more in ("", "--gain 1.5", "--norm-position post")),
+    *(f"--arch rnn {more}" for more in ("", "--act relu", "--spectral-radius 0.3", "--gain 2")),
+    *(f"--arch lstm {more}" for more in ("", "--bias-variance 0.2")),
+    *(f"--arch gru {more}" for more in ("", "--spectral-radius 0.9 --init he-normal")),
+]
+
+
+@functools.cache
+def command_line() -> Any:
+    return get_command(app)
+
+
+@pytest.mark.parametrize("base", TYPED)
+def test_the_options_and_the_lines_make_what_was_measured(
+    base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[NetworkConfig] = []
+    monkeypatch.setattr(
+        diagnosis, "diagnose", lambda config, **_: read.append(config) or NOTHING, raising=False
+    )
+
+    def typed(options: str) -> NetworkConfig:
+        common = ["diagnose", "--width", "8", "--depth", "3", "--batch-size", "6"]
+        with pytest.raises(SystemExit, match="0"):
+            command_line().main([*common, *shlex.split(options)])
+        return read.pop()
+
+    config = typed(f"{base} --device cpu")
+    found = [one for one in changes(config, NOTHING) if one.loop is None]
+    assert len(found) >= 4
+    for one in found:
+        assert typed(f"{base} --device cpu {options(config, one.config)}") == one.config
+        lines = torch_lines(one.config)
+        if lines and config.dtype == "float32":
+            assert_same_network(one.config, lines)
 
 
 def assert_same_network(config: NetworkConfig, lines: str) -> None:
@@ -390,8 +434,8 @@ def test_a_built_in_network_in_plain_torch_is_the_same(options: dict[str, Any]) 
 
 
 def test_what_torch_has_no_module_for_has_no_lines() -> None:
-    for options in ({"arch": "rnn", "act": "gelu"}, {"arch": "cnn", "norm": "rms"}):
-        config = NetworkConfig(depth=2, width=4, device="cpu", **options)  # type: ignore[arg-type]
+    for other in ({"arch": "rnn", "act": "gelu"}, {"arch": "cnn", "norm": "rms"}):
+        config = NetworkConfig(depth=2, width=4, device="cpu", **other)  # type: ignore[arg-type]
         features = batch(config, torch.float32, CPU).inputs.shape[-1]
         assert source(config, features, 10) is None
 
