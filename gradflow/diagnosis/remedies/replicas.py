@@ -118,7 +118,7 @@ class Replicas:
         """Go on until so large a share of the steps is taken; then the worst rate is given up."""
         while self.update.steps < max(round(share * self.steps), 1):
             self.step()
-        if len(self.rates) > 1:
+        if len(self.rates) > 1 and self.recent:
             mean = torch.stack(self.recent).mean(0)
             order = torch.where(mean.isfinite(), mean, math.inf).argsort().tolist()
             self._keep(sorted(order[:-1]))
@@ -126,7 +126,7 @@ class Replicas:
     def _keep(self, rows: list[int]) -> None:
         self.update.keep(rows)
         self.rates = tuple(self.rates[row] for row in rows)
-        self.recent = []
+        self.recent = [losses[rows] for losses in self.recent]
 
     def trial(self) -> Trial:
         """Return the lowest loss on images that no step saw, the same for all, and its rate."""
