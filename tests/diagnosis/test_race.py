@@ -130,11 +130,11 @@ def test_a_model_that_refuses_weights_that_are_not_finite_has_diverged() -> None
 
 
 def test_by_default_remedies_race(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grid, "STEPS", 40)
-    config = NetworkConfig(act="sigmoid", depth=7, width=8, device="cpu")
+    monkeypatch.setattr(grid, "STEPS", 24)
+    config = NetworkConfig(act="sigmoid", depth=6, width=8, device="cpu")
     told: list[tuple[int, int]] = []
     result = diagnose(config, remedies=True, progress=lambda *counts: told.append(counts))
     steps = {row.steps for row in result.remedies}
-    assert steps == {8, 40} == {8, result.trial_steps}
+    assert steps == {8, 24} == {8, result.trial_steps}
     assert told[0][0] == 0
     assert told[-1][0] == told[-1][1] > len(result.remedies)
