@@ -16,6 +16,7 @@ from gradflow.diagnosis.run import measured
 from gradflow.diagnosis.subject import Pass, Subject
 from gradflow.diagnosis.user_module import shared_rows
 from gradflow.diagnosis.zero_weights import rows_at_zero, zero_parameters
+from gradflow.measurement import walks
 from gradflow.measurement.attention import AttentionCalls
 from gradflow.measurement.hooks import Hooks, leave
 from gradflow.measurement.modules import normalizes_batch, takes_hooks
@@ -82,7 +83,7 @@ class FirstPass:
     def attach(self) -> None:
         """Hook the model."""
         self._hooks.enter(self._recorder.attached())
-        if all(m.training for m in self.model.modules() if isinstance(m, nn.RNNBase)):
+        if all(m.training for m in walks.parts(self.model) if isinstance(m, nn.RNNBase)):
             self._recurrent.attach(self.model, self._hooks)
         if takes_hooks(self.model):
             self._hooks.before_call(self.model, self._start)
@@ -129,7 +130,7 @@ class FirstPass:
         self._leave()  # of a forward pass that raised
         if not self._recorder.records:
             return
-        if any(p.grad is not None for p in self.model.parameters()):
+        if any(p.grad is not None for p in walks.parameters(self.model)):
             self.remove()
             return
         self._recurrent.closed = True
@@ -145,7 +146,7 @@ class FirstPass:
         """
         if self.over or not self._recorder.records:
             return
-        gradients = {id(p): p.grad for p in self.model.parameters() if p.requires_grad}
+        gradients = {id(p): p.grad for p in walks.parameters(self.model) if p.requires_grad}
         if all(g is None for g in gradients.values()):
             self._recurrent.closed = False
             self._recorder.await_backward()

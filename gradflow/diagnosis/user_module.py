@@ -29,6 +29,7 @@ from gradflow.diagnosis.zero_weights import (
     zero_weights,
 )
 from gradflow.errors import GradflowError, out_of_memory
+from gradflow.measurement import walks
 from gradflow.measurement.batch import BatchLook
 from gradflow.measurement.failures import failure, first_line
 from gradflow.measurement.half_precision import HALF, Underflow
@@ -151,7 +152,7 @@ def one_pass(
     GradflowError
         If the module has no layer, nothing to train, or raises.
     """
-    if not any(p.requires_grad for p in model.parameters()):
+    if not any(p.requires_grad for p in walks.parameters(model)):
         raise GradflowError(
             "no parameter of the model requires a gradient", "requires_grad_(True) on some of them"
         )
@@ -202,8 +203,8 @@ def refuse_meta(model: nn.Module) -> None:
     GradflowError
         If a parameter or buffer is on the meta device.
     """
-    if any(tensor.is_meta for tensor in (*model.parameters(), *model.buffers())):
-        named = (*model.named_parameters(), *model.named_buffers())
+    if any(tensor.is_meta for tensor in (*walks.parameters(model), *walks.buffers(model))):
+        named = (*walks.named_parameters(model), *walks.named_buffers(model))
         empty = [name for name, tensor in named if tensor.is_meta]
         raise GradflowError(
             f"'{empty[0]}' is on the meta device and has no values to measure with",
@@ -219,7 +220,9 @@ def refuse_sharded(model: nn.Module) -> None:
     GradflowError
         If its parameters are sharded.
     """
-    if any(type(p) is not nn.Parameter and hasattr(p, "full_tensor") for p in model.parameters()):
+    if any(
+        type(p) is not nn.Parameter and hasattr(p, "full_tensor") for p in walks.parameters(model)
+    ):
         raise GradflowError(
             "diagnose() measures one process; this model's parameters are sharded (DTensor)",
             "gradflow.watch(model) measures it while it trains; or diagnose it before sharding",
@@ -229,7 +232,7 @@ def refuse_sharded(model: nn.Module) -> None:
 def shared_rows(model: nn.Module, plain: Measurement) -> list[tuple[int, ...]]:
     """Return groups of rows (from 1) with one and the same weight."""
     owners: dict[int, list[str]] = {}
-    for name, module in model.named_modules():
+    for name, module in walks.named_parts(model):
         weight = own_parameter(module, "weight")  # a parametrised one would be computed
         if weight is not None:
             owners.setdefault(id(weight), []).append(plain_name(name))
@@ -274,7 +277,7 @@ def _recovered(
 
 def _in_float64(model: nn.Module, objective: Objective, plain: Measurement) -> Measurement:
     """The same in float64; raises for a model that cannot be copied or run there."""
-    device = next(model.parameters()).device.type
+    device = walks.parameters(model)[0].device.type
     with torch.autocast(device, enabled=False):
         copied = copy.deepcopy(model).double()
         wide = one_pass(copied, objective.widened(), thrown_away=True)
@@ -304,7 +307,7 @@ def _lost_in_half(
 
 def _half(model: nn.Module) -> str | None:
     """The half-precision dtype that parameters have, if any; the loss may have another one."""
-    dtypes = {p.dtype for p in model.parameters()}
+    dtypes = {p.dtype for p in walks.parameters(model)}
     return next((name for name, dtype in HALF.items() if dtype in dtypes), None)
 
 
@@ -329,7 +332,7 @@ def scaled_pass(model: nn.Module, objective: Objective) -> Measurement | None:
     scaled = measure_scaled(
         blocks[0], inputs.unsqueeze(0), labels, blocks[1], "cross-entropy", scale
     )
-    names = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    names = [name for name, module in walks.named_parts(model) if isinstance(module, nn.Linear)]
     return replace(scaled, names=names, kinds=["Linear"] * len(names))
 
 
@@ -370,7 +373,7 @@ def truly_zero(model: nn.Module, measured: Measurement, suspects: tuple[int, ...
     flat = values["saturated_fraction"].nan_to_num(), values["attention_saturated"].nan_to_num()
     steep = max(float(share.max()) for share in flat) < _FLAT
     cause = steep or bool(dead.any())
-    cause = cause or any(_is_zero(name, p) for name, p in model.named_parameters())
+    cause = cause or any(_is_zero(name, p) for name, p in walks.named_parameters(model))
     return bool(zero.all() and rest.numel() and not far.any() and cause)
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from gradflow.findings.thresholds import DEAD
+from gradflow.measurement import walks
 from gradflow.measurement.preserving import plain_name
 from gradflow.measurement.quantities import QUANTITIES
 from gradflow.measurement.records import Measurement
@@ -115,7 +116,7 @@ def zero_layers(measured: Measurement) -> tuple[int, ...]:
 
 def zero_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     """Return the trained parameters that are all 0, by name, and that can be written into."""
-    trained = {n: p for n, p in model.named_parameters() if p.requires_grad and p.numel()}
+    trained = {n: p for n, p in walks.named_parameters(model) if p.requires_grad and p.numel()}
     return {n: p for n, p in trained.items() if is_zero(p) and 0 not in p.stride()}
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from gradflow.errors import GradflowError
+from gradflow.measurement import walks
 
 _LIBRARIES = tuple(str(Path(module.__file__).parent) for module in (torch,) if module.__file__)
 _OURS = str(Path(__file__).parent)
@@ -33,7 +34,7 @@ def first_line(error: BaseException) -> str:
 
 def _layer(frames: list[FrameType], model: nn.Module | None) -> tuple[str, str] | None:
     """The innermost module of `model` that was running."""
-    names = {} if model is None else {id(m): n for n, m in model.named_modules()}
+    names = {} if model is None else {id(m): n for n, m in walks.named_parts(model)}
     for frame in reversed(frames):
         module = frame.f_locals.get("self")
         if isinstance(module, nn.Module) and names.get(id(module)):

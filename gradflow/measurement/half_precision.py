@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gradflow.arrays import Floats
+from gradflow.measurement import walks
 from gradflow.measurement.hooks import Hooks, on_gradient
 from gradflow.measurement.modules import matrices
 from gradflow.measurement.quantities import together
@@ -79,7 +80,7 @@ class _Collector:
     def attach(self, model: nn.Module, hooks: Hooks) -> None:
         """Observe every layer call, and every hidden state of a built recurrent network."""
         hooks.after_layer_calls(model, lambda _, layer, output: self.observe(layer, output))
-        for module in model.modules():
+        for module in walks.parts(model):
             if isinstance(module, Recurrent):
                 hooks.add(_Unrolled(self, module))
 
@@ -115,7 +116,7 @@ def gradient_entries(
     with Hooks() as hooks, torch.enable_grad():
         collector.attach(model, hooks)
         loss = losses(model).sum()
-        trained = [p for p in model.parameters() if p.requires_grad]
+        trained = [p for p in walks.parameters(model) if p.requires_grad]
         grads = torch.autograd.grad(loss, trained, allow_unused=True)
     by_id = dict(zip(map(id, trained), grads, strict=True))
     for owner, entries in collector.entries:

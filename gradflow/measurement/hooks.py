@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from gradflow.measurement import walks
 from gradflow.measurement.modules import (
     FUNCTIONS,
     OwnActivation,
@@ -100,7 +101,7 @@ class Hooks:
         self, model: nn.Module, call: Callable[[str, nn.Module, Tensor], None]
     ) -> None:
         """Call `call(name, layer, output)` after every call of a layer of `model`."""
-        for name, module in model.named_modules():
+        for name, module in walks.named_parts(model):
             if is_layer(module) and takes_hooks(module):
                 self.after_forward(module, _with_output(call, name))
 
@@ -149,7 +150,7 @@ class _OwnHook:
 def own_hooks_off(model: nn.Module) -> Iterator[None]:
     """Take gradflow's hooks off a module and its parts for the block's duration."""
     before = []
-    for module in model.modules():
+    for module in walks.parts(model):
         for hooks in (module._forward_hooks, module._forward_pre_hooks):
             own = {key: hook for key, hook in hooks.items() if _is_own(hook)}
             if own:
@@ -306,7 +307,7 @@ class CallHooks:
 
     def _look(self) -> None:
         """Look up layers and activations, if the model has other modules than before."""
-        named = [(n, m) for n, m in self.model.named_modules() if takes_hooks(m)]
+        named = [(n, m) for n, m in walks.named_parts(self.model) if takes_hooks(m)]
         if named == self._named:
             return
         self._named = named

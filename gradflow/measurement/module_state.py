@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from gradflow.measurement import walks
+
 Undo: TypeAlias = "Callable[[], None]"
 
 #: Entries of a module's parameters up to which all of them are copied.
@@ -37,8 +39,8 @@ class ModuleState:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        modules = list(model.modules())
-        parameters = list(model.parameters())
+        modules = walks.parts(model)
+        parameters = walks.parameters(model)
         total = sum(p.numel() for p in parameters if not is_lazy(p))
         self._limit = _ALL_COPIED if total <= _ALL_COPIED else _SMALL
         self._renormed = {id(m.weight) for m in modules if _writes_weight(m)}
@@ -62,13 +64,7 @@ class ModuleState:
 
     def _keep(self, value: Any, depth: int) -> None:
         """Remember what `value` holds; a module's own attributes are a dictionary like any."""
-        kind = type(value)
-        if depth == 0 or kind in _UNCHANGING:
-            return
-        if kind in _CONTAINERS and not value:  # as most of a module's own are
-            self._empty.append(value)
-            return
-        if id(value) in self._seen or isinstance(value, nn.Module):
+        if depth == 0 or id(value) in self._seen or isinstance(value, nn.Module):
             return
         if isinstance(value, Tensor):
             self._seen.add(id(value))
@@ -78,8 +74,7 @@ class ModuleState:
         elif isinstance(value, list | set | deque):
             self._container(value, value, depth, _refilled)
         elif isinstance(value, tuple):
-            for item in value:
-                self._keep(item, depth - 1)
+            self._items(value, depth)
         elif _is_somebodys(value):
             self._keep(vars(value), depth - 1)
 
@@ -88,8 +83,19 @@ class ModuleState:
     ) -> None:
         self._seen.add(id(value))
         self._undo.append(refilled(value))
+        self._items(items, depth)
+
+    def _items(self, items: Iterable[Any], depth: int) -> None:
+        """Remember what is in each; of what nothing can be written into there is nothing to."""
         for item in list(items):
-            self._keep(item, depth - 1)
+            kind = type(item)
+            if kind in _UNCHANGING:
+                continue
+            if kind in _CONTAINERS and not item:  # as most of a module's own are
+                if depth > 1:
+                    self._empty.append(item)
+            else:
+                self._keep(item, depth - 1)
 
     def _tensor(self, tensor: Tensor) -> Undo:
         if is_lazy(tensor) or tensor.is_meta:

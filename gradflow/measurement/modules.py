@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torch.nn.utils.parametrize import ParametrizationList
 
+from gradflow.measurement import walks
 from gradflow.networks.layers import ReplicatedNorm
 
 _NOT_ELEMENTWISE = (
@@ -59,7 +60,7 @@ def is_layer(module: nn.Module) -> bool:
 
 
 def _has_parameters_below(module: nn.Module) -> bool:
-    below = (part for child in module.children() for part in child.modules())
+    below = (part for child in module.children() for part in walks.parts(child))
     return any(own_parameters(part) for part in below)
 
 
@@ -226,7 +227,7 @@ def normalizes_batch(model: nn.Module) -> bool:
     return any(
         isinstance(module, nn.modules.batchnorm._BatchNorm)
         and (module.training or module.running_mean is None)
-        for module in model.modules()
+        for module in walks.parts(model)
     )
 
 

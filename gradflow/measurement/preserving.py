@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from gradflow.measurement import walks
 from gradflow.measurement.module_state import ModuleState
 
 
@@ -45,9 +46,9 @@ def preserved(
     """
     if state is None and not thrown_away:
         state = ModuleState(model)
-    parameters = list(model.parameters())
+    parameters = walks.parameters(model)
     grads = [(p, p.grad) for p in parameters]
-    devices = {t.device for t in (*parameters, *model.buffers()) if t.is_cuda}
+    devices = {t.device for t in (*parameters, *walks.buffers(model)) if t.is_cuda}
     with random_states_kept(devices):
         try:
             for parameter, _ in grads:
@@ -64,7 +65,7 @@ def is_compiled(model: nn.Module) -> bool:
     """Return whether `model`, or a part of it, goes through `torch.compile`."""
     return any(
         "_orig_mod" in module._modules or module.__dict__.get("_compiled_call_impl") is not None
-        for module in model.modules()
+        for module in walks.parts(model)
     )
 
 
@@ -102,9 +103,9 @@ def plain_name(name: str) -> str:
 
 def is_lazy_module(model: nn.Module) -> bool:
     """Return whether a parameter or buffer of `model` has no shape before the first pass."""
-    return any(is_lazy(t) for t in (*model.parameters(), *model.buffers()))
+    return any(is_lazy(t) for t in (*walks.parameters(model), *walks.buffers(model)))
 
 
 def is_scripted(model: nn.Module) -> bool:
     """Return whether `model`, or a part of it, is a script: no hook can be set on it."""
-    return any(isinstance(module, torch.jit.ScriptModule) for module in model.modules())
+    return any(isinstance(module, torch.jit.ScriptModule) for module in walks.parts(model))

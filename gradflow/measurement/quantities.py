@@ -29,8 +29,8 @@ from gradflow.measurement.stats import (
 
 #: One quantity: (replicas,), or of one replica on a CPU.
 Number: TypeAlias = "Tensor | float"
-#: A layer's quantities by name, each (replicas,).
-Measured: TypeAlias = "dict[str, Tensor]"
+#: A layer's quantities by name.
+Measured: TypeAlias = "dict[str, Number]"
 
 _LOG2 = math.log10(2.0)
 #: What the gradient of a weight is made of: δ and the layer's input, each with an exponent.
@@ -102,23 +102,26 @@ class LayerValues:
 
 
 #: From the values of a layer's calls until now, those of the latest, and its share of the entries.
-Merge: TypeAlias = "Callable[[Tensor, Tensor, float], Tensor]"
+Merge: TypeAlias = "Callable[[Number, Number, float], Number]"
 
 
-def _mean(old: Tensor, new: Tensor, share: float) -> Tensor:
+def _mean(old: Number, new: Number, share: float) -> Number:
     return (1 - share) * old + share * new
 
 
-def _mean_square(old: Tensor, new: Tensor, share: float) -> Tensor:
-    return _mean(old.square(), new.square(), share).sqrt()
+def _mean_square(old: Number, new: Number, share: float) -> Number:
+    root: Number = _mean(old * old, new * new, share) ** 0.5
+    return root
 
 
-def _sum(old: Tensor, new: Tensor, _: float) -> Tensor:
+def _sum(old: Number, new: Number, _: float) -> Number:
     return old + new
 
 
-def _least(old: Tensor, new: Tensor, _: float) -> Tensor:
-    return torch.minimum(old, new)
+def _least(old: Number, new: Number, _: float) -> Number:
+    if isinstance(old, float) and isinstance(new, float):
+        return min(old, new)
+    return torch.minimum(torch.as_tensor(old), torch.as_tensor(new))
 
 
 #: From a layer's values to a field of its row.
@@ -359,12 +362,7 @@ QUANTITIES = QuantityTable(
 def measured(source: str, sample: Sample, only: Collection[str] | None = None) -> Measured:
     """Return every quantity that is measured from a source, by name; or `only` some."""
     found = {name: quantity.measure(sample) for name, quantity in QUANTITIES.of(source, only)}
-    tensors = {name: value for name, value in found.items() if isinstance(value, Tensor)}
-    numbers = {name: value for name, value in found.items() if isinstance(value, float)}
-    if numbers:  # made tensors together, which takes as long as making one
-        together = torch.from_numpy(np.array([*numbers.values()])).view(-1, 1).unbind()
-        tensors |= zip(numbers, together, strict=True)
-    return tensors
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def merged(old: Measured, new: Measured, share: float) -> Measured:
@@ -390,7 +388,8 @@ def _whole_variance(old: Measured, new: Measured, share: float) -> Measured:
     mean, variance = "activation_mean", "activation_variance"
     if mean not in new or mean not in old:
         return {}
-    between = share * (1 - share) * (old[mean] - new[mean]).square()
+    apart = old[mean] - new[mean]
+    between = share * (1 - share) * apart * apart
     return {variance: _mean(old[variance], new[variance], share) + between}
 
 

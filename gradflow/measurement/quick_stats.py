@@ -55,13 +55,18 @@ class QuickStats:
     def norm(self) -> float:
         """The L2 norm."""
         square = sum_of_squares(self._flat)
-        safe = _SAFE[0] < square < _SAFE[1]
-        return math.sqrt(square) if safe else self._exact.norm.item()
+        if _SAFE[0] < square < _SAFE[1]:
+            return math.sqrt(square)
+        if square == 0 and self.abs_max == 0:  # behind a weight that starts at 0
+            return 0.0
+        return self._exact.norm.item()
 
     @property
     def variance(self) -> float:
         """The variance."""
         square = _over(self.norm**2, self._size)
+        if square == 0:
+            return 0.0
         variance = square - self.mean**2
         return variance if variance > _CANCELS * square else self._exact.variance.item()
 
@@ -76,7 +81,7 @@ class QuickStats:
         total = sum(part.abs().sum().item() for part in torch.split(self._flat, _PART))
         return _over(total, self._size) if math.isfinite(total) else self._exact.mean_abs.item()
 
-    @property
+    @functools.cached_property
     def abs_max(self) -> float:
         """The largest magnitude."""
         if not self._size:

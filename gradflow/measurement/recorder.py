@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from gradflow.errors import GradflowError
+from gradflow.measurement import walks
 from gradflow.measurement.attention import AttentionCalls
 from gradflow.measurement.batch.look import BatchLook
 from gradflow.measurement.hooks import AfterCall, CallHooks, Hooks, on_gradient
@@ -123,7 +124,7 @@ class Recorder:
             Is shown the gradients.
         """
         self.begin_backward()
-        gradient_of = gradients(loss, list(self.model.parameters()), also)
+        gradient_of = gradients(loss, walks.parameters(self.model), also)
         self.kept = {i: gradient_of[i] for i in self.keep if i in gradient_of}
         if look is not None:
             look.after_backward(gradient_of)
@@ -181,9 +182,9 @@ class Recorder:
         if not self.rescaled or not isinstance(self.model, nn.Sequential):
             return []
         parts = list(self.model)
-        alone = sum(len(list(part.parameters())) for part in parts)
+        alone = sum(len(walks.parameters(part)) for part in parts)
         # A weight of two parts has a gradient that is a sum over both: it has no one scale.
-        return parts if alone == len(list(self.model.parameters())) else []
+        return parts if alone == len(walks.parameters(self.model)) else []
 
     def layer_called(self, name: str, layer: nn.Module, output: Tensor) -> LayerRecord | None:
         """Begin a layer's record, or go on with it, and have δ at its output measured."""
@@ -312,7 +313,7 @@ class Recorder:
             if record is not None:  # its weights see the rescaled gradient
                 record.values["weight_exponent"] = self.exponent
             if below is not None:
-                self._exponents |= {id(p): self.exponent for p in below.parameters()}
+                self._exponents |= {id(p): self.exponent for p in walks.parameters(below)}
             return scaled if self.replicated else scaled.squeeze(0)
 
         on_gradient(output, rescale)

@@ -23,8 +23,9 @@ from gradflow.measurement.stats import accumulator
 class LayerRecord:
     """The calls of a module with weights, or parameters that belong to no layer.
 
-    ``values`` are its quantities by name, (replicas,) each, on the model's device. An exponent is
-    that of a power of two: true magnitudes are the recorded ones times 2**exponent.
+    ``values`` are its quantities by name: (replicas,) each on the model's device, or numbers of one
+    replica on a CPU. An exponent is that of a power of two: true magnitudes are the recorded ones
+    times 2**exponent.
     ``weight_exponent`` is what δ is to be multiplied by where the weight's gradient is made of it;
     the weight's gradient has that of the layer's input as well.
     """
@@ -207,7 +208,8 @@ def assembled(
 
 
 def _replicas(quantities: Sequence[Measured]) -> int:
-    return next((v.numel() for q in quantities for v in q.values()), 1)
+    every = (v for q in quantities for v in q.values())
+    return next((v.numel() if isinstance(v, Tensor) else 1 for v in every), 1)
 
 
 def _stacked(layers: Sequence[Measured], replicas: int, device: torch.device) -> Tensor:
@@ -216,10 +218,13 @@ def _stacked(layers: Sequence[Measured], replicas: int, device: torch.device) ->
     size = len(layers) * len(QUANTITIES)
     values = torch.full((size, replicas), torch.nan, device=device, dtype=dtype)
     every = [layer.get(name) for layer in layers for name in QUANTITIES]
-    known = [(i, v.to(device=device, dtype=dtype)) for i, v in enumerate(every) if v is not None]
-    if known:
-        places = torch.tensor([i for i, _ in known], device=device)
-        values[places] = torch.stack([v for _, v in known])
+    tensors = {i: v.to(device, dtype) for i, v in enumerate(every) if isinstance(v, Tensor)}
+    numbers = {i: v for i, v in enumerate(every) if isinstance(v, float)}
+    if tensors:
+        places = torch.tensor([*tensors], device=device)
+        values[places] = torch.stack([*tensors.values()])
+    if numbers:  # of one replica on a CPU
+        values[torch.tensor([*numbers])] = torch.tensor([*numbers.values()], dtype=dtype)[:, None]
     return values.view(len(layers), len(QUANTITIES), replicas)
 
 

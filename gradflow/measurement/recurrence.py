@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from gradflow.measurement import walks
 from gradflow.measurement.hooks import Hooks, on_gradient
 from gradflow.measurement.slopes import SATURATION
 from gradflow.measurement.stats import accumulator
@@ -57,7 +58,7 @@ class RecurrentCalls:
 
     def attach(self, model: nn.Module, hooks: Hooks) -> None:
         """Hook the model's recurrent layers."""
-        for name, module in model.named_modules():
+        for name, module in walks.named_parts(model):
             if isinstance(module, nn.RNNBase):
                 before = self._before(name)
                 hooks.add(module.register_forward_pre_hook(before))

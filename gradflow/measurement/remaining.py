@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from torch import Tensor, nn
 
+from gradflow.measurement import walks
 from gradflow.measurement.modules import biases
 from gradflow.measurement.records import LayerRecord, Uncovered
 
@@ -29,7 +30,7 @@ def remaining(
     shown = {id(p) for record in records for p in (*record.weights, *record.biases)}
     rows: dict[str, LayerRecord] = {}
     left: dict[int, tuple[str, Tensor]] = {}
-    for name, module in model.named_modules():
+    for name, module in walks.named_parts(model):
         own = {n: p for n, p in module._parameters.items() if p is not None}
         waiting = {n: p for n, p in own.items() if id(p) in gradient_of and id(p) not in shown}
         if not waiting:
@@ -43,7 +44,7 @@ def remaining(
 
 
 def _records(
-    name: str, module: nn.Module, there: dict[str, Tensor], *, whole: bool
+    name: str, module: nn.Module, there: Mapping[str, Tensor], *, whole: bool
 ) -> Iterator[LayerRecord]:
     kind = type(module).__name__
     if not whole:  # beside those of a layer, which has a row of its name
@@ -53,7 +54,7 @@ def _records(
         yield _record(name, kind, module, there)
 
 
-def _record(name: str, kind: str, module: nn.Module, named: dict[str, Tensor]) -> LayerRecord:
+def _record(name: str, kind: str, module: nn.Module, named: Mapping[str, Tensor]) -> LayerRecord:
     of_biases = {id(b) for b in biases(module)} if len(named) > 1 else set()
     weights = [p for p in named.values() if id(p) not in of_biases]
     record = LayerRecord(0, name, kind, module, weights=weights or list(named.values()))
@@ -81,7 +82,7 @@ def _numbered(records: Sequence[LayerRecord], rows: dict[str, LayerRecord]) -> l
 def _uncovered(model: nn.Module, left: dict[int, tuple[str, Tensor]]) -> Uncovered:
     if not left:
         return Uncovered()
-    total = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    total = sum(p.numel() for p in walks.parameters(model) if p.requires_grad)
     entries = sum(p.numel() for _, p in left.values())
     return Uncovered(tuple(_whole(model, left)), entries / total if total else 0.0)
 
@@ -89,8 +90,8 @@ def _uncovered(model: nn.Module, left: dict[int, tuple[str, Tensor]]) -> Uncover
 def _whole(model: nn.Module, left: Mapping[int, tuple[str, Tensor]]) -> Iterator[str]:
     """Name the largest modules that are left out as a whole, then the parameters of others."""
     named: set[int] = set()
-    for name, module in model.named_modules():
-        trained = [p for p in module.parameters() if p.requires_grad]
+    for name, module in walks.named_parts(model):
+        trained = [p for p in walks.parameters(module) if p.requires_grad]
         inside = {id(p) for p in trained} - named
         if name and inside and all(id(p) in left for p in trained):
             named |= inside

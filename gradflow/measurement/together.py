@@ -83,7 +83,10 @@ class Together:
         for (source, *_), same in groups.items():
             values = same[0].values if len(same) == 1 else torch.cat([w.values for w in same])
             found = measured(source, same[0].prepared(values), self.only)
-            parts = {name: value.view(-1, 1).unbind() for name, value in found.items()}
+            parts = {
+                name: value.view(-1, 1).unbind() if isinstance(value, Tensor) else [value]
+                for name, value in found.items()
+            }
             for place, waiting in enumerate(same):
                 own = {name: part[place] for name, part in parts.items()}
                 waiting.record.merge(source, own, waiting.values.numel())

@@ -70,14 +70,16 @@ def one_example(result: DiagnosisResult) -> Iterator[Finding]:
 def no_gradient(result: DiagnosisResult) -> Iterator[Finding]:
     """Layers whose gradient is exactly 0: a fault, unless a weight that starts at 0 explains it."""
     rows = [row for row in result.records if row.gradient_log10_norm == _ZERO]
-    started = [row for row in rows if row.index in result.facts.started]
+    at_start = frozenset(result.facts.started)
+    started = [row for row in rows if row.index in at_start]
     if started:
         yield _started(result, started)
-    stuck = [row for row in rows if row not in started]
+    stuck = [row for row in rows if row.index not in at_start]
     if not stuck or _dead_explains(result) or no_choice(of_batch(result)):
         return
     hidden = [row for row in result.records[: result.hidden] if row.gradient_log10_norm is not None]
-    share = len([row for row in hidden if row in stuck]) / len(hidden) if hidden else 1.0
+    both = {row.index for row in hidden} & {row.index for row in stuck}
+    share = len(both) / len(hidden) if hidden else 1.0
     if share < NO_GRADIENT:  # the others have no gradient because what they get is 0
         stuck = [row for row in stuck if row.delta_log10_rms == _ZERO]
     if not stuck:

@@ -11,6 +11,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from gradflow.measurement import walks
 from gradflow.measurement.batch.chain import chain_from
 from gradflow.measurement.batch.codes import codebook_of, drawn_signal
 from gradflow.measurement.batch.graph import Graph, Node, name_of, saved_tensor
@@ -59,7 +60,7 @@ def _facts(seen: SeenBatch) -> BatchFacts:
     none: list[Term] = []
     terms = _read(lambda: _terms(seen, _Whole(loss, sources, behind, own)), none)
     strange = _read(lambda: unregistered(own, seen.model, _trained(seen)), no_leaves)
-    entries = sum(p.numel() for p in seen.model.parameters() if p.requires_grad)
+    entries = sum(p.numel() for p in walks.parameters(seen.model) if p.requires_grad)
     share = sum(leaf.entries for leaf in strange)
     return BatchFacts(
         examples=_examples(seen),

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from torch import Tensor, nn
 
+from gradflow.measurement import walks
 from gradflow.measurement.batch.chain import CHOOSING, LAYERS, PASSING
 from gradflow.measurement.batch.graph import (
     MOST_NODES,
@@ -113,7 +114,7 @@ def _depth(sources: Sequence[Node]) -> int:
 def owners(model: nn.Module) -> dict[int, tuple[str, nn.Module]]:
     """Return linear layers and convolutions by the ``id`` of their weight."""
     found: dict[int, tuple[str, nn.Module]] = {}
-    for name, module in model.named_modules():
+    for name, module in walks.named_parts(model):
         if type(module) in (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d):
             weight = module._parameters.get("weight")
             if weight is not None:
@@ -168,7 +169,7 @@ def _kernel(module: nn.Module) -> tuple[int, ...]:
 
 def unregistered(graph: Graph, model: nn.Module, known: frozenset[int]) -> list[LeafFacts]:
     """Return the weights in a graph that are no parameters of the model, nor otherwise known."""
-    own = {id(p) for p in model.parameters()} | known
+    own = {id(p) for p in walks.parameters(model)} | known
     strange = [t for t in graph.leaves if id(t) not in own and isinstance(t, nn.Parameter)]
     return [LeafFacts(tuple(t.shape), t.numel()) for t in strange]
 
@@ -179,7 +180,7 @@ def dropout_of(model: nn.Module, graph: Graph) -> tuple[float, int]:
     One that the model calls as a function is told by what it multiplies with: 0 and 1/(1 - p).
     """
     kinds = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
-    found = [m.p for m in model.modules() if isinstance(m, kinds) and m.training]
+    found = [m.p for m in walks.parts(model) if isinstance(m, kinds) and m.training]
     if not found and "torch.utils.checkpoint" not in sys.modules:  # which would run forward again
         factors = (saved_tensor(node, "other") for node in graph.named("Mul"))
         found = [p for p in map(_dropped, factors) if p is not None]

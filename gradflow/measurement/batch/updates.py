@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from gradflow.measurement import walks
 from gradflow.measurement.batch.chain import ACTIVATIONS, PASSING
 from gradflow.measurement.batch.graph import Graph, Node, name_of, saved_tensor
 from gradflow.measurement.batch.layers import module_of, owners
@@ -77,13 +78,15 @@ def gradient_facts(facts: BatchFacts, seen: SeenBatch, gradient_of: Gradients) -
 
 def _symmetric(model: nn.Module, gradient_of: Gradients) -> Iterator[str]:
     """Names of layers whose units have one and the same weights and gradient."""
-    for name, module in model.named_modules():
+    for name, module in walks.named_parts(model):
         weight = module._parameters.get("weight")
         gradient = None if weight is None else gradient_of.get(id(weight))
         if not isinstance(module, nn.Linear | nn.modules.conv._ConvNd) or gradient is None:
             continue
         assert weight is not None
-        if len(weight) < 2 or not bool((weight[:1] == weight).all()):
+        if len(weight) < 2 or not torch.equal(weight[0], weight[1]):  # as in nearly all
+            continue
+        if not bool((weight[:1] == weight).all()):
             continue
         largest = float(gradient.abs().max())
         apart = float((gradient - gradient[:1]).abs().max())
@@ -118,7 +121,7 @@ def _recurrent(model: nn.Module) -> dict[int, tuple[str, nn.Module]]:
     """Recurrent layers by the ``id`` of the weight that takes their input."""
     return {
         id(module.weight_ih_l0): (plain_name(name), module)
-        for name, module in model.named_modules()
+        for name, module in walks.named_parts(model)
         if isinstance(module, nn.RNNBase)
     }
 
@@ -246,7 +249,7 @@ class _Sized:
 
 def _sizes(model: nn.Module, gradient_of: Gradients) -> list[_Sized]:
     """Return the matrices whose step is looked at: none that starts near 0 on purpose."""
-    known = ((n, gradient_of.get(id(p)), p) for n, p in model.named_parameters())
+    known = ((n, gradient_of.get(id(p)), p) for n, p in walks.named_parameters(model))
     there = [(n, g, p) for n, g, p in known if g is not None and p.dim() >= 2 and p.numel()]
     sizes = [float(n) for n in read_norms([p.detach() for _, _, p in there])]
     lengths = [float(n) for n in read_norms([g for _, g, _ in there])]
@@ -276,7 +279,7 @@ def _moved(
     """By how much a step moves what the first layer makes of the inputs."""
     if facts.first_layer is None:
         return None
-    layer = dict(seen.model.named_modules()).get(facts.first_layer.name)
+    layer = dict(walks.named_parts(seen.model)).get(facts.first_layer.name)
     gradient = None if layer is None else gradient_of.get(id(_weight(layer)))
     if layer is None or gradient is None:
         return None

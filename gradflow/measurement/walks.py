@@ -1,0 +1,73 @@
+"""The parts of a module and what they hold, in torch's own order and a tenth of its time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+from torch import Tensor, nn
+
+T = TypeVar("T", bound=Tensor)
+
+
+def named_parts(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    """Return the module and all of its parts, each once, as `nn.Module.named_modules` does."""
+    found: dict[int, tuple[str, nn.Module]] = {}
+    waiting = [("", model)]
+    while waiting:
+        name, module = waiting.pop()
+        if id(module) in found:
+            continue
+        found[id(module)] = name, module
+        if below := module._modules:
+            start = f"{name}." if name else ""
+            waiting += [(start + own, part) for own, part in below.items() if part is not None][
+                ::-1
+            ]
+    return list(found.values())
+
+
+def parts(model: nn.Module) -> list[nn.Module]:
+    """Return the module and all of its parts, each once."""
+    found: dict[int, nn.Module] = {}
+    waiting = [model]
+    while waiting:
+        module = waiting.pop()
+        if id(module) in found:
+            continue
+        found[id(module)] = module
+        if below := module._modules:
+            waiting += [part for part in below.values() if part is not None][::-1]
+    return list(found.values())
+
+
+def named_parameters(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    """Return the parameters of all parts, each once."""
+    return _named((name, module._parameters) for name, module in named_parts(model))
+
+
+def named_buffers(model: nn.Module) -> list[tuple[str, Tensor]]:
+    """Return the buffers of all parts, each once."""
+    return _named((name, module._buffers) for name, module in named_parts(model))
+
+
+def parameters(model: nn.Module) -> list[nn.Parameter]:
+    """Return the parameters of all parts, each once."""
+    every = (p for module in parts(model) if (own := module._parameters) for p in own.values())
+    return list({id(p): p for p in every if p is not None}.values())
+
+
+def buffers(model: nn.Module) -> list[Tensor]:
+    """Return the buffers of all parts, each once."""
+    every = (b for module in parts(model) if (own := module._buffers) for b in own.values())
+    return list({id(b): b for b in every if b is not None}.values())
+
+
+def _named(held: Iterable[tuple[str, Mapping[str, T | None]]]) -> list[tuple[str, T]]:
+    found: dict[int, tuple[str, T]] = {}
+    for name, own in held:
+        start = f"{name}." if own and name else ""
+        for key, tensor in own.items():
+            if tensor is not None:
+                found.setdefault(id(tensor), (start + key, tensor))
+    return list(found.values())
