@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gradflow.configs.network import NetworkConfig
 from gradflow.diagnosis import checks
-from gradflow.diagnosis.checks.precision import no_remedies
+from gradflow.diagnosis.checks.precision import interrupted, no_remedies
 from gradflow.diagnosis.model_files import Given, model_in_file, model_of
 from gradflow.diagnosis.objective import Objective
 from gradflow.diagnosis.rows import (
@@ -202,6 +202,7 @@ def _with(result: DiagnosisResult, found: Outcome) -> DiagnosisResult:
         return replace(result, findings=(*result.findings, *no_remedies(found.note)))
     return replace(
         result,
+        findings=(*result.findings, *(interrupted() if found.interrupted else ())),
         remedies=found.rows,
         untreated_loss=found.untreated,
         trial_steps=found.steps or None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -49,9 +50,9 @@ def race(
     starts = [
         partial(entrant, name, Falling(fall), pace, healthy(name)) for name, fall in falls.items()
     ]
-    rows, begun = raced(starts, pace, lambda _done, _total: None, Falling(0.0))
-    assert begun == len(falls)
-    return {row.remedy: row for row in rows}
+    done = raced(starts, pace, lambda _done, _total: None, Falling(0.0))
+    assert done.begun == len(falls)
+    return {row.remedy: row for row in done.rows}
 
 
 def test_the_worse_half_is_given_up_early() -> None:
@@ -81,8 +82,8 @@ def test_time_that_runs_out_leaves_what_there_is() -> None:
 
     pace = Pace(100, 3, 0.2)
     starts = [partial(entrant, "a", Falling(0.5), pace), over]
-    rows, begun = raced(starts, pace, lambda _done, _total: None, None)
-    assert ([row.steps for row in rows], begun) == ([20], 1)
+    done = raced(starts, pace, lambda _done, _total: None, None)
+    assert ([row.steps for row in done.rows], done.begun) == ([20], 1)
 
 
 def test_replicas_train_as_a_network_alone_does() -> None:
@@ -138,3 +139,23 @@ def test_by_default_remedies_race(monkeypatch: pytest.MonkeyPatch) -> None:
     assert steps == {8, 24} == {8, result.trial_steps}
     assert told[0][0] == 0
     assert told[-1][0] == told[-1][1] > len(result.remedies)
+
+
+def test_ctrl_c_leaves_what_was_tried_and_says_so(
+    run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    until = Replicas.until
+
+    def stopped(self: Replicas, share: float) -> None:
+        if self.update.loop.clip is not None:
+            raise KeyboardInterrupt
+        until(self, share)
+
+    monkeypatch.setattr(Replicas, "until", stopped)
+    options = ["--init", "he-normal", "--gain", "5", "--width", "16", "--device", "cpu"]
+    done = run("diagnose", *options, "--trial-steps", "2")
+    assert done.exit_code == 130
+    assert done.stdout.startswith("Exploding")
+    assert "interrupted:" in done.stdout
+    assert "critical weights" in done.stdout
+    assert "not tried, after Ctrl-C" in done.stdout.replace("\n", " ")

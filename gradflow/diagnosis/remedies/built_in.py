@@ -17,7 +17,6 @@ from gradflow.diagnosis.remedies.configs import options
 from gradflow.diagnosis.remedies.grid import CLOCK, THREADS, Pace, Plan, Rate, Trial
 from gradflow.diagnosis.remedies.loop import PLAIN, Loop
 from gradflow.diagnosis.remedies.outcome import (
-    OVER,
     SLOW,
     Clock,
     Outcome,
@@ -121,14 +120,20 @@ def tried(
         functools.partial(trials.start, one, number < pace.networks)
         for number, one in enumerate(every, start=1)
     ]
-    rows, begun = raced(starts, pace, progress, untreated)
+    race = raced(starts, pace, progress, untreated)
     names = [one.name for one in every]
     notes = [
-        left_out("not trained", names[max(pace.networks - 1, 0) : begun], SLOW),
-        left_out("not tried", names[begun:], OVER),
+        left_out("not trained", names[max(pace.networks - 1, 0) : race.begun], SLOW),
+        left_out("not tried", names[race.begun :], race.why),
     ]
-    loss = None if untreated is None else untreated.trial().loss
-    return Outcome(ranked(rows), loss, pace.steps, joined(notes if plan.steps != 0 else ()))
+    loss = None if untreated is None or not race.rows else untreated.trial().loss
+    return Outcome(
+        ranked(race.rows),
+        loss,
+        pace.steps,
+        joined(notes if plan.steps != 0 else ()),
+        race.interrupted,
+    )
 
 
 def _pace(config: NetworkConfig, data: Examples, plan: Plan, networks: int) -> tuple[Pace, int]:

@@ -20,7 +20,6 @@ from gradflow.diagnosis.remedies.cost import step_cost
 from gradflow.diagnosis.remedies.grid import CLOCK, STEPS, THREADS, Pace, Plan, Rate, Trial
 from gradflow.diagnosis.remedies.loop import PLAIN, Loop
 from gradflow.diagnosis.remedies.outcome import (
-    OVER,
     SLOW,
     Clock,
     Outcome,
@@ -173,14 +172,20 @@ def _tried(a: Anatomy, measure: Measure, plan: Plan, progress: Progress) -> Outc
         functools.partial(trials.start, one, number < pace.networks)
         for number, one in enumerate(every[:tried], start=1)
     ]
-    rows, begun = raced(starts, pace, progress, untreated)
+    race = raced(starts, pace, progress, untreated)
     names = [one.name for one in every]
     notes = [
-        left_out("not trained", names[max(pace.networks - 1, 0) : begun], SLOW),
-        left_out("not tried", names[begun:], OVER if begun < len(starts) else SLOW),
+        left_out("not trained", names[max(pace.networks - 1, 0) : race.begun], SLOW),
+        left_out("not tried", names[race.begun :], race.why if race.begun < len(starts) else SLOW),
     ]
-    loss = None if untreated is None else untreated.trial().loss
-    return Outcome(ranked(rows), loss, pace.steps, joined(notes if plan.steps != 0 else ()))
+    loss = None if untreated is None or not race.rows else untreated.trial().loss
+    return Outcome(
+        ranked(race.rows),
+        loss,
+        pace.steps,
+        joined(notes if plan.steps != 0 else ()),
+        race.interrupted,
+    )
 
 
 def _tried_within(work: float, cost: float, pace: Pace) -> int:

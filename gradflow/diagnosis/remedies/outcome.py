@@ -34,6 +34,8 @@ class Outcome:
         Of each training.
     note
         What was left out and why, or why nothing could be tried.
+    interrupted
+        Whether Ctrl-C ended it.
     copied
         Whether the model could be copied at all.
     """
@@ -42,6 +44,7 @@ class Outcome:
     untreated: float | None = None
     steps: int = 0
     note: str | None = None
+    interrupted: bool = False
     copied: bool = True
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gradflow.diagnosis.remedies.grid import Pace, Trial
-from gradflow.diagnosis.remedies.outcome import OutOfTimeError, Progress
+from gradflow.diagnosis.remedies.outcome import OVER, OutOfTimeError, Progress
 from gradflow.results.diagnosis import RemedyRow
 
 #: By what share of the untreated network's loss a loss has to be lower to have fallen.
@@ -36,15 +36,27 @@ class Entrant:
     healthy: bool
 
 
+@dataclass(frozen=True)
+class Race:
+    """What came of it: rows, how many remedies were begun in time, whether Ctrl-C ended it."""
+
+    rows: list[RemedyRow]
+    begun: int
+    interrupted: bool
+
+    @property
+    def why(self) -> str:
+        """Why the rest was not begun."""
+        return "after Ctrl-C" if self.interrupted else OVER
+
+
 def raced(
     starts: Sequence[Callable[[], Entrant | None]],
     pace: Pace,
     progress: Progress,
     untreated: Contest | None,
-) -> tuple[list[RemedyRow], int]:
-    """Train remedies to the end, or the better half of them.
-
-    Returns their rows, and how many were begun in time.
+) -> Race:
+    """Train remedies to the end, or the better half of them, until time is over, or Ctrl-C.
 
     Parameters
     ----------
@@ -54,7 +66,7 @@ def raced(
         The training of the network as it is, which goes to its end.
     """
     entrants: list[Entrant] = []
-    begun = 0
+    begun, interrupted = 0, False
     total = len(starts) + (pace.kept(len(starts)) if pace.first < 1 else 0)
     try:
         if untreated is not None:
@@ -72,11 +84,12 @@ def raced(
                 _finish(entrant.contest)
     except OutOfTimeError:
         pass
-    progress(total, total)
-    return [
-        entrant.row(None if entrant.contest is None else entrant.contest.trial())
-        for entrant in entrants
-    ], begun
+    except KeyboardInterrupt:
+        interrupted = True
+    rows = [e.row(None if e.contest is None else e.contest.trial()) for e in entrants]
+    if not interrupted:
+        progress(total, total)
+    return Race(rows, begun, interrupted)
 
 
 def begin(contest: Contest, pace: Pace) -> None:
