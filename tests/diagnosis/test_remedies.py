@@ -111,6 +111,13 @@ def test_the_same_call_gives_the_same_numbers() -> None:
     assert first.remedies == second.remedies
 
 
+def test_what_is_no_change_for_the_optimizer_in_use_is_not_tried() -> None:
+    for optimizer, tried in (("sgd", False), ("adamw", True)):
+        result = diagnose(*sick(3), remedies=True, trial_steps=1, optimizer=optimizer)
+        assert result.verdict == "vanishing"
+        assert any(row.remedy.startswith("Adam's ε") for row in result.remedies) is tried
+
+
 def test_without_training_health_decides() -> None:
     result = diagnose(*sick(), remedies=True, trial_steps=0)
     assert result.untreated_loss is None

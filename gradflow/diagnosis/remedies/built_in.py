@@ -82,8 +82,10 @@ class _Trials:
             return None
         return Replicas(config, self.data, rates, self.pace.steps, loop, self.batch, self.check)
 
-    def start(self, one: Changed, trained: bool) -> Entrant:
-        """Measure the changed network, and make it ready to be trained."""
+    def start(self, one: Changed, trained: bool) -> Entrant | None:
+        """Measure the changed network and begin its training; None where there is no change."""
+        if one.loop is not None and not one.loop.rates(self.rates):
+            return None
         found = self.result if one.loop is not None else self.measure(one.config)
         contest = self.contest(one.config, one.loop or PLAIN) if trained else None
         if contest is not None:

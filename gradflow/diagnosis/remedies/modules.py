@@ -89,6 +89,8 @@ class _Trials:
 
     def start(self, one: Treatment, trained: bool) -> Entrant | None:
         """Measure a treated copy and begin its training; None where it cannot take the change."""
+        if one.loop is not None and not one.loop.rates(self.rates):
+            return None
         try:
             model = one.copy_of(self.looked_at)
             found = self.looked_at.result

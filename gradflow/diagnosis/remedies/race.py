@@ -67,7 +67,7 @@ def raced(
     """
     entrants: list[Entrant] = []
     begun, interrupted = 0, False
-    total = len(starts) + (pace.kept(len(starts)) if pace.first < 1 else 0)
+    total = len(starts) + (pace.kept(max(pace.networks - 1, 0)) if pace.first < 1 else 0)
     try:
         if untreated is not None:
             begin(untreated, pace)
@@ -120,4 +120,5 @@ def _better(entrants: Sequence[Entrant], pace: Pace, untreated: Contest | None) 
         loss = math.inf if entrant.contest is None else entrant.contest.trial().loss
         return loss >= start, loss >= start and not entrant.healthy, loss
 
-    return sorted(entrants, key=key)[: pace.kept(len(entrants))]
+    trained = [entrant for entrant in entrants if entrant.contest is not None]
+    return sorted(trained, key=key)[: pace.kept(len(trained))]
