@@ -106,14 +106,14 @@ def test_remedies_of_a_module_are_trained_and_in_the_order_of_what_that_gave() -
 
 
 def test_the_same_call_gives_the_same_numbers() -> None:
-    model, x, y = sick(3)
+    model, x, y = sick()
     first, second = (diagnose(model, x, y, remedies=True, trial_steps=2) for _ in range(2))
-    assert first.remedies == second.remedies
+    assert first.remedies == second.remedies != ()
 
 
 def test_what_is_no_change_for_the_optimizer_in_use_is_not_tried() -> None:
     for optimizer, tried in (("sgd", False), ("adamw", True)):
-        result = diagnose(*sick(3), remedies=True, trial_steps=1, optimizer=optimizer)
+        result = diagnose(*sick(), remedies=True, trial_steps=1, optimizer=optimizer)
         assert result.verdict == "vanishing"
         assert any(row.remedy.startswith("Adam's ε") for row in result.remedies) is tried
 
