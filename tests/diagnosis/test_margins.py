@@ -65,3 +65,10 @@ def test_the_strain_is_one_where_the_verdict_turns() -> None:
     for decades in (0.5 * bound, bound):
         strain = max(one.strain(PLAIN) for one in margins(losing(decades)))
         assert strain == pytest.approx(decades / bound)
+
+
+def test_a_sick_network_is_not_called_near_one_bound_as_well() -> None:
+    close = {"gradient_log10_norm": 0.0, "example_spread": 10 ** (-2 * 3.1)}
+    for rate, said in ((1.0, True), (0.01, False)):
+        facts = DiagnosisFacts(optimizer="sgd")
+        assert bool(note(judged(diagnosed(rate, close, facts=facts), CHECKS))) is said

@@ -85,13 +85,14 @@ def _of_examples(result: DiagnosisResult) -> Iterator[Margin]:
 @check("near-threshold")
 def near_threshold(result: DiagnosisResult) -> Iterator[Finding]:
     """What is just bearable: of several, what is nearest to its bound."""
+    kinds, known = tolerances(result.facts.optimizer), list(margins(result))
     close = [
         (room, one, tolerance)
-        for tolerance in tolerances(result.facts.optimizer)
-        for one in margins(result)
+        for tolerance in kinds
+        for one in known
         if 0 < (room := one.bound(tolerance) - one.decades) <= NEAR_DECADES
     ]
-    if not close:
+    if not close or any(one.strain(kinds[1]) >= 1 for one in known):
         return
     _, one, tolerance = min(close, key=lambda found: found[0])
     yield finding(
