@@ -2,8 +2,9 @@
 
 Reads what calibration_families.py wrote, diagnoses every network anew at its initialisation, and
 holds the verdict against the training. Even seeds are the half on which thresholds were chosen, odd
-ones judge them. A network is *sick* where the best rate leaves the loss above 0.8 of the best
-constant prediction's; between that and 0.6 it is slow, and counted apart.
+ones judge them; the kinds of families/others.py are a part of their own. A network is *sick* where
+the best rate leaves the loss above 0.8 of the best constant prediction's; between that and 0.6 it
+is slow, and counted apart.
 
     python benchmarks/calibration_families_fit.py [--list]
 """
@@ -22,7 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 from calibration_fit import auc, picture
-from families.networks import draw
+from families.others import OTHERS, draw_any
 from numpy.typing import NDArray
 
 from gradflow import diagnose
@@ -102,7 +103,7 @@ def strains(result: DiagnosisResult, tolerance: Tolerance) -> dict[str, float]:
 def measured(record: dict[str, Any]) -> Judged:
     """Draw a network once more and diagnose it."""
     family, seed = record["family"], record["seed"]
-    drawn = draw(family, seed, record.get("harsh", False))
+    drawn = draw_any(family, seed, record.get("harsh", False))
     inputs, targets = drawn.task.batch(EXAMPLES, torch.Generator().manual_seed(99))
     result = diagnose(drawn.model, inputs, targets, loss=drawn.task.loss, lr=1e-3)
     left = {kind: share(record, of.values()) for kind, of in record["runs"].items()}
@@ -171,9 +172,14 @@ def curve(networks: list[Judged], optimizer: str) -> tuple[NDArray[Any], NDArray
     return score, np.arange(len(score)) < len(learn)
 
 
-def table(networks: list[Judged], optimizer: str) -> None:
-    """Print a line a family, and one for all, on either half."""
-    halves = [[n for n in networks if n.seed % 2 == half] for half in (0, 1)]
+def halves_of(networks: list[Judged]) -> list[list[Judged]]:
+    """Return half A and half B."""
+    return [[n for n in networks if n.seed % 2 == half] for half in (0, 1)]
+
+
+def table(halves: list[list[Judged]], optimizer: str) -> None:
+    """Print a line a family, and one for all, on every half."""
+    networks = [n for half in halves for n in half]
     print(
         f"\n{optimizer}: balanced accuracy (wrongly sick of those that learn, missed of the sick)"
     )
@@ -230,12 +236,18 @@ def main() -> None:
     lines = given.records.read_text(encoding="utf-8").splitlines()
     networks = [measured(json.loads(line)) for line in lines]
     print(f"{len(networks)} networks; chosen on half A (even seeds), judged on half B (odd seeds)")
+    own = [n for n in networks if n.family not in OTHERS]
     for optimizer in OPTIMIZERS:
-        table(networks, optimizer)
+        table(halves_of(own), optimizer)
+    others = [n for n in networks if n.family in OTHERS]
+    if others:
+        print(f"\npart C: {len(others)} networks of kinds on which nothing was chosen")
+        for optimizer in OPTIMIZERS:
+            table([others], optimizer)
     if given.list:
         for optimizer in OPTIMIZERS:
             listed(networks, optimizer)
-    second = [n for n in networks if n.seed % 2]
+    second = halves_of(own)[1]
     picture({optimizer: curve(second, optimizer) for optimizer in OPTIMIZERS}, given.figure)
 
 

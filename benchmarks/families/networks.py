@@ -531,7 +531,12 @@ FAMILIES: dict[str, Callable[[Options], Drawn]] = {
 
 def draw(family: str, seed: int, harsh: bool = False) -> Drawn:
     """Return the network of that family and seed."""
+    return made(FAMILIES[family], seed, list(FAMILIES).index(family), harsh)
+
+
+def made(family: Callable[[Options], Drawn], seed: int, number: int, harsh: bool) -> Drawn:
+    """Return the network of a seed; `number` keeps families apart."""
     torch.manual_seed(seed)
-    options = Options(np.random.default_rng([seed, list(FAMILIES).index(family)]), harsh)
-    drawn = FAMILIES[family](options)
+    options = Options(np.random.default_rng([seed, number]), harsh)
+    drawn = family(options)
     return Drawn(initialised(drawn.model, options), drawn.task, options.drawn)

@@ -162,3 +162,17 @@ def copying(length: int = 12, vocabulary: int = 8) -> Task:
         return tokens, tokens[:, 0]
 
     return Task(batch, F.cross_entropy, math.log(vocabulary))
+
+
+def friedman(criterion: Callable[[Tensor, Tensor], Tensor]) -> Task:
+    """Predict Friedman's function of the first five of ten features, standardised."""
+
+    def batch(size: int, generator: torch.Generator) -> Batch:
+        x = torch.rand(size, 10, generator=generator)
+        curved = 10 * torch.sin(math.pi * x[:, 0] * x[:, 1]) + 20 * (x[:, 2] - 0.5) ** 2
+        y = curved + 10 * x[:, 3] + 5 * x[:, 4]
+        return x, ((y - 14.4) / 4.9).unsqueeze(1)
+
+    _, sample = batch(20_000, torch.Generator().manual_seed(8))
+    middle = sample.median() if criterion is F.l1_loss else sample.mean()
+    return Task(batch, criterion, criterion(middle.expand_as(sample), sample).item())

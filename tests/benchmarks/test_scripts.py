@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -185,7 +186,9 @@ def families() -> list[str]:
     return [word.strip(" *()\n") for word in listed.split(",") if word.strip(" *()\n")]
 
 
-@pytest.mark.parametrize("family", families())
+@pytest.mark.parametrize(
+    "family", [*families(), "vgg", "convolutional", "encoder", "cells", "friedman"]
+)
 def test_a_drawn_network_is_the_same_again_and_trains(
     family: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -195,6 +198,13 @@ def test_a_drawn_network_is_the_same_again_and_trains(
     one, two = (module.record(module.Job(family, 3, 10)) for _ in range(2))
     assert {**one, "seconds": 0} == {**two, "seconds": 0}
     assert len(one["runs"]["sgd"]["0.001"]) in (4, 2, 3)  # fewer where the loss is no number
+
+
+def test_quick_training_ends_with_the_first_rate_that_learns() -> None:
+    module = script("calibration_families")
+    job = module.Job("regressor", 3, 4)
+    assert list(module.quickly(job, "adam", math.inf)) == ["0.001"]
+    assert set(module.quickly(job, "adam", -math.inf)) == {"0.0001", "0.001", "0.01"}
 
 
 def test_calibration_families_writes_a_line_a_network(
