@@ -84,11 +84,27 @@ class SweepConfig:
         complete=choices.at("DEVICES"),
         panel=_RUN,
     )
+    train: int | None = option(
+        None,
+        "Also train every network for so many steps on images (MNIST unless --data names others).",
+        metavar="STEPS",
+        panel=_RUN,
+        check=at_least(1),
+    )
     workers: int = option(1, "Processes to measure on.", panel=_RUN, check=at_least(1, 10_000))
+
+    cluster: str | None = option(
+        None,
+        "Measure on the dask cluster with this scheduler (gradflow-diagnostics[cluster]).",
+        metavar="tcp://HOST:PORT",
+        panel=_RUN,
+    )
 
     def __post_init__(self) -> None:
         for name in ("act", "depths", "weight_variances", "bias_variances", "widths"):
             object.__setattr__(self, name, tuple(dict.fromkeys(several(getattr(self, name)))))
+        if self.train is not None and self.data == "gaussian":
+            object.__setattr__(self, "data", "mnist")
         validate(self)
         refuse_beyond_memory(f"{self.points:,} points", self.points * ROW, "fewer of them")
 

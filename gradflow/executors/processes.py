@@ -115,14 +115,14 @@ def _start(function: Function, threads: int) -> tuple[Connection, BaseProcess]:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(theirs, function, threads), daemon=True)
-    with _interrupts_held_back(), _huge_pages():
+    with interrupts_held_back(), _huge_pages():
         process.start()
     theirs.close()  # so that the worker's death is the end of the connection
     return ours, process
 
 
 @contextlib.contextmanager
-def _interrupts_held_back() -> Iterator[None]:
+def interrupts_held_back() -> Iterator[None]:
     """Children started within inherit a mask that keeps Ctrl-C from them, from their birth on."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows; `_work` ignores it there, a little later
         yield

@@ -22,6 +22,8 @@ class SweepRow(Row):
         The same of an infinitely wide network (`gradflow theory`).
     rate, verdict
         As ``diagnose`` gives them.
+    accuracy, learning_rate
+        With ``--train``: the best test accuracy over a few rates of SGD, and at which it was.
     """
 
     activation: str = column("activation", varied=True)
@@ -32,6 +34,8 @@ class SweepRow(Row):
     gradient_log10: float | None = column("log₁₀ δ₁/δ_L", ".2f")
     predicted_gradient_log10: float | None = column("theory", ".2f")
     verdict: str = column("verdict")
+    accuracy: float | None = column("accuracy", ".1%", default=None)
+    learning_rate: float | None = column("at rate", "g", 1, default=None)
     rate: float | None = column("rate", ".3g", 1, default=None)
     gradient_log10_low: float | None = column("lowest", ".2f", 2, default=None)
     gradient_log10_high: float | None = column("highest", ".2f", 2, default=None)
@@ -52,6 +56,9 @@ class ColumnRow(Row):
         The largest depth up to which every network is healthy; None: not even the shallowest is.
     trainable_to
         About 6 ξ of theory, to which networks train (Schoenholz et al. 2017, section 5).
+    trained_to
+        With ``--train``: the largest depth up to which every network learnt to tell more than half
+        of the test images; None: not even the shallowest did.
     deepest, gradient_log10, predicted_gradient_log10, verdict
         Of the deepest network: its depth, and what its row says.
     """
@@ -60,10 +67,11 @@ class ColumnRow(Row):
     width: int = column("width", varied=True)
     bias_variance: float = column("σ_b²", "g", varied=True)
     weight_variance: float = column("σ_w²", "g")
-    healthy_to: int | None = column("healthy to depth")
-    trainable_to: float | None = column("theory: 6 ξ", ".3g")
+    healthy_to: int | None = column("healthy to")
+    trained_to: int | None = column("trained to")
+    trainable_to: float | None = column("6 ξ", ".3g")
     deepest: int = column("deepest")
-    gradient_log10: float | None = column("its log₁₀ δ₁/δ_L", ".2f")
+    gradient_log10: float | None = column("log₁₀ δ₁/δ_L", ".2f")
     predicted_gradient_log10: float | None = column("theory", ".2f")
     verdict: str = column("verdict")
 

@@ -25,7 +25,11 @@ def interrupted(result: SweepResult) -> Iterator[Finding]:
 def failed(result: SweepResult) -> Iterator[Finding]:
     """Networks that could not be measured."""
     for what, why in result.facts.failed:
-        yield finding("unjudged", f"{what} could not be measured: {why}", "")
+        yield finding(
+            "unjudged",
+            f"{what}: not measured, {why}",
+            "with -o FILE.json, --resume FILE.json measures what is missing",
+        )
 
 
 CHECKS: tuple[Check[SweepResult], ...] = (interrupted, failed)

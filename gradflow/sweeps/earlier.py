@@ -13,7 +13,7 @@ from gradflow.results.decoding import parse
 from gradflow.results.sweep import SweepResult, SweepRow
 
 #: Options that change what is measured at a point, beside those that say which point it is.
-_SAME = ("alpha", "batch_size", "data", "loss", "seed", "seeds")
+_SAME = ("alpha", "batch_size", "data", "loss", "seed", "seeds", "train")
 
 #: Bytes that such a file has at most.
 _LARGEST = 2**30

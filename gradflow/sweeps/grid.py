@@ -55,5 +55,6 @@ def _drawn(point: Point) -> tuple[bool, bool]:
 def _together(config: SweepConfig, width: int, depth: int) -> int:
     """How many points fit into one task; at least one."""
     layer = width**2 + config.batch_size * width
-    point = 2 * NUMBER * config.seeds * depth * layer  # with their gradients
+    networks = config.seeds if config.train is None else max(config.seeds, 3)  # a rate each
+    point = 2 * NUMBER * networks * depth * layer  # with their gradients
     return max(1, int(_TASK / point))

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
 from gradflow.activations import Activation
 from gradflow.configs.network import NetworkConfig
@@ -22,6 +18,7 @@ from gradflow.measurement.records import Measurement
 from gradflow.networks.architectures import build, network_activation
 from gradflow.results.sweep import SweepRow
 from gradflow.sweeps.grid import Point, Task
+from gradflow.sweeps.scaling import drawn, spread_out
 from gradflow.training.devices import dtype as dtype_of
 from gradflow.training.devices import select
 
@@ -49,11 +46,7 @@ def measured(task: Task) -> list[SweepRow]:
     A network is the one that ``diagnose`` measures with the same options: weights are drawn with
     σ_w² = 1 and multiplied by σ_w.
     """
-    one = replace(
-        task.config.network(task.act, task.width, task.depth),
-        weight_variance=float(task.points[0].weight_variance > 0),
-        bias_variance=float(task.points[0].bias_variance > 0),
-    )
+    one = drawn(task)
     device, dtype = select(one.device), dtype_of(one.dtype)
     data = batch(one, dtype, device)
     model = build(one, data.inputs.shape[-1], data.classes, dtype, device)
@@ -65,21 +58,6 @@ def measured(task: Task) -> list[SweepRow]:
         _row(task, point, one, _of_point(together, place, one.seeds), phi)
         for place, point in enumerate(task.points)
     ]
-
-
-def spread_out(model: nn.Module, points: Sequence[Point]) -> None:
-    """Give every parameter the replicas of all points, from those drawn with variances of 1."""
-    for module in model.modules():
-        for name, parameter in list(module.named_parameters(recurse=False)):
-            variances = [p.bias_variance if name == "bias" else p.weight_variance for p in points]
-            scale = torch.tensor([math.sqrt(v) for v in variances], dtype=torch.float64)
-            setattr(module, name, nn.Parameter(_scaled(parameter.detach(), scale)))
-
-
-def _scaled(parameter: Tensor, scale: Tensor) -> Tensor:
-    """(seeds, …) to (points · seeds, …), the seeds of a point side by side."""
-    each = scale.to(parameter).view(-1, *[1] * parameter.dim())
-    return (each * parameter).flatten(0, 1)
 
 
 def _of_point(together: Measurement, place: int, seeds: int) -> Measurement:

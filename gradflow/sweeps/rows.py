@@ -9,6 +9,8 @@ from gradflow.results.sweep import ColumnRow, SweepRow
 
 #: Networks train to a depth of about so many ξ (Schoenholz et al. 2017, section 5).
 TRAINABLE = 6
+#: Of the test images, the share that a network tells which has learnt.
+LEARNT = 0.5
 
 
 def summarized(
@@ -32,6 +34,7 @@ def summarized(
 
 def _column(rows: Sequence[SweepRow], scale: float | None) -> ColumnRow:
     healthy = list(takewhile(lambda row: row.verdict == "healthy", rows))
+    learnt = list(takewhile(lambda row: (row.accuracy or 0.0) > LEARNT, rows))
     last = rows[-1]
     return ColumnRow(
         activation=last.activation,
@@ -39,6 +42,7 @@ def _column(rows: Sequence[SweepRow], scale: float | None) -> ColumnRow:
         bias_variance=last.bias_variance,
         weight_variance=last.weight_variance,
         healthy_to=healthy[-1].depth if healthy else None,
+        trained_to=learnt[-1].depth if learnt else None,
         trainable_to=None if scale is None else TRAINABLE * scale,
         deepest=last.depth,
         gradient_log10=last.gradient_log10,

@@ -11,7 +11,8 @@ import torch
 from gradflow.activations import activation
 from gradflow.configs.sweep import SweepConfig
 from gradflow.datasets.batches import batch
-from gradflow.executors import processes
+from gradflow.errors import GradflowError
+from gradflow.executors.tasks import Place, run_each
 from gradflow.findings.check import judged
 from gradflow.results.base import RunMeta
 from gradflow.results.sweep import SweepFacts, SweepResult, SweepRow
@@ -20,6 +21,7 @@ from gradflow.sweeps.grid import Task, tasks
 from gradflow.sweeps.networks import measured
 from gradflow.sweeps.predictions import edges, predicted, scales
 from gradflow.sweeps.rows import summarized
+from gradflow.sweeps.training import trained
 from gradflow.training.devices import select
 
 #: Called with (points measured, points in all).
@@ -61,27 +63,45 @@ def sweep(
         activation(act, alpha=config.alpha)
         config.network(act, width, max(config.depths))  # refused before anything is measured
     rows = {_place(row): row for row in known}
-    done = _run(config, rows, progress or (lambda _done, _total: None))
-    return judged(_result(config, rows, interrupted=not done), checks.CHECKS)
+    facts = _run(config, rows, progress or (lambda _done, _total: None))
+    if facts.failed and not rows:
+        raise GradflowError("nothing could be measured: {}: {}".format(*facts.failed[0]))
+    return judged(_result(config, rows, facts), checks.CHECKS)
 
 
-def _run(config: SweepConfig, rows: dict[_Place, SweepRow], progress: Progress) -> bool:
-    """Fill `rows`; return whether all were measured."""
+def _run(config: SweepConfig, rows: dict[_Place, SweepRow], progress: Progress) -> SweepFacts:
+    """Fill `rows`; return what became of the tasks."""
     todo = [left for task in tasks(config) if (left := _missing(task, rows)).points]
 
-    def on_event(_worker: int, new: list[SweepRow]) -> None:
+    def on_value(_number: int, new: list[SweepRow]) -> None:
         rows.update((_place(row), row) for row in new)
         progress(len(rows), config.points)
 
     progress(len(rows), config.points)
-    return processes.run(
-        measure_task, todo, workers=config.workers, threads=_THREADS, on_event=on_event
-    )
+    place = Place(config.workers, config.cluster, _THREADS)
+    outcome = run_each(measure_task, todo, place, on_value)
+    failed = tuple((_named(todo[number]), why) for number, why in sorted(outcome.failed.items()))
+    return SweepFacts(interrupted=not outcome.finished, wanted=config.points, failed=failed)
 
 
-def measure_task(task: Task, emit: processes.Emit) -> None:
-    """Measure a task, wherever it runs."""
-    emit(measured(task))
+def _named(task: Task) -> str:
+    """Name the points of a task."""
+    points = len(task.points)
+    at = ", ".join(f"{p.weight_variance:g}" for p in task.points[:3])
+    more = f" and {points - 3} more" if points > 3 else ""
+    return f"{task.act}, width {task.width}, depth {task.depth}, σ_w² = {at}{more}"
+
+
+def measure_task(task: Task) -> list[SweepRow]:
+    """Return the rows of a task's points, wherever it runs."""
+    rows = measured(task)
+    if task.config.train is None:
+        return rows
+    learnt = trained(task, task.config.train)
+    return [
+        dataclasses.replace(row, accuracy=it.accuracy, learning_rate=it.rate)
+        for row, it in zip(rows, learnt, strict=True)
+    ]
 
 
 def _place(row: SweepRow) -> _Place:
@@ -98,7 +118,7 @@ def _missing(task: Task, rows: dict[_Place, SweepRow]) -> Task:
     return dataclasses.replace(task, points=tuple(left))
 
 
-def _result(config: SweepConfig, rows: dict[_Place, SweepRow], *, interrupted: bool) -> SweepResult:
+def _result(config: SweepConfig, rows: dict[_Place, SweepRow], facts: SweepFacts) -> SweepResult:
     network = config.network(config.act[0], config.widths[0], 1)
     mean_squares = {width: _mean_square(config, width) for width in config.widths}
     records = tuple(_with_predictions(config, rows, mean_squares))
@@ -115,7 +135,7 @@ def _result(config: SweepConfig, rows: dict[_Place, SweepRow], *, interrupted: b
             threads=_THREADS,
             config={k: v for k, v in dataclasses.asdict(config).items() if v is not None},
         ),
-        facts=SweepFacts(interrupted=interrupted, wanted=config.points),
+        facts=facts,
         scales=curves,
         edges=tuple(edges(config)),
     )

@@ -32,7 +32,10 @@ _OTHER = "other"
 
 
 def figure(result: SweepResult) -> Figure:
-    """Return two maps per activation, width and σ_b²: the gradient, and the verdict."""
+    """Return two maps per activation, width and σ_b²: the gradient, and the verdict.
+
+    Where networks were trained, the accuracy that they reached takes the verdict's place.
+    """
     maps = page.by_key(result.records, lambda row: row.map)
     shown = list(maps)[:_MOST_MAPS]
     fig = page.blank(result.title, 0.5 + 2.9 * max(len(shown), 1))
@@ -42,7 +45,10 @@ def figure(result: SweepResult) -> Figure:
             page.note(axes, "nothing was measured")
     for pair, key in zip(panels, shown, strict=False):
         _gradients(fig, pair[0], maps[key])
-        _verdicts(pair[1], maps[key])
+        if any(row.accuracy is not None for row in maps[key]):
+            _accuracies(fig, pair[1], maps[key])
+        else:
+            _verdicts(pair[1], maps[key])
         for axes in pair:
             _theory(axes, result, maps[key])
             _name_axes(axes, maps[key])
@@ -98,6 +104,17 @@ def _verdicts(axes: Axes, rows: Sequence[SweepRow]) -> None:
         tint = _VERDICTS.get(name, BLACK)
         axes.plot([], [], "s", color=tint, alpha=0.75, label=name)
     page.caption(axes, f"{_named(rows[0])}verdict", width=48)
+
+
+def _accuracies(fig: Figure, axes: Axes, rows: Sequence[SweepRow]) -> None:
+    x, y, table = _table(rows, [row.accuracy for row in rows])
+    axes.set_facecolor(PALE)
+    mesh = axes.pcolormesh(
+        _edges(x), _edges(y), table, vmin=0.0, vmax=1.0, cmap="cividis", rasterized=True
+    )
+    bar = fig.colorbar(mesh, ax=axes, ticks=[0, 0.25, 0.5, 0.75, 1], format="{x:.0%}")
+    bar.outline.set_visible(False)
+    page.caption(axes, f"{_named(rows[0])}test accuracy after training", width=48)
 
 
 def _theory(axes: Axes, result: SweepResult, rows: Sequence[SweepRow]) -> None:
