@@ -72,6 +72,9 @@ test-extras:
 	$(PYTHON) -m venv $(VENV)-tensorboard
 	$(VENV)-tensorboard/bin/pip install --quiet --constraint constraints.txt --editable ".[tensorboard]"
 	$(VENV)-tensorboard/bin/python -c "from torch.utils.tensorboard import SummaryWriter"
+	$(PYTHON) -m venv $(VENV)-cluster
+	$(VENV)-cluster/bin/pip install --quiet --constraint constraints.txt --editable ".[cluster]"
+	$(VENV)-cluster/bin/python -c "import distributed"
 	$(PYTHON) -m venv $(VENV)-audit
 	$(VENV)-audit/bin/pip install --quiet --constraint constraints.txt --editable ".[audit]"
 	$(VENV)-audit/bin/python -c "import pip_audit"

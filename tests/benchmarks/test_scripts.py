@@ -30,6 +30,7 @@ RUN = {
     "printing",
     "step_cost",
     "suggest_grid",
+    "sweep_throughput",
     "watch_overhead",
 }
 
@@ -96,6 +97,17 @@ def test_step_cost(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtur
     monkeypatch.setattr(module.processes, "keep_freed_memory", lambda: None)
     run(monkeypatch, module, "--ops", "relu")
     assert "convolution" in capsys.readouterr().out
+
+
+def test_sweep_throughput(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = script("sweep_throughput")
+    small = ("--rounds", 1, "--every", 40, "--widths", 8, "--depths", 2)
+    run(monkeypatch, module, *small)
+    _, *lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    assert all(float(line.split()[-1]) < 1e-5 for line in lines)
 
 
 def test_memory(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
