@@ -16,6 +16,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+#: What the oldest needs in its turn, no newer than it knew: typer 0.16 warns under click 8.4.
+BENEATH = ("click==8.1.8",)
 PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
 
 
@@ -28,6 +30,7 @@ def oldest(extras: tuple[str, ...]) -> Iterator[str]:
     for requirement in map(Requirement, needs):
         (bound,) = (s.version for s in requirement.specifier if s.operator == ">=")
         yield f"{requirement.name}=={bound}"
+    yield from BENEATH
 
 
 if __name__ == "__main__":

@@ -127,7 +127,7 @@ def _row(
         test_loss=float(np.mean([row.test_loss for row in outcome.best])),
         best_epoch=outcome.best_epoch,
         seconds=seconds,
-        images_per_second=train_size * len(own) / seconds,
+        images_per_second=train_size * len(own) / seconds if seconds else math.inf,
         seconds_to_target=None if target is None else _seconds_to(target, outcome),
     )
 
