@@ -20,7 +20,9 @@ def expand_configs(command: Callable[..., None]) -> Callable[..., None]:
     The command is called with the configs built from the options: the fields, their defaults
     and their help stand in one place, the config.
     """
-    hints = get_type_hints(command, include_extras=True)
+    # Not get_type_hints: Python 3.10 hides an annotation in an Optional where the default is None.
+    signature = inspect.signature(command, eval_str=True).parameters
+    hints = {name: parameter.annotation for name, parameter in signature.items()}
     configs = {
         name: hint
         for name, hint in hints.items()
@@ -37,7 +39,7 @@ def expand_configs(command: Callable[..., None]) -> Callable[..., None]:
 
     parameters = [
         parameter
-        for name, own in inspect.signature(command).parameters.items()
+        for name, own in signature.items()
         for parameter in (
             _parameters(configs[name])
             if name in configs
