@@ -23,31 +23,36 @@ _EXAMPLES, _QUERIES = 4, 64
 _LEAST = -200.0
 #: A logit below this belongs to a key that a mask hides.
 _MASKED = -9e3
+#: Logits that wait to be measured together.
+_WAITING = 2**18
 
 _SOFTMAX = (F.softmax, torch.softmax, Tensor.softmax)
 
 
-@dataclass
-class AttentionCall:
-    """One call of attention.
+@dataclass(frozen=True)
+class _Call:
+    """One call of attention, with its logits.
 
     Attributes
     ----------
-    layers_before
-        How many layer calls came before it: it belongs to the last of them, or to the module that
-        holds it, which is the next to end.
-    whole
-        Whether that module is a layer itself (`nn.MultiheadAttention`).
-    entropy
-        0-d: mean over heads and queries, as a share of the largest; 0 where one key has it all.
-    saturated
-        0-d: share of the queries at which the softmax has less than 1 % of its largest slope.
+    number
+        In the order of the calls.
+    place
+        Of the layer that it belongs to: of the last one before it, or of the module that holds it,
+        which is the next to end.
+    hidden
+        Whether a mask may hide keys.
     """
 
-    layers_before: int
-    whole: bool
-    entropy: Tensor
-    saturated: Tensor
+    number: int
+    place: int
+    logits: Tensor
+    hidden: bool
+
+    @property
+    def kind(self) -> Any:
+        """By which calls are known that can be measured together."""
+        return self.logits.shape, self.logits.device, self.hidden
 
 
 class AttentionCalls:
@@ -61,7 +66,9 @@ class AttentionCalls:
 
     def __init__(self, records: list[Any]) -> None:
         self.records = records
-        self.calls: list[AttentionCall] = []
+        self._count = self._entries = 0
+        self._waiting: list[_Call] = []
+        self._found: list[tuple[_Call, Tensor, Tensor]] = []
 
     def functions(self) -> dict[Any, AfterCall]:
         """Return what is to be told of calls of which functions."""
@@ -85,33 +92,61 @@ class AttentionCalls:
 
     def note(self) -> None:
         """Write what was seen into the records of the layers that it belongs to."""
-        for call in self.calls:
-            place = call.layers_before if call.whole else call.layers_before - 1
-            if not 0 <= place < len(self.records):
-                continue
-            values = self.records[place].values
-            for name, found in (
-                ("attention_entropy", call.entropy),
-                ("attention_saturated", call.saturated),
-            ):
-                values.setdefault(name, found.double().view(1))
+        self._measure()
+        for call, entropy, saturated in sorted(self._found, key=lambda found: found[0].number):
+            if 0 <= call.place < len(self.records):
+                values = self.records[call.place].values
+                values.setdefault("attention_entropy", entropy)
+                values.setdefault("attention_saturated", saturated)
 
-    @torch.no_grad()
     def _take(self, logits: Tensor | None, *, whole: bool, hidden: bool = True) -> None:
+        """Take logits, (examples, …, queries, keys), that nobody else writes into.
+
+        Parameters
+        ----------
+        whole
+            Whether the module that holds the call is a layer itself (`nn.MultiheadAttention`).
+        """
         if logits is None:
             return
-        logs = torch.log_softmax(logits, -1)
-        every = torch.full((), logits.shape[-1], device=logits.device)
-        keys = (logits > _MASKED).sum(-1) if hidden else every
-        some = (keys > 1).expand(logits.shape[:-1])
-        weights = logs.exp()  # of a hidden key 0, and its logarithm -∞
-        entropy = -(weights * logs.clamp_min(_LEAST)).sum(-1) / keys.clamp_min(2).log()
-        largest = weights.amax(-1)
-        flat = largest * (1 - largest) < SATURATION / 4
-        count = some.sum()
-        share = torch.where(count > 0, (flat & some).sum() / count, torch.nan)
-        mean = torch.where(count > 0, entropy.where(some, 0).sum() / count, torch.nan)
-        self.calls.append(AttentionCall(len(self.records), whole, mean, share))
+        self._count += 1
+        place = len(self.records) - (0 if whole else 1)
+        self._waiting.append(_Call(self._count, place, logits.float(), hidden))
+        self._entries += logits.numel()
+        if self._entries > _WAITING:
+            self._measure()
+
+    @torch.no_grad()
+    def _measure(self) -> None:
+        """Measure all that waits, calls of one kind at once: most models' are."""
+        waiting, self._waiting, self._entries = self._waiting, [], 0
+        for kind in dict.fromkeys(call.kind for call in waiting):
+            same = [call for call in waiting if call.kind == kind]
+            logits = torch.stack([call.logits for call in same])
+            entropy, share = _entropy(logits, hidden=kind[-1])
+            found = entropy.view(-1, 1).unbind(), share.view(-1, 1).unbind()
+            self._found += zip(same, *found, strict=True)
+
+
+def _entropy(logits: Tensor, *, hidden: bool) -> tuple[Tensor, Tensor]:
+    """Return entropy and saturation of calls of attention, (calls,) each; NaN without a choice.
+
+    The entropy is the mean over heads and queries, as a share of the largest: 0 where one key has
+    it all. Saturated is a query at which the softmax has less than 1 % of its largest slope.
+    """
+    axes = tuple(range(1, logits.dim() - 1))
+    logs = torch.log_softmax(logits, -1)
+    every = torch.full((), logits.shape[-1], device=logits.device)
+    keys = (logits > _MASKED).sum(-1) if hidden else every
+    some = (keys > 1).expand(logits.shape[:-1])
+    weights = logs.exp()  # of a hidden key 0, and its logarithm -∞
+    entropy = -(weights * logs.clamp_min_(_LEAST)).sum(-1) / keys.clamp_min(2).log()
+    largest = weights.amax(-1)
+    flat = largest * (1 - largest) < SATURATION / 4
+    count = some.sum(axes)
+    share = (flat & some).sum(axes) / count
+    mean = entropy.where(some, 0).sum(axes) / count
+    return mean.double(), share.double()
 
 
 def _some(queries: int, device: torch.device) -> Tensor:

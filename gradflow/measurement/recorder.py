@@ -42,11 +42,15 @@ from gradflow.measurement.records import (
 )
 from gradflow.measurement.recurrence import RecurrentCalls
 from gradflow.measurement.remaining import remaining
-from gradflow.measurement.slopes import Function, max_slope, slope
+from gradflow.measurement.slopes import Function, max_slope, slope, slope_by_parts
 from gradflow.measurement.stats import accumulator, largest
 from gradflow.measurement.together import Prepared, Together
 
 __all__ = ["QUANTITIES", "LayerRecord", "Measurement", "Recorder", "measure", "normalized"]
+
+
+#: Largest slopes of torch's own activations on a CPU, which are the same in every pass.
+_MAX_SLOPES: dict[Any, Tensor] = {}
 
 
 @dataclass
@@ -261,7 +265,8 @@ class Recorder:
         def prepared(values: Tensor) -> Sample:
             with contextlib.nullcontext() if is_torchs_own(key) else random_states_kept():
                 alone = on_a_copy(function)
-                slopes = slope(alone, values).abs_()
+                taken = slope if key is None or not values.is_cpu else slope_by_parts
+                slopes = taken(alone, values).abs_()
                 return Sample(slopes, record.module, self._max_slope(key, alone, slopes))
 
         if key is None:  # it may tell channels apart, by their place
@@ -274,10 +279,11 @@ class Recorder:
     def _max_slope(self, key: Any, alone: Function, like: Tensor) -> Tensor:
         if key is None:
             return max_slope(alone, like)
+        known = _MAX_SLOPES if is_torchs_own(key) and like.is_cpu else self._max_slopes
         key = key, like.dtype, like.device
-        if key not in self._max_slopes:
-            self._max_slopes[key] = max_slope(alone, like)
-        return self._max_slopes[key]
+        if key not in known:
+            known[key] = max_slope(alone, like)
+        return known[key]
 
     def activation_returned(self, record: LayerRecord, _: Function | None, output: Tensor) -> None:
         """Measure the output of that activation."""

@@ -17,6 +17,8 @@ Function = Callable[[Tensor], Tensor]
 SATURATION = 0.01
 #: Share of the largest slope below which a unit passes no gradient.
 DEAD_SLOPE = 1e-6
+#: Entries whose slopes are taken at once.
+_PART = 2**15
 
 
 def slope(function: Function, inputs: Tensor) -> Tensor:
@@ -34,6 +36,20 @@ def slope(function: Function, inputs: Tensor) -> Tensor:
         else:
             (derivative,) = torch.autograd.grad(y.sum(), x)
     return derivative
+
+
+def slope_by_parts(function: Function, inputs: Tensor) -> Tensor:
+    """Return the same of large inputs, part by part: of each, autograd keeps several copies.
+
+    Only of a function to which every entry is like any other.
+    """
+    if inputs.numel() <= _PART:
+        return slope(function, inputs)
+    flat = inputs.detach().reshape(-1)
+    slopes = torch.empty_like(flat)
+    for part, own in zip(torch.split(flat, _PART), torch.split(slopes, _PART), strict=True):
+        own.copy_(slope(function, part))
+    return slopes.view(inputs.shape)
 
 
 def _itself(tensor: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from gradflow.measurement.records import LayerRecord
 Prepared: TypeAlias = "Callable[[Tensor], Sample]"
 
 #: Entries up to which a sample waits for others, and of all that wait.
-_SMALL, _WAITING = 2**15, 2**17
+_SMALL, _WAITING = 2**15, 2**16
 
 
 @dataclass(frozen=True)
