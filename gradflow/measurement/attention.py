@@ -24,7 +24,7 @@ _LEAST = -200.0
 #: A logit below this belongs to a key that a mask hides.
 _MASKED = -9e3
 #: Logits that wait to be measured together.
-_WAITING = 2**18
+_WAITING = 2**14
 
 _SOFTMAX = (F.softmax, torch.softmax, Tensor.softmax)
 

@@ -247,6 +247,31 @@ def test_tokens_that_are_the_same_from_the_start_are_said() -> None:
     )
 
 
+class Nodes(nn.Module):
+    """Nodes of a graph that get what the others say through small weights, without attention."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.parts = nn.ModuleList(nn.Linear(16, 16) for _ in range(6))
+        self.head = nn.Linear(16, 3)
+        with torch.no_grad():
+            for part in self.parts:
+                part.weight.mul_(0.01)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for part in self.parts:
+            x = x + part(x.mean(1, keepdim=True) + x).relu()
+        return self.head(x)
+
+
+def test_nodes_without_attention_need_no_telling_apart() -> None:
+    x, y = torch.randn(16, 10, 16), torch.randn(16, 10, 3)
+    result = diagnose(Nodes(), x, y, loss=F.mse_loss)
+    assert max(row.token_spread or 0 for row in result.records[:6]) < 0.05
+    assert "collapse" not in {f.code for f in result.findings}
+
+
 def test_tokens_that_are_no_number_are_broken_and_nothing_else() -> None:
     model = nn.Sequential(
         nn.Embedding(20, 16),

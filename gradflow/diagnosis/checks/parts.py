@@ -59,9 +59,12 @@ def _sharp(row: LayerRow) -> bool:
 def same_tokens(result: DiagnosisResult) -> Iterator[Finding]:
     """All tokens of an example are mapped to nearly the same point, as attention alone does.
 
-    A warning: what a whole sequence is classified by may survive.
+    A warning: what a whole sequence is classified by may survive. Without attention, as in graph
+    networks, tokens need no telling apart.
     """
     hidden = result.records[: result.hidden]
+    if all(row.attention_entropy is None for row in result.records):
+        return
     known = [r for r in hidden if r.token_spread is not None and not math.isnan(r.token_spread)]
     first, last = (_largest(known[some]) for some in (_FIRST, _LAST))
     if not known or known[-1].index in result.facts.started:
