@@ -16,8 +16,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-#: What the oldest needs in its turn, no newer than it knew: typer 0.16 warns under click 8.4.
-BENEATH = ("click==8.1.8",)
+#: What the oldest need in their turn, no newer than they knew: they warn under what came later.
+BENEATH = ("click==8.2.1", "pyparsing==3.2.0")
 PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
 
 
