@@ -37,6 +37,8 @@ BASE: dict[str, list[str]] = {
     "benchmark": ["--plan", "--act", "relu", "--train-size", "64", "--epochs", "1"],
     "watch": ["program.py"],
     "explain": ["dead"],
+    "lr": ["--depth", "2", "--width", "4", "--batch-size", "4"],
+    "sweep": ["--depths", "2", "--weight-variances", "1", "--widths", "4", "--seeds", "1"],
 }
 #: Commands without an entry above are given nothing.
 _NUMBERS = "nan inf -inf -1 0 1 1_0 ３ 0x10 1e308 -1e308 1e-320 1e400 2147483648 1.5 1e30 1e9 1e-9"

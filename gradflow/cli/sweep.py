@@ -23,7 +23,7 @@ Resume = Annotated[
 def sweep(config: SweepConfig, output: Output, resume: Resume = None, fail_on: FailOn = "") -> None:
     """Measure gradients over a grid of depths and weight variances, beside theory.
 
-    Every list takes ranges: --depths 10:100:10 --weight-variances 0.5:4:0.25.
+    Every list takes ranges: --depths 10:50:10 --weight-variances 0.5:4:0.25.
     """
     from gradflow.cli.progress import counting, working
 

@@ -95,7 +95,7 @@ class SweepConfig:
 
     cluster: str | None = option(
         None,
-        "Measure on the dask cluster with this scheduler (gradflow-diagnostics[cluster]).",
+        "Measure on the dask cluster with this scheduler (dask comes with the extra 'cluster').",
         metavar="tcp://HOST:PORT",
         panel=_RUN,
     )
