@@ -32,10 +32,11 @@ ALLOWED = frozenset(
         *("LLVM-exception", "MIT", "MIT-CMU", "MPL-2.0", "PSF-2.0", "Python-2.0", "Zlib"),
     }
 )
-#: The same as classifiers write them.
+#: The same as classifiers write them, and as packages without one do.
 CLASSIFIERS = frozenset(
     {
         "Apache Software License",
+        "BSD",
         "BSD License",
         "ISC License (ISCL)",
         "MIT License",
