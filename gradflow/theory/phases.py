@@ -215,8 +215,7 @@ class _Edge(NamedTuple):
 def _edge(at: Moments) -> _Edge:
     weight = 1 / at.slope
     share = 1 - at.gain * weight
-    parallel = weight * at.gain * at.gain_power  # d q_{l+1} / d q_l
-    stable = parallel <= 1 + CRITICAL_TOLERANCE
+    stable = _parallel(at) <= 1 + CRITICAL_TOLERANCE
     return _Edge(weight, np.where(np.abs(share) <= NOISE, 0.0, share), stable)
 
 
@@ -250,3 +249,37 @@ def _critical_at_zero(act: Activation, table: Moments) -> float | None:
     weight = 1 / float(np.mean(slopes**2))
     moves = signs(np.log(weight * table.gain))
     return weight if moves[0] < 0 else None
+
+
+def critical_point(act: Activation) -> tuple[float, float] | None:
+    """Return (σ_b², σ_w²) that make a stable fixed point critical, with the smallest σ_b².
+
+    For most activations σ_b² is 0. GELU, SiLU and Mish have such a point from a certain σ_b² on:
+    0.1729 and 0.5551 with σ_w² = 1.983 and 1.988 for the first two (Roberts, Yaida & Hanin 2022,
+    section 5.3.4, where the fixed point is half-stable).
+
+    Returns
+    -------
+    tuple of float or None
+        None where there is none (softplus).
+    """
+    at_zero = critical_weight_variance(act)
+    if at_zero is not None:
+        return 0.0, at_zero
+    grid, table = moments_table(act)
+    excess = _parallel(table) - 1
+    turn = np.where(np.abs(excess) > CRITICAL_TOLERANCE, np.sign(excess), 0)
+    (node,) = np.nonzero(turn[1:] * turn[:-1] < 0)
+    if not node.size:
+        return None
+    ln_q = find_roots(lambda ln_q, _: _parallel(moments(act, ln_q)) - 1, grid[node], grid[node + 1])
+    edge = _edge(moments(act, ln_q))
+    bias = np.where(edge.bias_share >= 0, np.exp(ln_q) * edge.bias_share, np.inf)
+    best = int(bias.argmin())
+    return (float(bias[best]), float(edge.weight_variance[best])) if bias[best] < np.inf else None
+
+
+def _parallel(at: Moments) -> Floats:
+    """d q_{l+1}/d q_l on the edge of chaos, where σ_w² = 1/E[φ′²]: above 1 q is driven away."""
+    steepness: Floats = at.gain * at.gain_power / at.slope
+    return steepness

@@ -16,6 +16,7 @@ from gradflow.theory.phases import (
     chi_fixed_point,
     critical_curve,
     critical_gain,
+    critical_point,
     critical_weight_variance,
     depth_scale,
     edge_of_chaos,
@@ -203,6 +204,17 @@ def test_the_half_stable_points_are_those_published(name, bias_variance, weight_
     found = critical_weight_variance(act, bias_variance + 1e-8)
     assert found == pytest.approx(weight_variance, abs=1e-6)
     assert critical_weight_variance(act, bias_variance - 1e-3) is None
+    assert critical_point(act) == pytest.approx((bias_variance, weight_variance), abs=1e-8)
+
+
+@pytest.mark.parametrize("name", ["tanh", "relu", "selu", "sigmoid"])
+def test_the_critical_point_of_others_has_no_biases(name):
+    act = activation(name)
+    assert critical_point(act) == (0.0, critical_weight_variance(act))
+
+
+def test_softplus_has_no_critical_point():
+    assert critical_point(activation("softplus")) is None
 
 
 def test_tanh_is_critical_at_the_published_variances():
