@@ -6,8 +6,8 @@ as the grid's), and writes a line for each. Constants of gradflow were chosen on
 seeds; the odd ones judge.
 
     python benchmarks/learning_rates.py --out FILE.jsonl              # goes on where it stopped
-    python benchmarks/learning_rates.py --nearest --out FILE.jsonl    # trains where it has to
     python benchmarks/learning_rates.py --table FILE.jsonl [--common]
+    python benchmarks/learning_rates.py --alarms                      # of the rate in use
     python benchmarks/learning_rates.py --grid                        # more rates for the grid
 
 torch-lr-finder and Lightning run in an environment of their own, which is made at the first call
@@ -43,6 +43,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 import gradflow
+from gradflow.diagnosis.checks.first_rate import suggested
+from gradflow.results.diagnosis import RateInUse
 
 GRID = Path(__file__).parent / "results" / "families.jsonl"
 DRAW, EACH = 1, 3  # which of its draws, and networks of a family and a half
@@ -137,10 +139,15 @@ def chosen(kind: str, parity: int, each: int = EACH) -> list[dict[str, Any]]:
     """Return the first networks of every family and half that some rate of the grid trains."""
     rows = read(GRID)
     found = collections.defaultdict[str, list[dict[str, Any]]](list)
+    finer = collections.defaultdict[tuple[str, int], dict[str, Any]](dict)
+    for line in read(FINE):
+        if line["optimizer"] == kind:
+            finer[line["family"], line["seed"]][str(line["rate"])] = line["losses"]
     drawn = (row for row in rows if row["seed"] // 10_000 == DRAW)
     for row in sorted(drawn, key=lambda row: int(row["seed"])):
         of_family = found[row["family"]]
         if row["learns"][kind] and row["seed"] % 2 == parity and len(of_family) < each:
+            row["runs"][kind] |= finer[row["family"], row["seed"]]
             of_family.append(row)
     return [of[i] for i in range(each) for of in found.values() if i < len(of)]
 
@@ -177,11 +184,11 @@ def suggestion(row: dict[str, Any], kind: str, method: str) -> Suggestion:
         return METHODS[method](drawn, kind, row["seed"])
 
 
-def record(row: dict[str, Any], kind: str, method: str, nearest: bool = False) -> dict[str, Any]:
+def record(row: dict[str, Any], kind: str, method: str) -> dict[str, Any]:
     """Ask one method for a rate, and train at it; see `final_loss`."""
     rate, passes = suggestion(row, kind, method)
     rate = rate if rate is not None and math.isfinite(rate) else None
-    loss = math.inf if rate is None else final_loss(row, kind, rate, nearest)
+    loss = math.inf if rate is None else final_loss(row, kind, rate)
     return {
         "family": row["family"],
         "seed": row["seed"],
@@ -193,19 +200,13 @@ def record(row: dict[str, Any], kind: str, method: str, nearest: bool = False) -
     }
 
 
-def final_loss(row: dict[str, Any], kind: str, rate: float, nearest: bool) -> float:
+def final_loss(row: dict[str, Any], kind: str, rate: float) -> float:
     """Return what training at `rate` comes to.
 
     Below the smallest rate of the grid, at which more is learnt, that run is taken.
-
-    Parameters
-    ----------
-    nearest
-        Take the run of the grid's nearest rate instead, where there is one within a factor of √10.
     """
-    close = min(RATES[kind], key=lambda known: abs(math.log10(known / rate)))
-    if rate < min(RATES[kind]) or (nearest and abs(math.log10(close / rate)) <= 0.5):
-        return last(row["runs"][kind][str(close)])
+    if rate < min(RATES[kind]):
+        return last(row["runs"][kind][str(min(RATES[kind]))])
     return trained(Job(row["family"], row["seed"], row["steps"]), kind, rate)[-1]
 
 
@@ -217,11 +218,16 @@ def last(losses: list[float | None]) -> float:
 def regret(row: dict[str, Any], kind: str, loss: float) -> float:
     """Return (loss − best)/(constant − best), between 0 and 1.
 
-    `best` is the lowest final loss of the decade grid, `constant` that of the best prediction that
+    `best` is the lowest final loss of the grid, `constant` that of the best prediction that
     does not look at the inputs.
     """
     best = min(last(losses) for losses in row["runs"][kind].values())
     return min(1.0, max(0.0, (loss - best) / (row["constant"] - best)))
+
+
+def constants(kind: str) -> Iterator[str]:
+    """Yield the rates of the grid at which all networks were trained."""
+    yield from map(str, sorted({*RATES[kind], *FINER.get(kind, ())}))
 
 
 def best_constant(kind: str) -> str:
@@ -231,7 +237,7 @@ def best_constant(kind: str) -> str:
     def mean(rate: str) -> float:
         return sum(regret(row, kind, last(row["runs"][kind][rate])) for row in rows) / len(rows)
 
-    return min((str(rate) for rate in RATES[kind]), key=mean)
+    return min(constants(kind), key=mean)
 
 
 def table(lines: list[dict[str, Any]], parity: int, common: bool) -> Iterator[str]:
@@ -251,17 +257,20 @@ def table(lines: list[dict[str, Any]], parity: int, common: bool) -> Iterator[st
         )
         if common:
             rows = {key: row for key, row in rows.items() if asked[key] == len(METHODS)}
-        constant = best_constant(kind)
-        fixed = {key: last(row["runs"][kind][constant]) for key, row in rows.items()}
-        yield _line(kind, f"{float(constant):g} for all", rows, fixed, 0, "0")
+        best = best_constant(kind)
+        fixed = {key: last(row["runs"][kind][best]) for key, row in rows.items()}
+        for constant in constants(kind):
+            own = {key: last(row["runs"][kind][constant]) for key, row in rows.items()}
+            said = "the best for all" if constant == best else "for all"
+            yield _line(kind, f"{float(constant):g} {said}", rows, own, 0, "0")
         for method in METHODS:
-            own = [r for r in lines if r["optimizer"] == kind and r["method"] == method]
-            own = [r for r in own if (r["family"], r["seed"]) in rows]
-            without = sum(r["rate"] is None for r in own)
+            asked_of = [r for r in lines if r["optimizer"] == kind and r["method"] == method]
+            asked_of = [r for r in asked_of if (r["family"], r["seed"]) in rows]
+            without = sum(r["rate"] is None for r in asked_of)
             losses = {
-                (r["family"], r["seed"]): _loss(r, fixed[r["family"], r["seed"]]) for r in own
+                (r["family"], r["seed"]): _loss(r, fixed[r["family"], r["seed"]]) for r in asked_of
             }
-            passes = sorted(r["passes"] for r in own)
+            passes = sorted(r["passes"] for r in asked_of)
             said = f"{passes[0]} to {passes[-1]}" if passes else "–"
             if passes and passes[0] == passes[-1]:
                 said = str(passes[0])
@@ -289,6 +298,36 @@ def _line(
     return f"| {kind} | {method} | {number} | {mean:.3f} | {failed} | {without or ''} | {passes} |"
 
 
+def alarms(each: int) -> Iterator[str]:
+    """Yield how often `gradflow diagnose` calls a rate of the grid far off, and what it came to."""
+    yield "| optimizer | networks | near the best | called far | further | called far | learnt |"
+    yield "|---|---|---|---|---|---|---|"
+    for kind in RATES:
+        rows = [row for half in (0, 1) for row in chosen(kind, half, each)]
+        seen = [found for row in rows for found in _called(row, kind)]
+        near = [called for called, near, _ in seen if near]
+        far = [(called, learnt) for called, near, learnt in seen if not near]
+        learnt = sum(called and learnt for called, learnt in far)
+        told = f"{len(near)} | {sum(near)} | {len(far)} | {sum(c for c, _ in far)} | {learnt}"
+        yield f"| {kind} | {len(rows)} | {told} |"
+
+
+def _called(row: dict[str, Any], kind: str) -> Iterator[tuple[bool, bool, bool]]:
+    """Yield of every rate whether it is called far, is near the best, and trained the network."""
+    drawn = draw(row["family"], row["seed"])
+    inputs, targets = next(iter(Batches(drawn, row["seed"])))
+    runs = {float(rate): last(run) for rate, run in row["runs"][kind].items()}
+    best = min(runs, key=lambda rate: runs[rate])
+    result = gradflow.diagnose(
+        drawn.model, inputs, targets, loss=drawn.task.loss, lr=best, optimizer=kind
+    )
+    known = suggested(result, RateInUse(best, kind, 0.9)) if result.verdict == "healthy" else []
+    for rate, loss in runs.items():
+        called = all(rate < s.below for s in known) or all(rate > s.above for s in known)
+        near = abs(math.log10(rate / best)) < 1.01
+        yield bool(known) and called, near, loss < row["bound"]
+
+
 def main() -> None:
     """Ask, train, write; or print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -298,11 +337,13 @@ def main() -> None:
     parser.add_argument("--half", type=int, default=1, help="0: that which chose, 1: the other")
     parser.add_argument("--each", type=int, default=EACH, help="networks of each family")
     parser.add_argument("--common", action="store_true", help="networks with every method alone")
-    parser.add_argument("--nearest", action="store_true", help="train as little as possible")
+    parser.add_argument("--alarms", action="store_true", help="how often a rate is called far off")
     parser.add_argument("--grid", action="store_true", help=f"train the rates of {FINE.name}")
     given = parser.parse_args()
     if given.grid:
         refine(FINE)
+    if given.alarms:
+        print("\n".join(alarms(given.each)))
     if given.table is not None:
         lines = [json.loads(x) for x in given.table.read_text(encoding="utf-8").splitlines()]
         print("\n".join(table(lines, given.half, given.common)))
@@ -312,10 +353,10 @@ def main() -> None:
         command = [str(python), __file__, *sys.argv[1:]]
         sys.exit(subprocess.run(command, env={**os.environ, **paths}, check=False).returncode)
     if given.out is not None:
-        _run(given.out, given.methods.split(","), given.half, given.each, given.nearest)
+        _run(given.out, given.methods.split(","), given.half, given.each)
 
 
-def _run(path: Path, methods: list[str], half: int, each: int, nearest: bool) -> None:
+def _run(path: Path, methods: list[str], half: int, each: int) -> None:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
@@ -326,7 +367,7 @@ def _run(path: Path, methods: list[str], half: int, each: int, nearest: bool) ->
         for kind, method, row in _jobs(methods, half, each):
             if (row["family"], row["seed"], kind, method) in done:
                 continue
-            found = record(row, kind, method, nearest)
+            found = record(row, kind, method)
             out.write(json.dumps(found) + "\n")
             out.flush()
             print(found, file=sys.stderr, flush=True)

@@ -13,7 +13,7 @@ from gradflow.activations import Activation
 from gradflow.configs.network import NetworkConfig
 from gradflow.datasets.batches import Batch, batch
 from gradflow.diagnosis.prediction import predict_deltas
-from gradflow.diagnosis.subject import Pass, Subject, lost_in_half, seeds_of
+from gradflow.diagnosis.subject import Pass, Subject, lost_in_half, seeds_of, sizes_of
 from gradflow.measurement.half_precision import HALF, Underflow
 from gradflow.measurement.quantities import QUANTITIES
 from gradflow.measurement.recorder import measure
@@ -59,6 +59,7 @@ def _measured_network(config: NetworkConfig, predicted: bool) -> Pass:
         underflow=lost,
         prediction=predict_deltas(config, phi, pixels, data.classes) if predicted else None,
         known=seen.known | _recurrent_facts(model, config, phi),
+        sizes=lambda: sizes_of(model, config.seeds),
     )
 
 

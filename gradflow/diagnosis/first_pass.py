@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from gradflow.diagnosis.objective import Objective
 from gradflow.diagnosis.run import measured
-from gradflow.diagnosis.subject import Pass, Subject
+from gradflow.diagnosis.subject import Pass, Subject, sizes_of
 from gradflow.diagnosis.user_module import shared_rows
 from gradflow.diagnosis.zero_weights import rows_at_zero, zero_parameters
 from gradflow.measurement import walks
@@ -72,6 +72,7 @@ class FirstPass:
         self.over = False
         self._seen: Measurement | None = None
         self._loss = math.nan
+        self._sizes = (0.0, 0)
         self._recorder = _Quiet(model)
         self._attention = AttentionCalls(self._recorder.records)
         self._recurrent = _QuietRecurrence(self._recorder.failures)
@@ -168,6 +169,7 @@ class FirstPass:
         )
         self._loss = float(loss.detach().double().mean()) / scale
         self._facts, self._inputs = self._facts_of(self._seen), None
+        self._sizes = sizes_of(self.model)
 
     def _unscale(self, scale: float) -> None:
         """Divide a scale out of what was measured: magnitudes are kept with an exponent of two."""
@@ -216,6 +218,7 @@ class FirstPass:
             averaged=not summed,
             as_given=True,
             loss=self._loss,
+            sizes=lambda: self._sizes,
             facts=replace(self._facts, example_loss=self._loss / (examples if summed else 1)),
         )
         return measured(Subject(lambda: [given], lr, optimizer=optimizer, in_use=in_use))

@@ -326,6 +326,7 @@ def _result(subject: Subject, seen: Pass, fields: list[dict[str, Any]]) -> Diagn
             recurrences=recurrent,
             optimizer=subject.optimizer,
             rate=subject.in_use,
+            sizes=None if subject.in_use is None or seen.sizes is None else seen.sizes(),
             given_scale=1.0 if seen.averaged or not seen.as_given else float(seen.examples),
         ),
         step_rate=step_rate(recurrent),

@@ -7,6 +7,7 @@ They stand beside this one because each knows much of its own kind; from here on
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from gradflow.configs.network import NetworkConfig
 from gradflow.diagnosis.prediction import DeltaPrediction
 from gradflow.measurement.half_precision import Entries, Underflow, gradient_entries, underflow
+from gradflow.measurement.norms import read_norms
 from gradflow.measurement.preserving import preserved, uncompiled
 from gradflow.measurement.records import Measurement
 from gradflow.results.diagnosis import DiagnosisFacts, RateInUse
@@ -51,6 +53,8 @@ class Pass:
         Further fields of the result, by name.
     after_step
         The same after one step of the weights that start at 0, where that was measured.
+    sizes
+        Returns the norm of all weights of one network that are trained, and how many entries.
     """
 
     measurement: Measurement
@@ -63,6 +67,7 @@ class Pass:
     as_given: bool = False
     known: dict[str, Any] = field(default_factory=dict)
     after_step: Measurement | None = None
+    sizes: Callable[[], tuple[float, int]] | None = None
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,19 @@ class Subject:
     options: dict[str, Any] = field(default_factory=dict)
     optimizer: str | None = None
     in_use: RateInUse | None = None
+
+
+def sizes_of(model: nn.Module, networks: int = 1) -> tuple[float, int]:
+    """Return the norm of the weights that are trained, and how many entries they have.
+
+    Parameters
+    ----------
+    networks
+        That the model holds as replicas: the sizes are those of one, on average.
+    """
+    trained = [p.detach() for p in model.parameters() if p.requires_grad]
+    entries = sum(p.numel() for p in trained)
+    return math.hypot(*map(float, read_norms(trained))) / networks**0.5, entries // networks
 
 
 def seeds_of(config: NetworkConfig) -> tuple[int, ...]:

@@ -19,7 +19,7 @@ from gradflow.diagnosis.objective import (
     criterion_is_cross_entropy,
     listed,
 )
-from gradflow.diagnosis.subject import Pass, Subject, lost_in_half
+from gradflow.diagnosis.subject import Pass, Subject, lost_in_half, sizes_of
 from gradflow.diagnosis.zero_weights import (
     ZeroWeights,
     ids,
@@ -86,6 +86,7 @@ def measured_module(model: nn.Module, objective: Objective, lr: float | None = N
         loss=loss,
         underflow=lost,
         after_step=zeros.after,
+        sizes=lambda: sizes_of(model),
         facts=replace(
             range_facts,
             no_float32=no_float32,

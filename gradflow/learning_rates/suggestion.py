@@ -13,8 +13,8 @@ _NOISE = 0.02
 USUAL = 0.03
 #: By how much the best rate of a training lies below that at which the test's loss rises.
 BELOW_RISE = 32.0
-#: The others: steps of an entry, of the estimate times where the loss rises, that are cautious.
-CAUTIOUS = 1.7e-4
+#: The others: by how much it lies below the rate of the test with the lowest loss.
+BELOW_LOWEST = 3.5
 
 
 def suggested(test: RangeTest) -> float:
@@ -35,10 +35,15 @@ def _of_descent(test: RangeTest, momentum: float) -> float:
 
 
 def _of_scaled(test: RangeTest) -> float:
-    """Any other: the estimate, and more where the loss rises far above it alone."""
-    rate, step = test.estimate.rate, test.estimate.step
-    room = rate * rise(test) * step**2 / CAUTIOUS
-    return min(rate * max(1.0, room), LARGEST_STEP / step)
+    """Any other: between the estimate, which counts three fifths, and what the test says."""
+    rate: float = test.estimate.rate**0.6 * (lowest(test) / BELOW_LOWEST) ** 0.4
+    return min(rate, LARGEST_STEP / max(test.estimate.step, 1.0))
+
+
+def lowest(test: RangeTest) -> float:
+    """Return the rate after whose step the loss was lowest."""
+    known = [(loss, rate) for rate, loss in zip(test.rates, test.losses, strict=True)]
+    return min((pair for pair in known if math.isfinite(pair[0])), default=(0.0, test.rates[0]))[1]
 
 
 def rise(test: RangeTest) -> float:

@@ -200,6 +200,8 @@ class DiagnosisFacts(Facts):
         Name of the optimizer that the verdict is for; None: any.
     rate
         The learning rate in use, for which the update ratios are; None: none was named.
+    sizes
+        Of what is trained, of one network: the norm of all weights, and how many entries they have.
     given_scale
         By which gradients of the loss as it is trained on are those of its mean multiplied.
     """
@@ -232,6 +234,7 @@ class DiagnosisFacts(Facts):
     batch: BatchFacts | None = None
     optimizer: str | None = None
     rate: RateInUse | None = None
+    sizes: tuple[float, int] | None = None
     given_scale: float = 1.0
 
 

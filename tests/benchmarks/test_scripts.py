@@ -260,14 +260,18 @@ def test_learning_rates(
 ) -> None:
     module = script("learning_rates")
     row = module.chosen("sgd", 1, 1)[0]
-    found = module.record(row, "sgd", "gradflow lr", nearest=True)
+    monkeypatch.setattr(module, "trained", lambda *_: [row["runs"]["sgd"]["0.01"][-1]])
+    found = module.record(row, "sgd", "gradflow lr")
     assert 1e-4 < found["rate"] < 1
-    assert found["loss"] in {run[-1] for run in row["runs"]["sgd"].values()}
+    assert found["loss"] == row["runs"]["sgd"]["0.01"][-1]
     out = tmp_path / "rates.jsonl"
     best = min(module.last(run) for run in row["runs"]["sgd"].values())
     out.write_text(json.dumps({**found, "loss": best}) + "\n")
     run(monkeypatch, module, "--table", out)
     assert "| sgd | gradflow lr | 1 | 0.000 | 0 |" in capsys.readouterr().out
+    called = list(module._called(row, "sgd"))
+    assert len(called) == len(row["runs"]["sgd"])
+    assert not any(far for far, near, _ in called if near)
 
 
 def test_repairs_prints_a_table(

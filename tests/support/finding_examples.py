@@ -194,8 +194,8 @@ EXAMPLES: dict[str, dict[str, Callable[[], Result]]] = {
     },
     "diagnosis.far_rate": {
         "step-size": lambda: diagnosed(
-            row={"gradient_norm": 1.0, "gradient_rms": 0.1, "update_ratio": 1.0},
-            facts=DiagnosisFacts(rate=RateInUse(100.0, "Adam")),
+            row={"gradient_norm": 1.0},
+            facts=DiagnosisFacts(rate=RateInUse(100.0, "Adam"), sizes=(1.0, 100)),
         )
     },
     "diagnosis.weak_head": {

@@ -54,7 +54,9 @@ def far_rate(result: DiagnosisResult) -> Iterator[Finding]:
 
 def suggested(result: DiagnosisResult, used: RateInUse) -> list[Suggested]:
     """Return what suits the optimizer in use; SGD and Adam, where none is known."""
-    weights, gradient, entries = _sizes(result, used.rate)
+    if result.facts.sizes is None:
+        return []
+    (weights, entries), gradient = result.facts.sizes, _gradient(result)
     adaptive, found = is_adaptive(used.optimizer), list[Suggested]()
     if adaptive is not True:
         found += _of_descent(weights, gradient, entries, used.momentum)
@@ -75,14 +77,7 @@ def _of_descent(
         yield Suggested("SGD", middle, low / FAR_BELOW_SGD, high * FAR_ABOVE_SGD)
 
 
-def _sizes(result: DiagnosisResult, rate: float) -> tuple[float, float, int]:
-    """Return the norms of all weights and of their gradient, and how many there are."""
-    weights, gradient, entries = [0.0], [0.0], 0.0
-    for row in result.records:
-        if row.gradient_norm and row.gradient_rms and row.update_ratio:
-            given = row.gradient_norm * result.facts.given_scale
-            gradient.append(given)
-            weights.append(rate * given / row.update_ratio)
-            entries += (row.gradient_norm / row.gradient_rms) ** 2
-    known = math.isfinite(entries)
-    return math.hypot(*weights), math.hypot(*gradient), round(entries) if known else 0
+def _gradient(result: DiagnosisResult) -> float:
+    """Return the norm of the gradient that a step is taken along."""
+    norms = [n or 0.0 for r in result.records for n in (r.gradient_norm, r.bias_gradient_norm)]
+    return math.hypot(*norms) * result.facts.given_scale
