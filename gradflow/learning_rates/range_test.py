@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.optim import LBFGS
 
 from gradflow.errors import GradflowError, out_of_memory
 from gradflow.learning_rates.estimate import Estimate, estimate
@@ -53,6 +54,11 @@ def range_test(start: Start, steps: int, on_step: Callable[[], None]) -> RangeTe
     GradflowError
         If the model raises, or no rate can be told from its gradient.
     """
+    if isinstance(start.optimizer, LBFGS):
+        raise GradflowError(
+            "LBFGS computes the loss anew within a step: a range test cannot take its steps",
+            "line_search_fn='strong_wolfe' finds their length",
+        )
     devices = {p.device for p in start.model.parameters() if p.is_cuda}
     try:
         with (

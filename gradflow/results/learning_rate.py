@@ -42,7 +42,7 @@ class LearningRateResult(Result):
     largest_stable
         The largest rate that was tried at which the loss did not rise above its start.
     estimate
-        What one pass says, without a step: of gradient descent 0.03/‖g‖.
+        What one pass says, without a step of the test.
     start
         The loss before the first step.
     passes

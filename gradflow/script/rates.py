@@ -20,13 +20,14 @@ from gradflow.diagnosis.objective import mapped
 from gradflow.errors import GradflowError
 from gradflow.learning_rates.run import Progress, of_starts
 from gradflow.learning_rates.subjects import Start, copied, without_scheduler
-from gradflow.measurement.hooks import Hooks, tensors_in
+from gradflow.measurement.failures import first_line
+from gradflow.measurement.hooks import Hooks
 from gradflow.results.learning_rate import LearningRateResult
 from gradflow.script.discovery import LooseParameters
 from gradflow.script.endings import Ending, ending_of
 from gradflow.script.limit import Limit
 from gradflow.script.program import Program
-from gradflow.script.tape import Call, Kept, Loss, Made, Tape
+from gradflow.script.tape import Call, Kept, Loss, Made, Tape, results_of
 from gradflow.training.optimizers import largest_rate
 from gradflow.watching.optimizers import with_closure
 
@@ -197,24 +198,28 @@ class _Again:
             Whether random numbers are those of the program.
         """
         made: dict[int, Tensor] = {}
+        fresh: dict[int, Tensor] = {}
         for call in self.calls:
             if as_before and call.random is not None:
                 torch.set_rng_state(call.random)
-            value, arguments = self._made(call, made)
-            results = tensors_in(arguments[0] if value is None else value)
-            made.update(zip(call.results, results, strict=True))
+            value, arguments = self._made(call, made, fresh)
+            made.update(zip(call.results, results_of(value, arguments), strict=True))
         each = [made[loss.number or 0].sum() / loss.scale for loss in self.losses]
         return torch.stack(each).sum()
 
-    def _made(self, call: Call, made: dict[int, Tensor]) -> tuple[Any, Any]:
+    def _made(
+        self, call: Call, made: dict[int, Tensor], fresh: dict[int, Tensor]
+    ) -> tuple[Any, Any]:
         """Make one call; return its value, and what it was given."""
 
         def given(value: Any) -> Any:
             if isinstance(value, Made):
                 return made[value.number]
             if isinstance(value, Kept):
-                found = self._copies.get(id(value.tensor))
-                return value.tensor.detach().clone() if found is None else found
+                key, kept = id(value.tensor), value.tensor
+                if key not in self._copies and key not in fresh:
+                    fresh[key] = kept.detach().clone().requires_grad_(kept.requires_grad)
+                return self._copies.get(key, fresh.get(key))
             return value
 
         called = self._copies.get(id(call.called), call.called)
@@ -225,9 +230,12 @@ class _Again:
 
     def compare(self) -> None:
         """Refuse what comes to another loss or gradient than the program's."""
-        with _random_kept(), torch.enable_grad():
-            loss = self.loss(as_before=True)
-            torch.autograd.backward(loss)
+        try:
+            with _random_kept(), torch.enable_grad():
+                loss = self.loss(as_before=True)
+                torch.autograd.backward(loss)
+        except Exception as error:
+            raise _not_followed(first_line(error)) from error
         own = sum(one.value / one.scale for one in self.losses)
         value = float(loss.detach())
         if math.isfinite(own) and not abs(value - own) <= _OTHER_LOSS * abs(own) + 1e-6:

@@ -204,7 +204,7 @@ class Tape(grad_scaler.ScalesAlone):
 
     @never_raises
     def _took(self, call: Call, value: Any, arguments: tuple[Any, ...]) -> None:
-        made = list(_results(call.called, value, arguments))
+        made = list(results_of(value, arguments))
         if any(t.requires_grad and not t.is_leaf for t in made):  # not of an initialisation
             numbers = []
             for tensor in made:
@@ -234,11 +234,16 @@ class Tape(grad_scaler.ScalesAlone):
         """Nothing is read then."""
 
 
-def _results(called: Any, value: Any, arguments: tuple[Any, ...]) -> Iterable[Tensor]:
+def results_of(value: Any, arguments: tuple[Any, ...]) -> Iterable[Tensor]:
     """Return the tensors that a call returned; of an assignment to a part, what it changed."""
-    if value is None and getattr(called, "__name__", "") == "__setitem__":
-        return tensors_in(arguments[0])
-    return tensors_in(value)
+    return tensors_in(mapped(_opened, arguments[:1] if value is None else value))
+
+
+def _opened(value: Any) -> Any:
+    """Return what a distribution, as of actions, is made of; anything else as it is."""
+    if not isinstance(value, torch.distributions.Distribution):
+        return value
+    return [mapped(_opened, part) for part in vars(value).values()]
 
 
 def _autocast(arguments: Any, keywords: Any) -> tuple[str, torch.dtype, bool]:

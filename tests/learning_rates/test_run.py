@@ -181,6 +181,9 @@ def test_what_cannot_be_trained_is_said_in_a_line() -> None:
     other = torch.optim.SGD(network().parameters(), lr=1.0)
     with pytest.raises(GradflowError, match="none of the model's parameters"):
         gradflow.learning_rate(network(), X, Y, optimizer=other)
+    model = network()
+    with pytest.raises(GradflowError, match="LBFGS computes the loss anew"):
+        gradflow.learning_rate(model, X, Y, optimizer=torch.optim.LBFGS(model.parameters()))
 
 
 def run(*arguments: str) -> tuple[int, str, str]:

@@ -93,6 +93,32 @@ for _ in range(3):
     (-other(made)).mean().backward()
     second.step()
 """,
+    "a penalty on the gradient of an input": """
+critic = nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 1))
+optimizer = torch.optim.Adam(critic.parameters(), lr=1e-3)
+for _ in range(3):
+    point = torch.randn(32, 8, requires_grad=True)
+    (slope,) = torch.autograd.grad(critic(point).sum(), point, create_graph=True)
+    optimizer.zero_grad()
+    ((slope.norm(dim=1) - 1).square().mean() + 0.1 * critic(x).mean()).backward()
+    optimizer.step()
+""",
+    "a module that returns a distribution": """
+class Policy(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Linear(8, 3)
+    def forward(self, x):
+        return torch.distributions.Categorical(logits=self.inner(x))
+policy = Policy()
+optimizer = torch.optim.Adam(policy.parameters(), lr=1e-3)
+for _ in range(3):
+    drawn = policy(x)
+    action = drawn.sample()
+    optimizer.zero_grad()
+    (-(drawn.log_prob(action) * (action == y)).mean() - 0.01 * drawn.entropy().mean()).backward()
+    optimizer.step()
+""",
     "a GradScaler": """
 model = nn.Linear(8, 3)
 optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
