@@ -6,6 +6,7 @@ as the grid's), and writes a line for each. Constants of gradflow were chosen on
 seeds; the odd ones judge.
 
     python benchmarks/learning_rates.py --out FILE.jsonl              # goes on where it stopped
+    python benchmarks/learning_rates.py --nearest --out FILE.jsonl    # trains where it has to
     python benchmarks/learning_rates.py --table FILE.jsonl [--common]
     python benchmarks/learning_rates.py --alarms                      # of the rate in use
     python benchmarks/learning_rates.py --grid                        # more rates for the grid
@@ -184,11 +185,11 @@ def suggestion(row: dict[str, Any], kind: str, method: str) -> Suggestion:
         return METHODS[method](drawn, kind, row["seed"])
 
 
-def record(row: dict[str, Any], kind: str, method: str) -> dict[str, Any]:
+def record(row: dict[str, Any], kind: str, method: str, nearest: bool = False) -> dict[str, Any]:
     """Ask one method for a rate, and train at it; see `final_loss`."""
     rate, passes = suggestion(row, kind, method)
     rate = rate if rate is not None and math.isfinite(rate) else None
-    loss = math.inf if rate is None else final_loss(row, kind, rate)
+    loss = math.inf if rate is None else final_loss(row, kind, rate, nearest)
     return {
         "family": row["family"],
         "seed": row["seed"],
@@ -200,13 +201,20 @@ def record(row: dict[str, Any], kind: str, method: str) -> dict[str, Any]:
     }
 
 
-def final_loss(row: dict[str, Any], kind: str, rate: float) -> float:
+def final_loss(row: dict[str, Any], kind: str, rate: float, nearest: bool) -> float:
     """Return what training at `rate` comes to.
 
     Below the smallest rate of the grid, at which more is learnt, that run is taken.
+
+    Parameters
+    ----------
+    nearest
+        Take the run of the grid's nearest rate instead, where there is one within a factor of √10.
     """
-    if rate < min(RATES[kind]):
-        return last(row["runs"][kind][str(min(RATES[kind]))])
+    known = {float(one): last(run) for one, run in row["runs"][kind].items()}
+    close = min(known, key=lambda one: abs(math.log10(one / rate)))
+    if rate < min(known) or (nearest and abs(math.log10(close / rate)) <= 0.5):
+        return known[close]
     return trained(Job(row["family"], row["seed"], row["steps"]), kind, rate)[-1]
 
 
@@ -337,6 +345,7 @@ def main() -> None:
     parser.add_argument("--half", type=int, default=1, help="0: that which chose, 1: the other")
     parser.add_argument("--each", type=int, default=EACH, help="networks of each family")
     parser.add_argument("--common", action="store_true", help="networks with every method alone")
+    parser.add_argument("--nearest", action="store_true", help="train as little as possible")
     parser.add_argument("--alarms", action="store_true", help="how often a rate is called far off")
     parser.add_argument("--grid", action="store_true", help=f"train the rates of {FINE.name}")
     given = parser.parse_args()
@@ -353,10 +362,10 @@ def main() -> None:
         command = [str(python), __file__, *sys.argv[1:]]
         sys.exit(subprocess.run(command, env={**os.environ, **paths}, check=False).returncode)
     if given.out is not None:
-        _run(given.out, given.methods.split(","), given.half, given.each)
+        _run(given.out, given.methods.split(","), given.half, given.each, given.nearest)
 
 
-def _run(path: Path, methods: list[str], half: int, each: int) -> None:
+def _run(path: Path, methods: list[str], half: int, each: int, nearest: bool) -> None:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
@@ -367,7 +376,7 @@ def _run(path: Path, methods: list[str], half: int, each: int) -> None:
         for kind, method, row in _jobs(methods, half, each):
             if (row["family"], row["seed"], kind, method) in done:
                 continue
-            found = record(row, kind, method)
+            found = record(row, kind, method, nearest)
             out.write(json.dumps(found) + "\n")
             out.flush()
             print(found, file=sys.stderr, flush=True)
