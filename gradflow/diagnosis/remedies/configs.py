@@ -13,18 +13,24 @@ from gradflow.diagnosis.remedies.entry import Change
 
 
 def critical(config: NetworkConfig) -> NetworkConfig | None:
-    """Gaussian weights at the activation's critical variance."""
-    from gradflow.theory.meanfield import critical_weight_variance
+    """Gaussian weights at the activation's critical variance.
+
+    GELU and its kin have none without biases: they get those of their critical point.
+    """
+    from gradflow.theory.phases import critical_point, critical_weight_variance
 
     phi = activation(config.act, alpha=config.alpha)
-    variance = critical_weight_variance(phi, config.bias_variance or 0.0)
+    bias = config.bias_variance or 0.0
+    variance = critical_weight_variance(phi, bias)
+    if variance is None and (point := critical_point(phi)) is not None:
+        bias, variance = float(f"{point[0] * 1.001:.4g}"), point[1]  # not a hair below it
     if variance is None:
         return None
     return dataclasses.replace(
         config,
         gain=1.0,
         weight_variance=float(f"{variance:.4g}"),
-        bias_variance=config.bias_variance or 0.0,
+        bias_variance=bias,
     )
 
 
