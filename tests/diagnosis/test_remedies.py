@@ -518,7 +518,7 @@ def test_apply_writes_what_changes_no_network(
     lines: str, calls: str, kind: str, tmp_path: Path
 ) -> None:
     row = RemedyRow(remedy="one", verdict="healthy", rate=1.0, decades=0.0, torch=lines)
-    written = remedied.write(replace(diagnose(*sick(1)), remedies=(row,)), tmp_path / "it.py")
+    written = remedied.write(replace(NOTHING, remedies=(row,)), tmp_path / "it.py")
     assert written == row
     names: dict[str, Any] = {"model": nn.Linear(2, 2)}
     exec((tmp_path / "it.py").read_text(encoding="utf-8"), names)
