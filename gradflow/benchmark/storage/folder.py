@@ -56,10 +56,12 @@ class RunDirectory:
     Raises
     ------
     GradflowError
-        If its marker is damaged.
+        If it is no folder, or its marker is damaged.
     """
 
     def __init__(self, path: Path) -> None:
+        if os.path.lexists(path) and not path.is_dir():
+            raise GradflowError(f"'{path}' is no folder", "name the folder of a run")
         self.path = path
         self.history_file, self.flow_file = path / _HISTORY, path / _FLOW
         self.checkpoints = path / _CHECKPOINTS
