@@ -57,7 +57,9 @@ class Difference:
     @property
     def clear(self) -> bool:
         """Whether it is larger than what chance gives."""
-        return abs(self.mean) >= self.noise if self.p is None else self.p < _LEVEL
+        if self.p is not None:
+            return self.p < _LEVEL
+        return self.mean != 0 and abs(self.mean) >= self.noise
 
 
 def outcomes(history: Iterable[HistoryRow]) -> list[Outcome]:

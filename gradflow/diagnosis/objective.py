@@ -64,6 +64,17 @@ class Objective:
         logits = main_output(output, "pass loss=lambda output, targets: …")
         return F.cross_entropy(logits, self.targets)
 
+    def shapes(self) -> list[torch.Size]:
+        """Return the shapes of all tensors among inputs and targets."""
+        found: list[torch.Size] = []
+
+        def note(value: Any) -> None:
+            if isinstance(value, Tensor):
+                found.append(value.shape)
+
+        mapped(note, (self.inputs, self.targets))
+        return found
+
     def examples(self) -> int:
         """Return the number of examples in the batch."""
         values = self.inputs.values() if isinstance(self.inputs, dict) else listed(self.inputs)

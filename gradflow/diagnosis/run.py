@@ -29,6 +29,7 @@ from gradflow.diagnosis.subject import Pass, Subject
 from gradflow.diagnosis.user_module import materialized, user_module
 from gradflow.diagnosis.zero_weights import zero_layers
 from gradflow.findings.check import judged
+from gradflow.measurement.alone import one_at_a_time
 from gradflow.measurement.preserving import original, uncompiled
 from gradflow.measurement.rates import fit_rates, interval, rate_span
 from gradflow.results.base import RunMeta
@@ -70,6 +71,7 @@ def diagnose(
     progress: Progress | None = None,
     seen: Seen | None = None,
 ) -> DiagnosisResult: ...
+@one_at_a_time
 def diagnose(
     model: NetworkConfig | nn.Module,
     inputs: Any = None,
@@ -210,6 +212,7 @@ def _with(result: DiagnosisResult, found: Outcome) -> DiagnosisResult:
     )
 
 
+@one_at_a_time
 def diagnose_file(
     reference: str,
     config: NetworkConfig,

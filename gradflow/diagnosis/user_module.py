@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from gradflow.diagnosis.objective import (
     Objective,
@@ -179,8 +180,28 @@ def one_pass(
     except Exception as error:
         if out_of_memory(error):
             raise
-        raise failure(error, model) from error
+        raise _emptiness(model, objective) or failure(error, model) from error
     return replace(seen, names=[plain_name(name) for name in seen.names])
+
+
+def _emptiness(model: nn.Module, objective: Objective) -> GradflowError | None:
+    """The error that says that there is nothing to measure: an empty batch, a width of 0."""
+    for shape in objective.shapes():
+        if 0 in shape:
+            return GradflowError(
+                f"the batch is empty: a tensor of it is {_size(shape)}", "give at least one example"
+            )
+    for name, parameter in model.named_parameters():
+        if not is_lazy(parameter) and 0 in parameter.shape:
+            return GradflowError(
+                f"'{name}' has no entries, its shape is {_size(parameter.shape)}: a width of 0",
+                "give every layer a width of at least 1",
+            )
+    return None
+
+
+def _size(shape: Iterable[int]) -> str:
+    return " × ".join(map(str, shape))
 
 
 def materialized(model: nn.Module, objective: Objective) -> nn.Module:

@@ -19,6 +19,7 @@ from gradflow.learning_rates import checks
 from gradflow.learning_rates.range_test import RangeTest, range_test
 from gradflow.learning_rates.rows import rate_fields, rate_rows
 from gradflow.learning_rates.subjects import Start, built_in, of_file, of_module
+from gradflow.measurement.alone import one_at_a_time
 from gradflow.results.base import RunMeta, plain
 from gradflow.results.learning_rate import LearningRateResult
 
@@ -40,6 +41,7 @@ def learning_rate(
     optimizer: str | Optimizer = "adam",
     steps: int = LearningRateConfig.steps,
 ) -> LearningRateResult: ...
+@one_at_a_time
 def learning_rate(
     model: NetworkConfig | nn.Module,
     inputs: Any = None,
@@ -86,6 +88,7 @@ def learning_rate(
     return of_starts([start], config, ())
 
 
+@one_at_a_time
 def of_config(
     network: NetworkConfig,
     config: LearningRateConfig,
@@ -98,6 +101,7 @@ def of_config(
     return of_starts(built_in(network, config), config, seeds, options, in_use, progress)
 
 
+@one_at_a_time
 def learning_rate_of_file(
     reference: str,
     network: NetworkConfig,

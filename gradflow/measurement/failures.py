@@ -59,6 +59,8 @@ def _hint(error: Exception) -> str | None:
         return "are all token numbers below the embedding's size (--vocab)?"
     if "shapes cannot be multiplied" in said or "size mismatch" in said or "to have" in said:
         return "does --input-shape (without the batch) fit the model's first layer?"
+    if "backward through the graph a second time" in said:
+        return "does the loss call backward() itself? That is done for it here"
     if "Checkpointing is not compatible" in said:
         return "use torch.utils.checkpoint with use_reentrant=False"
     return None

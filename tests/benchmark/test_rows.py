@@ -265,3 +265,11 @@ def test_dead_and_saturated_layers_at_the_end_are_findings() -> None:
     dead, saturated = found(result)["dead"], found(result)["saturated"]
     assert (dead.layers, saturated.layers) == ((2,), (3,))
     assert "in conv 2 60% of the units are dead" in dead.message
+
+
+def test_equal_settings_are_neither_better_nor_worse() -> None:
+    """Also where every image is right, so that chance gives no difference at all."""
+    perfect = {"test_accuracy": 1.0, "seconds": 0.0}
+    _, elu = rows_of([history_row(act, **perfect) for act in ("relu", "elu")])
+    assert (elu.difference, elu.comparison) == (0.0, "within noise")
+    assert elu.images_per_second == math.inf
