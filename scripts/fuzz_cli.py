@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from kill_runs import write_images
 
 from gradflow.cli.app import app
 
@@ -34,7 +35,9 @@ BASE: dict[str, list[str]] = {
     "theory": ["tanh", "--depth", "3"],
     "diagnose": ["--depth", "2", "--width", "4", "--batch-size", "4", "--no-remedies"],
     "clip": ["--depth", "2", "--width", "4", "--batch-size", "4", "--steps", "1", "--task", "mlp"],
-    "benchmark": ["--plan", "--act", "relu", "--train-size", "64", "--epochs", "1"],
+    "lr": ["--depth", "2", "--width", "4", "--batch-size", "4", "--steps", "4"],
+    "sweep": ["--depths", "2", "--weight-variances", "1", "--widths", "4", "--batch-size", "4"],
+    "benchmark": ["--data", "images", "--act", "relu", "--epochs", "1", "--workers", "1"],
     "watch": ["program.py"],
     "explain": ["dead"],
     "lr": ["--depth", "2", "--width", "4", "--batch-size", "4"],
@@ -82,6 +85,13 @@ def pairs(command: Any, random_: random.Random) -> list[str]:
     return [text for picked in random_.choices(choices, k=2) for text in picked]
 
 
+def line(name: str, command: Any, extra: Sequence[str]) -> list[str]:
+    """Return a command line; of an option that is given twice the parser takes the last."""
+    options = {option for parameter in command.params for option in parameter.opts}
+    base = BASE.get(name, [])
+    return [name, *base, *extra] if extra[0] in options else [name, *extra, *base]
+
+
 def run(arguments: Sequence[str], seconds: int = SECONDS) -> tuple[Any, str]:
     """Return how a command line ends, and what it prints to stderr."""
     out, err = io.StringIO(), io.StringIO()
@@ -123,6 +133,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     tried = failed = late = 0
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
+        Path("images").mkdir()
+        write_images(Path("images"))
         for name, command in commands().items():
             if chosen.only not in (None, name):
                 continue
@@ -135,7 +147,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             run([name, *BASE.get(name, [])], seconds=0)  # no alarm while libraries are loaded
             for extra in drawn:
                 Path("program.py").write_text("pass\n", encoding="utf-8")
-                arguments = [name, *extra, *BASE.get(name, [])]
+                arguments = line(name, command, extra)
                 code, err = run(arguments)
                 tried += 1
                 late += code == "late"

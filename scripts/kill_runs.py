@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import io
+import dataclasses
 import json
 import os
 import random
@@ -19,16 +19,18 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from gradflow.cli.app import app
+from gradflow.benchmark.run import run
+from gradflow.configs.benchmark import BenchmarkConfig
 
-_OPTIONS = ["--act", "relu,elu", "--epochs", "3", "--batch-size", "16", "--device", "cpu"]
+_OPTIONS = {"act": ("relu", "elu"), "epochs": 3, "batch_size": 16, "device": "cpu"}
 _SIZE, _CLASSES = 8, 3
 
 
@@ -46,29 +48,21 @@ def write_images(folder: Path) -> None:
             (folder / f"{part}-{kind}-ubyte").write_bytes(content)
 
 
-def start(arguments: Sequence[str], log: Path) -> int:
-    """Run the command line in a process of its own; return its number."""
+def start(config: BenchmarkConfig, log: Path) -> int:
+    """Run a benchmark in a process of its own; return its number."""
     process = os.fork()
     if process:
         return process
     code = 1
     try:
-        with log.open("wb") as file:
-            os.dup2(file.fileno(), 1)
-            os.dup2(file.fileno(), 2)
-        app(list(arguments))
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else 0
+        with log.open("w", encoding="utf-8") as file, contextlib.redirect_stderr(file):
+            try:
+                run(config)
+                code = 0
+            except Exception:
+                traceback.print_exc()
     finally:
-        sys.stdout.flush()
         os._exit(code)
-
-
-@contextlib.contextmanager
-def said_to_nobody() -> Iterator[None]:
-    """Print nothing within the block."""
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        yield
 
 
 def ended(process: int) -> int:
@@ -104,17 +98,16 @@ def _bits(value: Any) -> Any:
     return [_bits(one) for one in value] if isinstance(value, list | tuple) else value
 
 
-def survives(moment: float, command: Sequence[str], folder: Path, whole: dict[str, Any]) -> bool:
+def survives(moment: float, config: BenchmarkConfig, whole: dict[str, Any]) -> bool:
     """Return whether a run killed at this moment, in seconds, is resumed to the same bits."""
-    log = folder.with_suffix(".log")
-    arguments = [*command, "--output-dir", str(folder)]
-    process = start(arguments, log)
+    folder = Path(str(config.output_dir))
+    log, written = folder.with_suffix(".log"), folder / "history.jsonl"
+    process = start(config, log)
     time.sleep(moment)
     os.kill(process, signal.SIGKILL)
     ended(process)
-    written = folder / "history.jsonl"
     done = len(written.read_bytes().splitlines()) if written.exists() else 0
-    code = ended(start([*arguments, "--resume"], log))
+    code = ended(start(dataclasses.replace(config, resume=True), log))
     same = code == 0 and state(folder) == whole
     if not same:
         print(f"killed after {moment:.3f} s with {done} epochs written: code {code}")
@@ -130,24 +123,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=1)
     chosen = parser.parse_args(argv)
     drawn = random.Random(chosen.seed)
+    torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         (root / "images").mkdir()
         write_images(root / "images")
-        command = ["benchmark", "--data", str(root / "images"), *_OPTIONS]
-        command += ["--workers", str(chosen.workers)]
-        with contextlib.suppress(SystemExit), said_to_nobody():
-            app([*command, "--output-dir", str(root / "warm")])  # all is loaded once, here
+
+        def config(folder: str) -> BenchmarkConfig:
+            given = {"data": str(root / "images"), "workers": chosen.workers, **_OPTIONS}
+            return BenchmarkConfig(**given, output_dir=str(root / folder))
+
+        run(config("warm"))  # all that is loaded is loaded once, here
         begun = time.perf_counter()
-        if ended(start([*command, "--output-dir", str(root / "whole")], root / "log")):
+        if ended(start(config("whole"), root / "log")):
             print((root / "log").read_text(encoding="utf-8"))
             return 1
         length = time.perf_counter() - begun
         whole = state(root / "whole")
-        same = sum(
-            survives(drawn.uniform(0, length), command, root / str(number), whole)
-            for number in range(chosen.count)
-        )
+        moments = [drawn.uniform(0, length) for _ in range(chosen.count)]
+        same = sum(survives(at, config(f"run{n}"), whole) for n, at in enumerate(moments))
     print(f"{same} of {chosen.count} killed runs resumed to the same bits ({length:.1f} s each)")
     return int(same < chosen.count)
 
