@@ -40,8 +40,6 @@ BASE: dict[str, list[str]] = {
     "benchmark": ["--data", "images", "--act", "relu", "--epochs", "1", "--workers", "1"],
     "watch": ["program.py"],
     "explain": ["dead"],
-    "lr": ["--depth", "2", "--width", "4", "--batch-size", "4"],
-    "sweep": ["--depths", "2", "--weight-variances", "1", "--widths", "4", "--seeds", "1"],
 }
 #: Commands without an entry above are given nothing.
 _NUMBERS = "nan inf -inf -1 0 1 1_0 ３ 0x10 1e308 -1e308 1e-320 1e400 2147483648 1.5 1e30 1e9 1e-9"
@@ -83,6 +81,11 @@ def pairs(command: Any, random_: random.Random) -> list[str]:
     """Return two options drawn at random, with a value each."""
     choices = list(single(command))
     return [text for picked in random_.choices(choices, k=2) for text in picked]
+
+
+def has_figure(command: Any) -> bool:
+    """Return whether a command can draw."""
+    return any("--output" in parameter.opts for parameter in command.params)
 
 
 def line(name: str, command: Any, extra: Sequence[str]) -> list[str]:
@@ -144,7 +147,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 else list(single(command))
             )
             Path("program.py").write_text("pass\n", encoding="utf-8")
-            run([name, *BASE.get(name, [])], seconds=0)  # no alarm while libraries are loaded
+            drawing = ["-o", "warm.png"] if has_figure(command) else []
+            run([name, *BASE.get(name, []), *drawing], seconds=0)  # no alarm while libraries load
             for extra in drawn:
                 Path("program.py").write_text("pass\n", encoding="utf-8")
                 arguments = line(name, command, extra)

@@ -29,4 +29,5 @@ def loads(text: str) -> Result:
 
 def write(result: Result, path: Path) -> None:
     """Write the document to `path`."""
-    path.write_text(dumps(result), encoding="utf-8")
+    # Half a character, of a path that is no UTF-8, becomes JSON's own escape for it.
+    path.write_bytes(dumps(result).encode("utf-8", "backslashreplace"))

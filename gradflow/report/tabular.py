@@ -14,7 +14,7 @@ from gradflow.results.explain import Explanation
 
 def write_csv(result: Result, path: Path) -> None:
     """Write the rows at full precision; the header is the JSON field names."""
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(result.row_type.columns()))
         writer.writeheader()
         writer.writerows({k: _flat(v) for k, v in row.items()} for row in result.rows())

@@ -34,8 +34,9 @@ def text(result: Result, width: int = 80) -> str:
     return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
 
 
-def layer(index: int, **fields: float | None) -> LayerRow:
-    given = dict.fromkeys(LayerRow.columns()) | {"index": index, "name": f"h{index}"}
+def layer(index: int, **fields: float | str | None) -> LayerRow:
+    given: dict[str, object] = dict.fromkeys(LayerRow.columns())
+    given |= {"index": index, "name": f"h{index}"}
     return LayerRow(**{**given, "kind": "Linear", **fields})  # type: ignore[arg-type]
 
 
@@ -128,6 +129,15 @@ def test_json_comes_back_as_the_same_result() -> None:
 def test_another_document_is_not_read(change: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="not a gradflow document"):
         Result.from_dict({**CHAIN.to_dict(), **change})
+
+
+def test_a_name_that_is_no_utf_8_is_written_to_every_text(tmp_path: Path) -> None:
+    """As a path's bytes come from the system: half a character each."""
+    named = DiagnosisResult(records=(layer(1, name="h\udcff"),))
+    for suffix in ("json", "csv", "md"):
+        path = named.save(tmp_path / f"out.{suffix}")
+        assert "h\\udcff" in path.read_text(encoding="utf-8").replace("\\\\", "\\")
+    assert json.loads((tmp_path / "out.json").read_bytes())["rows"][0]["name"] == "h\udcff"
 
 
 def test_csv_has_the_json_names_and_full_precision(tmp_path: Path) -> None:
