@@ -119,11 +119,17 @@ def main() -> None:
             f"  {balanced(one, learned[0], t):15.3f}  {balanced(two, learned[1], t):6.3f}"
         )
         curves[name.replace("_", " ")] = (two, learned[1])
-    for number, half in enumerate(halves, start=1):
-        healthy = np.array([row["verdict"] == "healthy" for row in half])
-        truth = learned[number - 1]
+    for where, rows in zip(
+        ("half 1", "half 2", "both"), [*halves, [*halves[0], *halves[1]]], strict=True
+    ):
+        healthy = np.array([row["verdict"] == "healthy" for row in rows])
+        truth = np.array([row["learned"] for row in rows])
         accuracy = (healthy[truth].mean() + (~healthy[~truth]).mean()) / 2
-        print(f"verdict 'healthy' as it stands, half {number}: balanced accuracy {accuracy:.3f}")
+        print(
+            f"verdict 'healthy' as it stands, {where}: balanced accuracy {accuracy:.3f} (wrongly "
+            f"sick {(~healthy[truth]).sum()} of {truth.sum()}, missed {healthy[~truth].sum()} of "
+            f"{(~truth).sum()})"
+        )
     picture(curves, arguments.figure)
 
 
