@@ -185,10 +185,10 @@ def table(halves: list[list[Judged]], optimizer: str) -> None:
     )
     for family in dict.fromkeys(n.family for n in networks):
         rows = [[n for n in half if n.family == family] for half in halves]
-        print(f"{family:12}" + "".join(_cell(counted(row, optimizer)) for row in rows))
-    print(f"{'all':12}" + "".join(_cell(counted(half, optimizer)) for half in halves))
+        print(f"{family:14}" + "".join(_cell(counted(row, optimizer)) for row in rows))
+    print(f"{'all':14}" + "".join(_cell(counted(half, optimizer)) for half in halves))
     slow = counted(networks, optimizer)
-    print(f"{'AUC':12}" + "".join(f"  {_auc(half, optimizer):5.3f}{'':17}" for half in halves))
+    print(f"{'AUC':14}" + "".join(f"  {_auc(half, optimizer):5.3f}{'':17}" for half in halves))
     print(f"{slow.slow} are slow, of which {slow.slow_passed} pass")
 
 
