@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from gradflow.cli import streams
+from gradflow.cli.endings import interrupts_wait
 from gradflow.temporaries import prefix, sweep
 
 Run = Callable[..., Any]
@@ -232,3 +233,21 @@ def test_a_long_table_says_what_it_leaves_out(run: Run) -> None:
 )
 def test_what_no_memory_holds_is_refused_with_its_size(arguments: list[str], refused: Run) -> None:
     assert "takes at least" in refused(*arguments)
+
+
+def test_an_interrupt_while_a_figure_is_drawn_takes_effect_when_it_is() -> None:
+    """It could fall into a callback of the drawing, which would swallow it."""
+    drawn: list[int] = []
+
+    def draw(times: int) -> None:
+        with interrupts_wait():
+            for _ in range(times):
+                signal.raise_signal(signal.SIGINT)
+            drawn.append(times)
+
+    with pytest.raises(KeyboardInterrupt):
+        draw(1)
+    with pytest.raises(KeyboardInterrupt):
+        draw(2)  # at once
+    assert drawn == [1]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
