@@ -236,7 +236,9 @@ EXAMPLES: dict[str, dict[str, Callable[[], Result]]] = {
     "diagnosis.attention": {
         "saturated": lambda: diagnosed(row={"attention_saturated": 0.95, "attention_entropy": 0.01})
     },
-    "diagnosis.same_tokens": {"collapse": lambda: diagnosed(row={"token_spread": 1e-9})},
+    "diagnosis.same_tokens": {
+        "collapse": lambda: diagnosed(row={"token_spread": 1e-9, "attention_entropy": 0.9})
+    },
     "diagnosis.time_steps": {
         "vanishing": lambda: facts(recurrences=(_recurrence(0.5),)),
         "exploding": lambda: facts(recurrences=(_recurrence(2.0),)),
