@@ -158,6 +158,16 @@ def _places(path: Path) -> list[ast.AST]:
     return list(places(ast.parse(path.read_text(encoding="utf-8"))))
 
 
+def different(group: Group, count: int, random_: random.Random) -> Iterator[Mutant]:
+    """Yield so many mutants of a group, none of them twice."""
+    seen: set[tuple[Path, int, str]] = set()
+    while len(seen) < count:
+        mutant = drawn(group, random_)
+        if mutant[:3] not in seen:
+            seen.add(mutant[:3])
+            yield mutant
+
+
 class _Swap(ast.NodeTransformer):
     """Puts one node in the place of another."""
 
@@ -215,9 +225,8 @@ def survivors(name: str, group: Group, count: int, random_: random.Random) -> in
         raise SystemExit(f"{name}: its tests fail as it is")
     usual = time.perf_counter() - start
     alive = 0
-    for _ in range(count):
-        mutant = drawn(group, random_)
-        if passes(group, mutant, 5 * usual + 10):
+    for mutant in different(group, count, random_):
+        if passes(group, mutant, 2 * usual + 10):
             alive += 1
             where = mutant.path.relative_to(ROOT)
             print(f"survives  {where}:{mutant.line}: {mutant.change[:300]}", flush=True)

@@ -223,16 +223,16 @@ def total_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
     gradients = _gradients(parameters)
     if not gradients:
         return torch.zeros(())
-    total = _norm(gradients, 1.0)
+    total = _norm(gradients)
     if total.isinf():
         largest = nn.utils.get_total_norm(gradients, math.inf)
         total = _norm(gradients, largest) * largest
     return total
 
 
-def _norm(gradients: Sequence[Tensor], unit: Tensor | float) -> Tensor:
+def _norm(gradients: Sequence[Tensor], unit: Tensor | None = None) -> Tensor:
     wide = accumulator(gradients[0].device)
-    scaled = gradients if isinstance(unit, float) else [g / unit for g in gradients]
+    scaled = gradients if unit is None else [g / unit for g in gradients]
     norm: Tensor = vector_norm(torch.stack([vector_norm(g, dtype=wide) for g in scaled]))
     return norm
 

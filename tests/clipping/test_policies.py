@@ -43,7 +43,7 @@ def clipped(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     layers = layers_with(rows, dtype)
     before = gradient(layers)
-    clip_gradients(clipping(policy, threshold).clipper(), layers)
+    assert clip_gradients(clipping(policy, threshold).clipper(), layers) is True
     return before, gradient(layers)
 
 
@@ -107,6 +107,17 @@ def test_agc_bounds_every_unit_beside_its_weights_but_for_the_last_layer(
     assert layers[-1][0].grad.item() == 1e3
 
 
+def test_agc_clips_the_layer_of_a_network_that_has_no_other() -> None:
+    layers = layers_with([[1e3]])
+    clip_gradients(clipping("agc:0.1", 1).clipper(), layers)
+    assert gradient(layers).item() == pytest.approx(0.1)
+
+
+def test_the_hundredth_percentile_clips_nothing_that_came_before() -> None:
+    before, after = clipped("autoclip:100", [[3.0, 4.0]], 1.0)
+    assert torch.equal(before, after)
+
+
 def test_agc_clips_a_unit_and_leaves_its_neighbour_alone() -> None:
     weight, last = nn.Parameter(torch.tensor([[3.0, 4.0], [0.0, 0.0]])), nn.Parameter(torch.ones(1))
     weight.grad = torch.tensor([[6.0, 8.0], [1e-5, 0.0]])
@@ -151,7 +162,7 @@ def test_a_gradient_that_is_not_finite_is_refused_or_zeroed_never_spread(
     with pytest.raises(GradflowError, match="not finite"):
         clip_gradients(clipper, layers)
     assert torch.equal(gradient(layers).nan_to_num(1.25), before.nan_to_num(1.25))
-    assert not clip_gradients(clipper, layers, "zero")
+    assert clip_gradients(clipper, layers, "zero") is False
     assert torch.equal(gradient(layers), torch.zeros_like(before))
 
 
@@ -176,10 +187,16 @@ def test_a_norm_beyond_doubles_squares_is_scaled_all_the_same() -> None:
     assert cosine(before, after) == pytest.approx(1, abs=1e-12)
 
 
+def test_a_factor_below_float32_is_taken_in_steps_and_nothing_is_lost() -> None:
+    before, after = clipped("norm", [[2.0**126, -(2.0**126)], [2.0**125]], 1e-6, torch.float32)
+    assert after.norm().item() == pytest.approx(1e-6, rel=1e-6)
+    assert cosine(before, after) == pytest.approx(1, abs=1e-6)
+
+
 def test_a_parameter_without_a_gradient_is_no_obstacle() -> None:
     layers = [[nn.Parameter(torch.ones(2))], [nn.Parameter(torch.ones(2))]]
     for policy in POLICIES:
-        assert clip_gradients(clipping(policy, 1.0).clipper(), layers)
+        assert clip_gradients(clipping(policy, 1.0).clipper(), layers) is True
 
 
 @pytest.mark.parametrize(
@@ -189,6 +206,7 @@ def test_a_parameter_without_a_gradient_is_no_obstacle() -> None:
         ("norm:", "must be a number above 0, got ''"),
         ("norm:x", "got 'x'"),
         ("value:-1", "got '-1'"),
+        ("norm:0", "got '0'"),
         ("agc:nan", "got 'nan'"),
         ("none:1", "has no limit"),
         ("autoclip:101", "percentile up to 100"),
