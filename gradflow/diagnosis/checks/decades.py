@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from gradflow.diagnosis.checks.layers import dead_layers, depth, hidden_rows, signal_of
 from gradflow.findings.batches import OutputSignal, no_choice, of_batch, output_signal
-from gradflow.findings.thresholds import GOES_AROUND, Tolerance
+from gradflow.findings.thresholds import DENSE_TOGETHER, GOES_AROUND, Tolerance
 from gradflow.findings.words import Graded, graded, lost_decades
 from gradflow.results.diagnosis import DiagnosisResult, LayerRow
 from gradflow.results.names import roles
@@ -46,8 +46,12 @@ def _bearable_in_a_row(result: DiagnosisResult) -> Callable[[Tolerance], float]:
     if seen is None or both is None or of_batch(result).draws:
         return lambda tolerance: tolerance.bearable_decades(layers)
 
+    dense_scores = not (seen.numbers or _convolves(result))
+    most = DENSE_TOGETHER if dense_scores else math.inf
+
     def bound(tolerance: Tolerance) -> float:
-        enough = seen.decades < seen.bound(tolerance) and both < seen.bound_together(tolerance)
+        together_bound = min(seen.bound_together(tolerance), most)
+        enough = seen.decades < seen.bound(tolerance) and both < together_bound
         return (tolerance.bearable_seen if enough else tolerance.bearable_decades)(layers)
 
     return bound
