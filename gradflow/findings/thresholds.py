@@ -650,7 +650,7 @@ DENSE_TOGETHER = _threshold(
     8.5,
     "Decades that δ and the difference between examples may lose together, up to scores behind "
     "dense layers, where δ alone loses more than it may without a look at the scores: a graph "
-    "network learns at 8.1; twelve tanh layers at 8.9 come half of the way in 300 steps, a stack at "
+    "network learns at 8.1; twelve tanh layers at 8.9 come half of the way in 300 steps, one at "
     "9.6 hardly.",
 )
 LEAST_TOGETHER = _threshold(
