@@ -18,7 +18,7 @@ from gradflow.configs.choices import NORM_POSITIONS, NORMS
 from gradflow.configs.network import NetworkConfig
 from gradflow.configs.registries import listed, loaded
 from gradflow.errors import GradflowError, unknown_name
-from gradflow.networks.initialization import configured, initialize
+from gradflow.networks.initialization import Initializer, configured, initialize
 from gradflow.networks.layers import (
     Attention,
     Block,
@@ -172,13 +172,23 @@ def _post(config: NetworkConfig) -> bool:
 
 
 def build(
-    config: NetworkConfig, inputs: int, outputs: int, dtype: torch.dtype, device: torch.device
+    config: NetworkConfig,
+    inputs: int,
+    outputs: int,
+    dtype: torch.dtype,
+    device: torch.device,
+    rule: Initializer | None = None,
 ) -> nn.Sequential:
     """Return the initialised network of `config` on `device`.
 
     It takes (replicas, batch, inputs), whatever its architecture makes of them. Replica r is
     drawn from seed ``config.seed + r`` alone, so it is the same network whatever the number of
     replicas and the device.
+
+    Parameters
+    ----------
+    rule
+        By which weights and biases are drawn instead of that of `config`.
 
     Raises
     ------
@@ -188,7 +198,7 @@ def build(
     """
     _check(config)
     model: nn.Sequential = loaded(config.architecture.builder)(config, inputs, outputs, dtype)
-    _draw(model, config)
+    _draw(model, config, rule)
     return model.to(device)
 
 
@@ -210,11 +220,13 @@ def _check(config: NetworkConfig) -> None:
             raise GradflowError(f"{name} does not apply to --arch {config.arch}", "drop it")
 
 
-def _draw(model: nn.Module, config: NetworkConfig) -> None:
-    how = configured(
+def _draw(model: nn.Module, config: NetworkConfig, rule: Initializer | None) -> None:
+    how = rule or configured(
         config.init, config.gain, config.weight_variance, config.bias_variance, config.bias_mean
     )
-    hidden_only = configured(config.init, config.gain, config.weight_variance, config.bias_variance)
+    hidden_only = rule or configured(
+        config.init, config.gain, config.weight_variance, config.bias_variance
+    )
     generators = [torch.Generator().manual_seed(config.seed + r) for r in range(config.seeds)]
     with torch.no_grad():
         for name, module in model.named_modules():

@@ -15,10 +15,10 @@ from gradflow.diagnosis.run import judged_pass
 from gradflow.diagnosis.subject import Subject, seeds_of
 from gradflow.measurement.rates import median
 from gradflow.measurement.records import Measurement
-from gradflow.networks.architectures import build, network_activation
+from gradflow.networks.architectures import network_activation
 from gradflow.results.sweep import SweepRow
 from gradflow.sweeps.grid import Point, Task
-from gradflow.sweeps.scaling import drawn, spread_out
+from gradflow.sweeps.scaling import drawn
 from gradflow.training.devices import dtype as dtype_of
 from gradflow.training.devices import select
 
@@ -43,14 +43,12 @@ _JUDGED_BY = frozenset(
 def measured(task: Task) -> list[SweepRow]:
     """Measure every point of a task in one pass: a row each, its prediction left out.
 
-    A network is the one that ``diagnose`` measures with the same options: weights are drawn with
-    σ_w² = 1 and multiplied by σ_w.
+    A network is the one that ``diagnose`` measures with the same options.
     """
-    one = drawn(task)
+    one = task.config.network(task.act, task.width, task.depth)
     device, dtype = select(one.device), dtype_of(one.dtype)
     data = batch(one, dtype, device)
-    model = build(one, data.inputs.shape[-1], data.classes, dtype, device)
-    spread_out(model, task.points)
+    model = drawn(task, data.inputs.shape[-1], data.classes, dtype, one.seeds).to(device)
     every = replace(one, seeds=one.seeds * len(task.points))
     together = measure_replicas(model, data, every, _JUDGED_BY)
     phi = network_activation(one)

@@ -12,10 +12,9 @@ from gradflow.configs.network import NetworkConfig
 from gradflow.datasets.images import load
 from gradflow.diagnosis.remedies.grid import Rate
 from gradflow.diagnosis.remedies.updates import Update
-from gradflow.networks.architectures import build
 from gradflow.networks.losses import loss_function
 from gradflow.sweeps.grid import Task
-from gradflow.sweeps.scaling import drawn, spread_out
+from gradflow.sweeps.scaling import drawn
 from gradflow.training.devices import dtype as dtype_of
 from gradflow.training.devices import select
 
@@ -47,14 +46,12 @@ class Images:
 
 def trained(task: Task, steps: int) -> list[Learnt]:
     """Train the first seed's network of every point; return what each came to, point by point."""
-    one = replace(drawn(task), seeds=1)
+    one = task.config.network(task.act, task.width, task.depth)
     device, dtype = select(one.device), dtype_of(one.dtype)
     images = Images(one, dtype, device)
-    features = images.train.shape[1]
-    model = build(one, features, images.classes, dtype, torch.device("cpu"))
     pairs = list(itertools.product(task.points, RATES))
-    spread_out(model, [point for point, _ in pairs])
-    model.to(device)
+    each = replace(task, points=tuple(point for point, _ in pairs))
+    model = drawn(each, images.train.shape[1], images.classes, dtype, 1).to(device)
     update = Update(list(model.parameters()), [Rate("sgd", rate) for _, rate in pairs])
     losses = _Losses(model, one, images, len(pairs))
     for _ in range(steps):

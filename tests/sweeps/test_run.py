@@ -66,7 +66,7 @@ def single(row: SweepRow) -> gradflow.results.base.Result:  # type: ignore[name-
 
 
 def test_every_point_is_what_diagnose_says_of_that_network(small: SweepResult) -> None:
-    """Relative 1e-5 is asked; weights times σ_w in float32 are rounded once more, 6e-8."""
+    """Weights are the same to the bit; products of more matrices may be summed in another order."""
     assert len(small.records) == SMALL.points == 48
     for row in small.records:
         result = single(row)

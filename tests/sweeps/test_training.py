@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,7 +14,6 @@ from gradflow import SweepConfig
 from gradflow.datasets.images import load
 from gradflow.networks.architectures import build
 from gradflow.sweeps.grid import tasks
-from gradflow.sweeps.scaling import drawn
 from gradflow.sweeps.training import RATES, trained
 
 STEPS = 12
@@ -24,12 +24,13 @@ CONFIG = SweepConfig(
 
 def plain(weight_variance: float) -> nn.Sequential:
     """Return the same network of torch's own modules; biases are 0."""
-    [task] = tasks(CONFIG)
-    one = build(drawn(task), 784, 10, torch.float32, torch.device("cpu"))
+    config = replace(CONFIG.network("tanh", 12, 2), weight_variance=weight_variance)
+    config = replace(config, bias_variance=0.0)
+    one = build(config, 784, 10, torch.float32, torch.device("cpu"))
     layers = [m for m in one.modules() if hasattr(m, "weight")]
     modules: list[nn.Module] = []
     for layer in layers:
-        weight = layer.weight.detach()[0] * weight_variance**0.5
+        weight = layer.weight.detach()[0]
         linear = nn.Linear(weight.shape[1], weight.shape[0])
         with torch.no_grad():
             linear.weight.copy_(weight)
