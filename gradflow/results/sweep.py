@@ -89,6 +89,11 @@ class ScaleRow(Row):
     weight_variance: float = column("σ_w²", ".4g")
     depth_scale: float = column("ξ", ".4g")
 
+    @property
+    def trainable_to(self) -> float:
+        """The depth to which networks train there."""
+        return 6 * self.depth_scale
+
 
 @dataclass(frozen=True)
 class EdgeOfChaosRow(Row):

@@ -123,10 +123,9 @@ def _result(config: SweepConfig, rows: dict[_Place, SweepRow], facts: SweepFacts
     mean_squares = {width: _mean_square(config, width) for width in config.widths}
     records = tuple(_with_predictions(config, rows, mean_squares))
     curves = tuple(scales(config, mean_squares[config.widths[0]]))
-    by_place = {(s.activation, s.bias_variance, s.weight_variance): s.depth_scale for s in curves}
     return SweepResult(
         records=records,
-        summary=tuple(summarized(records, by_place)),
+        summary=tuple(summarized(records, curves)),
         meta=RunMeta(
             torch=torch.__version__,
             device=str(select(config.device)),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -137,8 +136,7 @@ def _theory(axes: Axes, result: SweepResult, rows: Sequence[SweepRow]) -> None:
             )
     curve = [s for s in result.scales if (s.activation, s.bias_variance) == (name, bias)]
     top = axes.get_ylim()[1]
-    x, scale = (page.values(curve, field) for field in ("weight_variance", "depth_scale"))
-    depth = np.where(np.isfinite(6 * scale), 6 * scale, math.inf)
+    x, depth = (page.values(curve, field) for field in ("weight_variance", "trainable_to"))
     bottom = axes.get_ylim()[0]
     if ((depth > bottom) & (depth < top)).any():
         label = r"theory: trains to 6 $\xi$"
