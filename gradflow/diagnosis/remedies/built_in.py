@@ -17,16 +17,12 @@ from gradflow.diagnosis.remedies.configs import options
 from gradflow.diagnosis.remedies.grid import CLOCK, THREADS, Pace, Plan, Rate, Trial
 from gradflow.diagnosis.remedies.loop import PLAIN, Loop
 from gradflow.diagnosis.remedies.outcome import (
-    SLOW,
     Clock,
     Outcome,
     Progress,
-    joined,
-    left_out,
-    ranked,
     row,
 )
-from gradflow.diagnosis.remedies.race import Entrant, begin, raced
+from gradflow.diagnosis.remedies.race import Entrant, begin, decided
 from gradflow.diagnosis.remedies.replicas import BATCHES, Examples, Replicas, examples
 from gradflow.diagnosis.remedies.source import source
 from gradflow.executors.processes import torch_threads
@@ -122,20 +118,7 @@ def tried(
         functools.partial(trials.start, one, number < pace.networks)
         for number, one in enumerate(every, start=1)
     ]
-    race = raced(starts, pace, progress, untreated)
-    names = [one.name for one in every]
-    notes = [
-        left_out("not trained", names[max(pace.networks - 1, 0) : race.begun], SLOW),
-        left_out("not tried", names[race.begun :], race.why),
-    ]
-    loss = None if untreated is None or not race.rows else untreated.trial().loss
-    return Outcome(
-        ranked(race.rows),
-        loss,
-        pace.steps,
-        joined(notes if plan.steps != 0 else ()),
-        race.interrupted,
-    )
+    return decided([one.name for one in every], starts, (plan, pace), progress, untreated)
 
 
 def _pace(config: NetworkConfig, data: Examples, plan: Plan, networks: int) -> tuple[Pace, int]:

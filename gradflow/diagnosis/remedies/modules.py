@@ -20,17 +20,13 @@ from gradflow.diagnosis.remedies.cost import step_cost
 from gradflow.diagnosis.remedies.grid import CLOCK, STEPS, THREADS, Pace, Plan, Rate, Trial
 from gradflow.diagnosis.remedies.loop import PLAIN, Loop
 from gradflow.diagnosis.remedies.outcome import (
-    SLOW,
     Clock,
     Outcome,
     OutOfTimeError,
     Progress,
-    joined,
-    left_out,
-    ranked,
     row,
 )
-from gradflow.diagnosis.remedies.race import Entrant, begin, raced
+from gradflow.diagnosis.remedies.race import Entrant, begin, decided
 from gradflow.diagnosis.remedies.trial import BATCHES, Contest, Course, divisible, parted, taken
 from gradflow.errors import out_of_memory
 from gradflow.executors.processes import torch_threads
@@ -174,20 +170,7 @@ def _tried(a: Anatomy, measure: Measure, plan: Plan, progress: Progress) -> Outc
         functools.partial(trials.start, one, number < pace.networks)
         for number, one in enumerate(every[:tried], start=1)
     ]
-    race = raced(starts, pace, progress, untreated)
-    names = [one.name for one in every]
-    notes = [
-        left_out("not trained", names[max(pace.networks - 1, 0) : race.begun], SLOW),
-        left_out("not tried", names[race.begun :], race.why if race.begun < len(starts) else SLOW),
-    ]
-    loss = None if untreated is None or not race.rows else untreated.trial().loss
-    return Outcome(
-        ranked(race.rows),
-        loss,
-        pace.steps,
-        joined(notes if plan.steps != 0 else ()),
-        race.interrupted,
-    )
+    return decided([one.name for one in every], starts, (plan, pace), progress, untreated)
 
 
 def _tried_within(work: float, cost: float, pace: Pace) -> int:

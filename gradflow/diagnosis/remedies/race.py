@@ -7,8 +7,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from gradflow.diagnosis.remedies.grid import Pace, Trial
-from gradflow.diagnosis.remedies.outcome import OVER, OutOfTimeError, Progress
+from gradflow.diagnosis.remedies.grid import Pace, Plan, Trial
+from gradflow.diagnosis.remedies.outcome import (
+    OVER,
+    SLOW,
+    Outcome,
+    OutOfTimeError,
+    Progress,
+    joined,
+    left_out,
+    ranked,
+)
 from gradflow.results.diagnosis import RemedyRow
 
 #: By what share of the untreated network's loss a loss has to be lower to have fallen.
@@ -90,6 +99,33 @@ def raced(
     if not interrupted:
         progress(total, total)
     return Race(rows, begun, interrupted)
+
+
+def decided(
+    names: Sequence[str],
+    starts: Sequence[Callable[[], Entrant | None]],
+    how: tuple[Plan, Pace],
+    progress: Progress,
+    untreated: Contest | None,
+) -> Outcome:
+    """Race remedies, and say which were left out.
+
+    Parameters
+    ----------
+    names
+        Of all remedies there are, of which `starts` are the first.
+    how
+        How they were to be tried, and how far they may go.
+    """
+    plan, pace = how
+    race = raced(starts, pace, progress, untreated)
+    notes = (
+        left_out("not trained", names[max(pace.networks - 1, 0) : race.begun], SLOW),
+        left_out("not tried", names[race.begun :], race.why if race.begun < len(starts) else SLOW),
+    )
+    loss = None if untreated is None or not race.rows else untreated.trial().loss
+    note = joined(notes if plan.steps != 0 else ())
+    return Outcome(ranked(race.rows), loss, pace.steps, note, race.interrupted)
 
 
 def begin(contest: Contest, pace: Pace) -> None:
