@@ -83,29 +83,44 @@ def run_each(
     GradflowError
         If the cluster cannot be reached. Defects of the function are raised as they are.
     """
-    outcome = Outcome()
+    job = _Job(function, tasks, place, on_value)
     try:
         if place.cluster is not None:
-            _on_cluster(function, tasks, place, on_value, outcome)
+            _on_cluster(job, place.cluster)
         elif place.workers == 1:
-            _here(function, tasks, place, on_value, outcome)
+            _here(job)
         else:
-            _on_processes(function, tasks, place, on_value, outcome)
+            _on_processes(job)
     except KeyboardInterrupt:
-        outcome.finished = False
-    return outcome
+        job.outcome.finished = False
+    return job.outcome
 
 
-def _here(
-    function: Callable[[Any], Any],
-    tasks: Sequence[Any],
-    place: Place,
-    on_value: OnValue,
-    outcome: Outcome,
-) -> None:
-    with torch_threads(place.threads):
-        for number, task in enumerate(tasks):
-            _take(_called(function, task), number, on_value, outcome)
+@dataclass
+class _Job:
+    """Tasks, where they are to run, and what has become of them."""
+
+    function: Callable[[Any], Any]
+    tasks: Sequence[Any]
+    place: Place
+    on_value: OnValue
+    outcome: Outcome = field(default_factory=Outcome)
+
+    def take(self, future: Any, number: int) -> None:
+        """Hand on what came of a task, or keep why nothing did."""
+        error = future.exception()
+        if error is None:
+            self.on_value(number, future.result())
+        elif isinstance(error, _FAILURES) or type(error).__name__ == "KilledWorker":
+            self.outcome.failed[number] = _reason(error)
+        else:
+            raise error
+
+
+def _here(job: _Job) -> None:
+    with torch_threads(job.place.threads):
+        for number, task in enumerate(job.tasks):
+            job.take(_called(job.function, task), number)
 
 
 def _called(function: Callable[[Any], Any], task: Any) -> Future[Any]:
@@ -118,53 +133,39 @@ def _called(function: Callable[[Any], Any], task: Any) -> Future[Any]:
     return future
 
 
-def _on_processes(
-    function: Callable[[Any], Any],
-    tasks: Sequence[Any],
-    place: Place,
-    on_value: OnValue,
-    outcome: Outcome,
-) -> None:
+def _on_processes(job: _Job) -> None:
     """Run on a pool; where it breaks, those that were running are tried again, one by one.
 
     A pool does not say whose process died.
     """
-    waiting = deque(range(len(tasks)))
+    waiting = deque(range(len(job.tasks)))
     suspects: deque[int] = deque()
     while waiting or suspects:
         alone = bool(suspects)
-        queue, count = (suspects, 1) if alone else (waiting, place.workers)
-        broken = _until_it_breaks(function, tasks, queue, (count, place), on_value, outcome)
+        queue, count = (suspects, 1) if alone else (waiting, job.place.workers)
+        broken = _until_it_breaks(job, queue, count)
         if alone and broken:
-            outcome.failed[broken[0]] = _DIED
+            job.outcome.failed[broken[0]] = _DIED
         else:
             suspects.extend(broken)
 
 
-def _until_it_breaks(
-    function: Callable[[Any], Any],
-    tasks: Sequence[Any],
-    queue: deque[int],
-    where: tuple[int, Place],
-    on_value: OnValue,
-    outcome: Outcome,
-) -> list[int]:
+def _until_it_breaks(job: _Job, queue: deque[int], count: int) -> list[int]:
     """Run what is queued on a pool; return what was running when it broke, if it did."""
-    count, place = where
     running: dict[Future[Any], int] = {}
-    with _pool(count, place.threads) as pool:
+    with _pool(count, job.place.threads) as pool:
         while queue or running:
             while queue and len(running) < count:
                 number = queue.popleft()
                 try:
                     with interrupts_held_back():
-                        running[pool.submit(function, tasks[number])] = number
+                        running[pool.submit(job.function, job.tasks[number])] = number
                 except BrokenProcessPool:
                     return [*running.values(), number]
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             lost = [f for f in done if isinstance(f.exception(), BrokenProcessPool)]
             for future in done - set(lost):
-                _take(future, running.pop(future), on_value, outcome)
+                job.take(future, running.pop(future))
             if lost:
                 return list(running.values())
     return []
@@ -202,22 +203,16 @@ def _leave_with(parent: Any) -> None:
     os._exit(1)
 
 
-def _on_cluster(
-    function: Callable[[Any], Any],
-    tasks: Sequence[Any],
-    place: Place,
-    on_value: OnValue,
-    outcome: Outcome,
-) -> None:
+def _on_cluster(job: _Job, address: str) -> None:
     """Run on a dask cluster, which tries a task again where its worker died."""
-    with _client(place.cluster or "") as client:
+    with _client(address) as client:
         running = {
-            client.submit(_with_threads, function, task, place.threads, pure=False): number
-            for number, task in enumerate(tasks)
+            client.submit(_with_threads, job.function, task, job.place.threads, pure=False): number
+            for number, task in enumerate(job.tasks)
         }
         for future in client.arriving(running):
-            _take(future, running.pop(future), on_value, outcome)
-        outcome.failed |= dict.fromkeys(running.values(), _GONE)
+            job.take(future, running.pop(future))
+        job.outcome.failed |= dict.fromkeys(running.values(), _GONE)
 
 
 def _with_threads(function: Callable[[Any], Any], task: Any, threads: int) -> Any:
@@ -263,17 +258,6 @@ class _Cluster:
             done = {f for f in left if f.done() and not f.cancelled()}
             left -= done | {f for f in left if f.cancelled()}
             yield from done
-
-
-def _take(future: Any, number: int, on_value: OnValue, outcome: Outcome) -> None:
-    """Hand on what came of a task, or keep why nothing did."""
-    error = future.exception()
-    if error is None:
-        on_value(number, future.result())
-    elif isinstance(error, _FAILURES) or type(error).__name__ == "KilledWorker":
-        outcome.failed[number] = _reason(error)
-    else:
-        raise error
 
 
 def _reason(error: BaseException) -> str:
