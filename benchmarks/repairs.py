@@ -73,6 +73,12 @@ def failing(per_family: int) -> Iterator[dict[str, Any]]:
             yield from (job for name in SLOW for job in found[name][place : place + 1])
 
 
+def todo(per_family: int, part: str, before: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return every Nth network, from the Kth on, of those not tried before; `part` is K/N."""
+    first, every = map(int, part.split("/"))
+    return [job for job in failing(per_family) if job not in before][first - 1 :: every]
+
+
 def _lines(path: Path) -> list[dict[str, Any]]:
     return list(map(json.loads, path.read_text(encoding="utf-8").splitlines()))
 
@@ -236,6 +242,7 @@ def main() -> None:
     parser.add_argument("--per-family", type=int, default=20)
     parser.add_argument("--add", action="store_true", help="go on with a file that is there")
     parser.add_argument("--minutes", type=float, default=60, help="no network is begun after them")
+    parser.add_argument("--part", default="1/1", help="K/N: every Nth network, from the Kth on")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--table", type=Path, help="print the table of a file")
     parser.add_argument("--list", action="store_true", help="say which were not repaired")
@@ -245,7 +252,7 @@ def main() -> None:
     if given.out is not None:
         before = _jobs_in(given.out) if given.add else []
         with given.out.open("a" if given.add else "w", encoding="utf-8") as out:
-            for job in (job for job in failing(given.per_family) if job not in before):
+            for job in todo(given.per_family, given.part, before):
                 if time.perf_counter() - began > 60 * given.minutes:
                     break
                 start, found = time.perf_counter(), repaired(job)

@@ -296,6 +296,14 @@ def test_repairs_prints_a_table(
     assert every == ["all", "2", "50%", "100%", "0.25"]
 
 
+def test_repairs_parts_are_all_networks_once() -> None:
+    module = script("repairs")
+    whole = module.todo(2, "1/1", [])
+    parts = [module.todo(2, f"{part}/3", []) for part in (1, 2, 3)]
+    assert sorted(map(str, (job for part in parts for job in part))) == sorted(map(str, whole))
+    assert module.todo(2, "1/1", whole[:-1]) == whole[-1:]
+
+
 def test_repairs_takes_from_every_family_in_turn() -> None:
     jobs = list(script("repairs").failing(1))
     names = [job["family"] for job in jobs]
