@@ -28,7 +28,7 @@ from watch_overhead import network, plain
 
 import gradflow
 from gradflow.activations import activation
-from gradflow.benchmark.networks.convnet import article_network
+from gradflow.benchmarking.networks.convnet import article_network
 from gradflow.datasets.images import load
 from gradflow.training.optimizers import optimizer
 from gradflow.training.trainer import Examples, Trainer, arithmetic

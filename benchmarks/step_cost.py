@@ -24,8 +24,8 @@ from torch.nn import functional as F  # noqa: N812
 from torch.profiler import ProfilerActivity, profile
 
 from gradflow.activations import activation
-from gradflow.benchmark.networks import fast_layers as layers
-from gradflow.benchmark.networks.convnet import article_network
+from gradflow.benchmarking.networks import fast_layers as layers
+from gradflow.benchmarking.networks.convnet import article_network
 from gradflow.datasets.images import load
 from gradflow.executors import processes
 from gradflow.training.optimizers import optimizer

@@ -27,8 +27,8 @@ from typing import Any, NamedTuple
 
 from kill_runs import write_images
 
-from gradflow.benchmark import stored
-from gradflow.benchmark.storage import checkpoints
+from gradflow.benchmarking import stored
+from gradflow.benchmarking.storage import checkpoints
 from gradflow.cli.app import app
 from gradflow.datasets import images
 from gradflow.errors import GradflowError

@@ -43,7 +43,7 @@ class Group(NamedTuple):
 
 GROUPS = {
     "activations": Group(("gradflow/activations/*.py",), ("tests/activations",)),
-    "theory": Group(("gradflow/theory/*.py",), ("tests/theory",)),
+    "theory": Group(("gradflow/theories/*.py",), ("tests/theories",)),
     "policies": Group(("gradflow/clipping/policies.py",), ("tests/clipping/test_policies.py",)),
     "checks": Group(
         ("gradflow/diagnosis/checks/*.py",),

@@ -11,7 +11,7 @@ from torch import nn
 
 import gradflow
 from gradflow.activations import activation
-from gradflow.benchmark.networks.convnet import article_network
+from gradflow.benchmarking.networks.convnet import article_network
 from gradflow.datasets.images import load
 from gradflow.executors import processes
 from gradflow.training.optimizers import optimizer

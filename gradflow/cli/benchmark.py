@@ -51,7 +51,7 @@ def benchmark(
     if more and not source:
         raise GradflowError(f"unexpected argument '{more[0]}'", f"--from {more[0]} reads a run")
     if source:
-        from gradflow.benchmark.stored import read
+        from gradflow.benchmarking.stored import read
 
         output.emit(read([*source, *(more or [])], config.target))
     elif plan:
@@ -71,14 +71,14 @@ def _plan(config: BenchmarkConfig, output: Output) -> None:
     from gradflow.cli.progress import counting
 
     with counting("measuring") as progress:
-        from gradflow.benchmark.plan import plan
+        from gradflow.benchmarking.plan import plan
 
         result = plan(config, progress)
     output.emit(result)
 
 
 def _train(config: BenchmarkConfig, output: Output) -> None:
-    from gradflow.benchmark.run import planned, run
+    from gradflow.benchmarking.run import planned, run
     from gradflow.cli.progress import training_runs
     from gradflow.executors.processes import keep_freed_memory
 
@@ -98,7 +98,7 @@ def _keeping(config: BenchmarkConfig, show: Callable[[Any], None]) -> Callable[[
         history = getattr(event, "history", None)
         last = history is not None and history.epoch == config.epochs and not event.restored
         if last and config.output_dir is not None:
-            from gradflow.benchmark.stored import read
+            from gradflow.benchmarking.stored import read
 
             _keep(read([config.output_dir], config.target), config.output_dir)
 
@@ -108,7 +108,7 @@ def _keeping(config: BenchmarkConfig, show: Callable[[Any], None]) -> Callable[[
 def _keep(result: Any, folder: str) -> None:
     """Write a run's result, table and figure into its folder."""
     from gradflow import report
-    from gradflow.benchmark.storage.folder import VIEWS
+    from gradflow.benchmarking.storage.folder import VIEWS
 
     with interrupts_wait():
         report.save_all(result, [f"{folder}/{name}" for name in VIEWS])

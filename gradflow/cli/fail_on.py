@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gradflow.benchmark import checks as benchmark
+from gradflow.benchmarking import checks as benchmark
 from gradflow.clipping import checks as clipping
 from gradflow.diagnosis import checks as diagnosis
 from gradflow.errors import unknown_name

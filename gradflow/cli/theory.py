@@ -11,6 +11,6 @@ from gradflow.configs.theory import TheoryConfig
 
 def theory(act: ActivationName, config: TheoryConfig, output: Output) -> None:
     """Say what mean-field theory predicts: length map, χ, depth scale, edge of chaos."""
-    from gradflow.theory.meanfield import theory as predict
+    from gradflow.theories.meanfield import theory as predict
 
     output.emit(predict(dataclasses.replace(config, activation=act)))

@@ -80,7 +80,7 @@ class BenchmarkConfig:
     init: tuple[str, ...] | str = option(
         ("keras",),
         "Initialisations: keras (the article's), he-normal, …",
-        complete="gradflow.benchmark.networks.classifiers:initializer_names",
+        complete="gradflow.benchmarking.networks.classifiers:initializer_names",
         panel=_GRID,
         several=str,
     )

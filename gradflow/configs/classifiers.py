@@ -32,15 +32,15 @@ class Classifier:
 #: entry and its function; help and completion follow.
 CLASSIFIERS: dict[str, Classifier] = {
     "cnn": Classifier(
-        "gradflow.benchmark.networks.convnet:article_network",
+        "gradflow.benchmarking.networks.convnet:article_network",
         (0.25, 0.5),
         "the article's",
-        "gradflow.benchmark.networks.convnet:check_size",
+        "gradflow.benchmarking.networks.convnet:check_size",
     ),
     "mlp": Classifier(
-        "gradflow.benchmark.networks.classifiers:mlp", (0.2, 0.2), "Keras' MNIST example"
+        "gradflow.benchmarking.networks.classifiers:mlp", (0.2, 0.2), "Keras' MNIST example"
     ),
     "deep-mlp": Classifier(
-        "gradflow.benchmark.networks.classifiers:deep_mlp", (0.0, 0.0), "ten hidden layers"
+        "gradflow.benchmarking.networks.classifiers:deep_mlp", (0.0, 0.0), "ten hidden layers"
     ),
 }

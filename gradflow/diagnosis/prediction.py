@@ -15,7 +15,7 @@ from gradflow.errors import GradflowError
 from gradflow.measurement.rates import fit_rates, interval
 from gradflow.networks.initialization import configured
 from gradflow.networks.losses import LOSSES
-from gradflow.theory.meanfield import predict, predict_ensemble
+from gradflow.theories.meanfield import predict, predict_ensemble
 
 #: Examples differ in length, and so in q₁: this many representatives stand for a batch.
 _REPRESENTATIVES = 5

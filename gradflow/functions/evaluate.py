@@ -76,7 +76,7 @@ def curves(
 
 def catalogue(costs: dict[str, float] | None = None) -> ActivationsResult:
     """Return every activation, with its measured cost relative to ReLU where given."""
-    from gradflow.theory.meanfield import critical_gain
+    from gradflow.theories.meanfield import critical_gain
 
     rows = []
     for name in ACTIVATIONS:

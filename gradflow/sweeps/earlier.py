@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from gradflow.benchmark.storage.files import content
+from gradflow.benchmarking.storage.files import content
 from gradflow.configs.sweep import SweepConfig
 from gradflow.errors import GradflowError
 from gradflow.results.base import Result, plain

@@ -12,9 +12,9 @@ from gradflow.activations import Activation, activation
 from gradflow.arrays import Floats
 from gradflow.configs.sweep import SweepConfig
 from gradflow.results.sweep import EdgeOfChaosRow, ScaleRow
-from gradflow.theory.correlation import correlation_depth_scales
-from gradflow.theory.phases import critical_weight_variance
-from gradflow.theory.propagation import gradient_ratios
+from gradflow.theories.correlation import correlation_depth_scales
+from gradflow.theories.phases import critical_weight_variance
+from gradflow.theories.propagation import gradient_ratios
 
 #: σ_w² at which the depth scale is calculated, between the least and the largest of the sweep.
 _CURVE = 61

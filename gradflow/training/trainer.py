@@ -2,8 +2,8 @@
 
 What makes it fast: the whole data set is one tensor on the device, indexed by a permutation;
 nothing is read back before the end of an epoch; gradients are clipped and applied by fused
-kernels. The rest is the network's layout (`gradflow.benchmark.networks.convnet`) and its layers
-(`gradflow.benchmark.networks.fast_layers`).
+kernels. The rest is the network's layout (`gradflow.benchmarking.networks.convnet`) and its layers
+(`gradflow.benchmarking.networks.fast_layers`).
 """
 
 from __future__ import annotations

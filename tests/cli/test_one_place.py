@@ -14,8 +14,8 @@ import typer
 from torch import nn
 
 from gradflow.activations import ACTIVATIONS, activation
-from gradflow.benchmark import grid
-from gradflow.benchmark.networks import classifiers
+from gradflow.benchmarking import grid
+from gradflow.benchmarking.networks import classifiers
 from gradflow.cli.app import COMMANDS
 from gradflow.cli.options import expand_configs
 from gradflow.cli.output import Output
@@ -193,7 +193,7 @@ def test_a_classifier_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
         return nn.Sequential(nn.Flatten(), nn.Linear(shape[0] * shape[1], classes))
 
     monkeypatch.setattr(classifiers, "single", single, raising=False)
-    entry = Classifier("gradflow.benchmark.networks.classifiers:single", (0, 0), "one layer")
+    entry = Classifier("gradflow.benchmarking.networks.classifiers:single", (0, 0), "one layer")
     monkeypatch.setitem(CLASSIFIERS, "single", entry)
     arch = parameters(COMMANDS["benchmark"])["arch"]
     assert "or single (one layer)" in arch.help

@@ -1,4 +1,4 @@
-"""Small benchmarks, and rows of none, that the tests of `gradflow.benchmark` share."""
+"""Small benchmarks, and rows of none, that the tests of `gradflow.benchmarking` share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gradflow.benchmark.events import EpochDone
+from gradflow.benchmarking.events import EpochDone
 from gradflow.configs.benchmark import BenchmarkConfig
 from gradflow.results.benchmark import BenchmarkResult, FlowRow, HistoryRow
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from gradflow.benchmark.rows import summarize
+from gradflow.benchmarking.rows import summarize
 from gradflow.results.base import Facts, Result, RunMeta
 from gradflow.results.benchmark import BenchmarkFacts, BenchmarkResult, PlanResult
 from gradflow.results.chain import ChainResult, FactorRow

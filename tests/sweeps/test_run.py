@@ -18,7 +18,7 @@ from gradflow.results.base import Result
 from gradflow.results.sweep import SweepResult, SweepRow
 from gradflow.sweeps.earlier import rows_of_file
 from gradflow.sweeps.grid import tasks
-from gradflow.theory.propagation import gradient_ratios, predict
+from gradflow.theories.propagation import gradient_ratios, predict
 
 SMALL = SweepConfig(
     act=("tanh", "relu"),

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from gradflow.activations import ACTIVATIONS, activation
-from gradflow.benchmark.networks.convnet import article_network
-from gradflow.benchmark.networks.fast_layers import AlphaDropout, Dropout, TanhGELU
+from gradflow.benchmarking.networks.convnet import article_network
+from gradflow.benchmarking.networks.fast_layers import AlphaDropout, Dropout, TanhGELU
 from gradflow.configs.benchmark import BenchmarkConfig
 from gradflow.datasets.images import load
 from gradflow.errors import GradflowError

@@ -17,7 +17,7 @@ def critical(config: NetworkConfig) -> NetworkConfig | None:
 
     GELU and its kin have none without biases: they get those of their critical point.
     """
-    from gradflow.theory.phases import critical_point, critical_weight_variance
+    from gradflow.theories.phases import critical_point, critical_weight_variance
 
     phi = activation(config.act, alpha=config.alpha)
     bias = config.bias_variance or 0.0

@@ -25,7 +25,7 @@ _GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 def variance(act: nn.Module | None) -> float:
     """Return σ_w², the weight variance times fan-in, that fits the activation behind a layer."""
     from gradflow.networks.conversion import known_activation
-    from gradflow.theory.meanfield import critical_weight_variance
+    from gradflow.theories.meanfield import critical_weight_variance
 
     if act is None:
         return _LINEAR
