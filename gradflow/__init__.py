@@ -18,6 +18,10 @@ from gradflow.results.base import Result, Views
 
 if TYPE_CHECKING:
     from gradflow.activations import activation
+    from gradflow.benchmarking.plan import benchmark_plan
+    from gradflow.benchmarking.run import benchmark
+    from gradflow.benchmarking.stored import read_benchmark
+    from gradflow.clipping import clip
     from gradflow.configs import (
         BenchmarkConfig,
         ClipConfig,
@@ -28,9 +32,12 @@ if TYPE_CHECKING:
     from gradflow.diagnosis import diagnose
     from gradflow.errors import GradflowError
     from gradflow.findings.explain import explain
+    from gradflow.functions.chain import chain
+    from gradflow.functions.evaluate import catalogue, curves, evaluate
     from gradflow.learning_rates import learning_rate
     from gradflow.script import watch_script
     from gradflow.sweeps import sweep
+    from gradflow.theories.meanfield import theory
     from gradflow.watching import watch
 
 __all__ = [
@@ -42,26 +49,45 @@ __all__ = [
     "TheoryConfig",
     "__version__",
     "activation",
+    "benchmark",
+    "benchmark_plan",
+    "catalogue",
+    "chain",
+    "clip",
+    "curves",
     "diagnose",
+    "evaluate",
     "explain",
     "learning_rate",
+    "read_benchmark",
     "sweep",
+    "theory",
     "watch",
     "watch_script",
 ]
 
+#: The room of each name. No room has a function's name: once it is imported, it would hide it.
 _HOME = {
     "BenchmarkConfig": "gradflow.configs",
-    "TheoryConfig": "gradflow.configs",
     "ClipConfig": "gradflow.configs",
     "GradflowError": "gradflow.errors",
     "NetworkConfig": "gradflow.configs",
     "SweepConfig": "gradflow.configs",
+    "TheoryConfig": "gradflow.configs",
     "activation": "gradflow.activations",
+    "benchmark": "gradflow.benchmarking.run",
+    "benchmark_plan": "gradflow.benchmarking.plan",
+    "catalogue": "gradflow.functions.evaluate",
+    "chain": "gradflow.functions.chain",
+    "clip": "gradflow.clipping",
+    "curves": "gradflow.functions.evaluate",
     "diagnose": "gradflow.diagnosis",
+    "evaluate": "gradflow.functions.evaluate",
     "explain": "gradflow.findings.explain",
     "learning_rate": "gradflow.learning_rates",
+    "read_benchmark": "gradflow.benchmarking.stored",
     "sweep": "gradflow.sweeps",
+    "theory": "gradflow.theories.meanfield",
     "watch": "gradflow.watching",
     "watch_script": "gradflow.script",
 }

@@ -217,7 +217,7 @@ def run_reader(folder: Path) -> Reader:
     trained(folder)
     names = ("run.json", "config.json", "environment.json", "history.jsonl", "flow.jsonl")
     files = {folder / "run" / name: (folder / "run" / name).read_bytes() for name in names}
-    return Reader(files, lambda: stored.read([str(folder / "run")]), GradflowError)
+    return Reader(files, lambda: stored.read_benchmark([str(folder / "run")]), GradflowError)
 
 
 def checkpoint_reader(folder: Path) -> Reader:

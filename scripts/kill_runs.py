@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from gradflow.benchmarking.run import run
+from gradflow.benchmarking.run import benchmark as run
 from gradflow.configs.benchmark import BenchmarkConfig
 
 _OPTIONS = {"act": ("relu", "elu"), "epochs": 3, "batch_size": 16, "device": "cpu"}

@@ -33,8 +33,9 @@ class Cost:
     evaluation: float
 
 
-def plan(
-    config: BenchmarkConfig, on_progress: Callable[[int, int], None] | None = None
+def benchmark_plan(
+    config: BenchmarkConfig = BenchmarkConfig(),  # noqa: B008
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> PlanResult:
     """Time a few steps of every setting, side by side as they would run; return the estimate.
 
@@ -42,13 +43,15 @@ def plan(
 
     Parameters
     ----------
+    config
+        As for `gradflow.benchmark`.
     on_progress
         Called with (settings measured, settings).
 
     Raises
     ------
     GradflowError
-        As `gradflow.benchmarking.run.run`.
+        As `gradflow.benchmark`.
     """
     device = checked(config)
     costs: dict[Setting, Cost] = {}

@@ -48,7 +48,10 @@ class Side:
     threads: int
 
 
-def run(config: BenchmarkConfig, on_event: OnEvent | None = None) -> BenchmarkResult:
+def benchmark(
+    config: BenchmarkConfig = BenchmarkConfig(),  # noqa: B008
+    on_event: OnEvent | None = None,
+) -> BenchmarkResult:
     """Train a network with every setting and seed; return what came of it.
 
     Each run is a task with its own seed and ``processors // tasks`` threads (at least one), on
@@ -57,9 +60,16 @@ def run(config: BenchmarkConfig, on_event: OnEvent | None = None) -> BenchmarkRe
 
     Parameters
     ----------
+    config
+        Activations and other settings, data, epochs, seeds; the article's six by default.
     on_event
         Called in this process with a `Progress` every few steps and an `EpochDone` after every
         epoch, of whichever run is there.
+
+    Returns
+    -------
+    BenchmarkResult
+        A row per setting; ``history`` has a row per epoch of each run.
 
     Raises
     ------

@@ -21,10 +21,17 @@ from gradflow.results.benchmark import BenchmarkResult, Setting
 S = TypeVar("S", bound=Setting)
 
 
-def read(folders: Sequence[str], target: float | None = None) -> BenchmarkResult:
+def read_benchmark(folders: Sequence[str], target: float | None = None) -> BenchmarkResult:
     """Return what the runs in these folders came to, as one result.
 
     Where there are several, each row says whose it is, and rows are compared across them.
+
+    Parameters
+    ----------
+    folders
+        Output folders of `gradflow.benchmark`.
+    target
+        Test accuracy; the result says how many epochs it took to reach it.
 
     Raises
     ------

@@ -51,9 +51,9 @@ def benchmark(
     if more and not source:
         raise GradflowError(f"unexpected argument '{more[0]}'", f"--from {more[0]} reads a run")
     if source:
-        from gradflow.benchmarking.stored import read
+        from gradflow.benchmarking.stored import read_benchmark
 
-        output.emit(read([*source, *(more or [])], config.target))
+        output.emit(read_benchmark([*source, *(more or [])], config.target))
     elif plan:
         _plan(config, output)
     else:
@@ -71,20 +71,21 @@ def _plan(config: BenchmarkConfig, output: Output) -> None:
     from gradflow.cli.progress import counting
 
     with counting("measuring") as progress:
-        from gradflow.benchmarking.plan import plan
+        from gradflow.benchmarking.plan import benchmark_plan
 
-        result = plan(config, progress)
+        result = benchmark_plan(config, progress)
     output.emit(result)
 
 
 def _train(config: BenchmarkConfig, output: Output) -> None:
-    from gradflow.benchmarking.run import planned, run
+    from gradflow.benchmarking.run import benchmark as train
+    from gradflow.benchmarking.run import planned
     from gradflow.cli.progress import training_runs
     from gradflow.executors.processes import keep_freed_memory
 
     keep_freed_memory()
     with training_runs(len(planned(config)), config.epochs) as show:
-        result = run(config, _keeping(config, show))
+        result = train(config, _keeping(config, show))
     if config.output_dir is not None:
         _keep(result, config.output_dir)
     output.emit(result)
@@ -98,9 +99,9 @@ def _keeping(config: BenchmarkConfig, show: Callable[[Any], None]) -> Callable[[
         history = getattr(event, "history", None)
         last = history is not None and history.epoch == config.epochs and not event.restored
         if last and config.output_dir is not None:
-            from gradflow.benchmarking.stored import read
+            from gradflow.benchmarking.stored import read_benchmark
 
-            _keep(read([config.output_dir], config.target), config.output_dir)
+            _keep(read_benchmark([config.output_dir], config.target), config.output_dir)
 
     return take
 

@@ -10,6 +10,7 @@ from gradflow.cli.fail_on import FailOn, parse_fail_on
 from gradflow.cli.output import Output
 from gradflow.configs.clipping import ClipConfig
 from gradflow.configs.network import NetworkConfig
+from gradflow.configs.tasks import DEFAULT_TASK
 
 
 def clip(
@@ -27,7 +28,7 @@ def clip(
     with working("loading torch"):
         from gradflow.clipping.run import clip as compare
         from gradflow.clipping.tasks import network_for
-    name = config.task or ("mlp" if _describes_a_network(given) else "deep-mlp")
+    name = config.task or ("mlp" if _describes_a_network(given) else DEFAULT_TASK)
     config = dataclasses.replace(config, task=name)
     with stages() as progress:
         result = compare(network_for(name, network, given), config, progress)

@@ -13,11 +13,12 @@ from gradflow.clipping.effect import first_gradient
 from gradflow.clipping.policies import Clipping, clipping
 from gradflow.clipping.rows import Trial, layer_rows, policy_row, step_rows
 from gradflow.clipping.suggestion import below, between, distribution, histogram, proposals
-from gradflow.clipping.tasks import Problem, problem, seeds_of
+from gradflow.clipping.tasks import Problem, network_for, problem, seeds_of
 from gradflow.clipping.training import Training, TrainingCurves, norms_met
 from gradflow.configs.choices import NONFINITE
 from gradflow.configs.clipping import ClipConfig
 from gradflow.configs.network import NetworkConfig
+from gradflow.configs.tasks import DEFAULT_TASK
 from gradflow.errors import GradflowError, unknown_name
 from gradflow.findings.check import judged
 from gradflow.results.base import Facts, RunMeta, plain
@@ -32,25 +33,44 @@ _ROUNDS = 3  # of lower thresholds
 
 
 def clip(
-    network: NetworkConfig, config: ClipConfig, progress: Progress | None = None
+    network: NetworkConfig | None = None,
+    config: ClipConfig = ClipConfig(),  # noqa: B008
+    progress: Progress | None = None,
 ) -> ClipResult:
     """Compare clipping policies on one network: its first gradient, then training.
 
     Parameters
     ----------
     network
-        The network, data and loss; every seed has weights and batches of its own. A task's own
-        defaults come from `gradflow.clipping.tasks.network_for`.
+        The network, data and loss; every seed has weights and batches of its own. None: the
+        task's own network. One that is given is trained as it stands;
+        `gradflow.clipping.tasks.network_for` fills in a task's defaults.
     config
-        Task, policies, threshold and number of steps.
+        Task, policies, threshold and number of steps. Where it names no task, that is the deep
+        network with too large weights if `network` is None, and `network` itself if not.
     progress
         Called with (what is trained, step, steps, median loss) after each step.
+
+    Returns
+    -------
+    ClipResult
+        A row per policy.
 
     Raises
     ------
     GradflowError
         For unknown names, and for what the task cannot do.
+
+    Examples
+    --------
+    >>> import gradflow
+    >>> result = gradflow.clip(config=gradflow.ClipConfig(policy=("none", "norm"), steps=5))
+    >>> [row.policy for row in result.records]
+    ['none', 'norm']
     """
+    if network is None:
+        config = replace(config, task=config.task or DEFAULT_TASK)
+        network = network_for(config.task or DEFAULT_TASK, NetworkConfig(), ())
     run = _Comparison(network, config, progress)
     return run.suggested() if config.suggest else run.compared()
 

@@ -53,3 +53,6 @@ TASKS: dict[str, Task] = {
         _SEQUENCE | {"data"},
     ),
 }
+
+#: Where nothing is said of a task or of a network.
+DEFAULT_TASK = "deep-mlp"

@@ -45,10 +45,21 @@ def chain(
     bias, learning_rate
         With a bias, the step b₁ − learning_rate · ∂C/∂b₁ is taken as well.
 
+    Returns
+    -------
+    ChainResult
+        A row per factor; ``gradient`` is the product.
+
     Raises
     ------
     GradflowError
         If the lengths do not fit or a number is not finite.
+
+    Examples
+    --------
+    >>> import gradflow
+    >>> gradflow.chain([2.0], [0.25, 0.5]).gradient
+    0.25
     """
     _check(weights, slopes, cost_slope, bias, learning_rate)
     factors = _factors(weights, slopes, cost_slope)

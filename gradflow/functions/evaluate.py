@@ -24,7 +24,33 @@ CURVE_POINTS = 1001
 
 
 def evaluate(name: str, points: Sequence[float], alpha: float | None = None) -> EvalResult:
-    """Return f, f′ and f′¹⁰ of the named activation at every point (float64)."""
+    """Return f, f′ and f′¹⁰ of the named activation at every point (float64).
+
+    Parameters
+    ----------
+    name
+        Of an activation, or an alias of it.
+    points
+        Where to evaluate it.
+    alpha
+        α of an activation that has one; its own default unless given.
+
+    Returns
+    -------
+    EvalResult
+        A row per point.
+
+    Raises
+    ------
+    GradflowError
+        If the activation is unknown or takes no α.
+
+    Examples
+    --------
+    >>> import gradflow
+    >>> gradflow.evaluate("sigmoid", [0.0]).records[0].derivative
+    0.25
+    """
     phi = activation(name, alpha=alpha)
     x = np.asarray(points, dtype=np.float64)
     with np.errstate(over="ignore", under="ignore"):
@@ -41,7 +67,7 @@ def evaluate(name: str, points: Sequence[float], alpha: float | None = None) -> 
 
 
 def curves(
-    names: Sequence[str],
+    names: str | Sequence[str],
     low: float = -5.0,
     high: float = 5.0,
     alpha: float | None = None,
@@ -51,14 +77,39 @@ def curves(
 ) -> PlotResult:
     """Return the curves of f and f′ over [low, high], with kinks and saturated regions.
 
-    `alpha` goes to those of the activations that have one; it is refused where none does.
+    Parameters
+    ----------
+    names
+        One activation, or several.
+    low, high
+        Where the curves begin and end.
+    alpha
+        Goes to those of the activations that have one; it is refused where none does.
+    derivative_only, grid
+        How the figure is drawn: f′ alone; a small panel for each activation.
+
+    Returns
+    -------
+    PlotResult
+        A row per point; ``figure()`` draws them, ``save("gelu.png")`` writes them.
+
+    Raises
+    ------
+    GradflowError
+        If an activation is unknown, takes no α, or the range is empty.
+
+    Examples
+    --------
+    >>> import gradflow
+    >>> gradflow.curves(["relu", "gelu"], -3, 3).curves[0].kinks
+    (0.0,)
     """
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise GradflowError(
             f"the range must run from a smaller to a larger number, got {low:g}:{high:g}",
             "like --range -5:5",
         )
-    phis = activations(names, alpha)
+    phis = activations([names] if isinstance(names, str) else names, alpha)
     x = np.linspace(low, high, CURVE_POINTS)
     rows = [
         CurveRow(phi.name, *map(float, point))
@@ -75,7 +126,24 @@ def curves(
 
 
 def catalogue(costs: dict[str, float] | None = None) -> ActivationsResult:
-    """Return every activation, with its measured cost relative to ReLU where given."""
+    """Return every activation: formula, largest slope, range, critical gain.
+
+    Parameters
+    ----------
+    costs
+        What `gradflow.functions.costs.relative_costs` measured on this machine.
+
+    Returns
+    -------
+    ActivationsResult
+        A row per activation.
+
+    Examples
+    --------
+    >>> import gradflow
+    >>> gradflow.catalogue().records[0].name
+    'sigmoid'
+    """
     from gradflow.theories.meanfield import critical_gain
 
     rows = []

@@ -140,10 +140,26 @@ def theory(config: TheoryConfig) -> TheoryResult:
     A row's ``gradient_log10`` is log₁₀ of δ's root mean square relative to the last layer's
     (`predict`), and its ``q`` begins with q₁ = σ_w² · input variance + σ_b².
 
+    Parameters
+    ----------
+    config
+        The activation, the variances of weights, biases and inputs, and the depth.
+
+    Returns
+    -------
+    TheoryResult
+        A row per layer.
+
     Raises
     ------
     GradflowError
         If the activation is unknown or takes no α.
+
+    Examples
+    --------
+    >>> import gradflow
+    >>> gradflow.theory(gradflow.TheoryConfig("relu", depth=10)).critical_weight_variance
+    2.0
     """
     from gradflow.activations import activation
 

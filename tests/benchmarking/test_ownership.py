@@ -16,9 +16,9 @@ import torch
 from support.benchmark_runs import idx, numbers, small, write_stripes
 
 from gradflow.benchmarking.events import EpochDone, Event
-from gradflow.benchmarking.run import run
+from gradflow.benchmarking.run import benchmark as run
 from gradflow.benchmarking.storage.folder import VIEWS, locked
-from gradflow.benchmarking.stored import read
+from gradflow.benchmarking.stored import read_benchmark as read
 from gradflow.configs.benchmark import BenchmarkConfig
 from gradflow.errors import GradflowError
 

@@ -21,8 +21,9 @@ from support.benchmark_runs import numbers, small, write_stripes
 from gradflow.benchmarking.data import splitting
 from gradflow.benchmarking.events import EpochDone, Event, Progress
 from gradflow.benchmarking.grid import activations, clippings, settings
-from gradflow.benchmarking.plan import plan, wall_seconds
-from gradflow.benchmarking.run import run
+from gradflow.benchmarking.plan import benchmark_plan as plan
+from gradflow.benchmarking.plan import wall_seconds
+from gradflow.benchmarking.run import benchmark as run
 from gradflow.configs.benchmark import BenchmarkConfig
 from gradflow.errors import GradflowError
 from gradflow.executors import processes
@@ -321,7 +322,7 @@ def test_ctrl_c_before_the_first_epoch_gives_an_empty_result(
 INTERRUPTED = """
     import signal, sys
     from gradflow.configs import BenchmarkConfig
-    from gradflow.benchmarking.run import run
+    from gradflow.benchmarking.run import benchmark as run
     def say(event):
         print("event", flush=True)
     if __name__ == "__main__":

@@ -18,11 +18,11 @@ import torch
 from support.benchmark_runs import epoch_done, flow_row, history_row, numbers, small
 
 from gradflow.benchmarking.events import EpochDone, Event, Progress
-from gradflow.benchmarking.run import run
+from gradflow.benchmarking.run import benchmark as run
 from gradflow.benchmarking.storage.checkpoints import Origin, load
 from gradflow.benchmarking.storage.folder import RunDirectory
 from gradflow.benchmarking.storage.journal import Journal, finished
-from gradflow.benchmarking.stored import read
+from gradflow.benchmarking.stored import read_benchmark as read
 from gradflow.configs.benchmark import BenchmarkConfig
 from gradflow.configs.fields import option
 from gradflow.datasets import images
