@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gradflow.cli.charted import ChartedOutput
 from gradflow.cli.fail_on import FailOn, parse_fail_on
 from gradflow.cli.options import completer
-from gradflow.cli.output import Output
 from gradflow.configs.choices import OPTIMIZERS
 from gradflow.configs.network import NetworkConfig
 from gradflow.errors import GradflowError
@@ -84,7 +84,7 @@ Apply = Annotated[
 def diagnose(
     context: typer.Context,
     network: NetworkConfig,
-    output: Output,
+    output: ChartedOutput,
     model: Model = None,
     input_shape: InputShape = None,
     input_ids: InputIds = None,

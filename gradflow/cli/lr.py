@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gradflow.cli.charted import ChartedOutput
 from gradflow.cli.diagnose import (
     InputIds,
     InputShape,
@@ -44,7 +45,7 @@ def lr(
     context: typer.Context,
     config: LearningRateConfig,
     network: NetworkConfig,
-    output: Output,
+    output: ChartedOutput,
     script: Script = None,
     arguments: Arguments = None,
     module: IsModule = False,

@@ -74,12 +74,16 @@ class Output:
 
     def begin(self, result: Result) -> None:
         """Print what there is of a result while the rest of it is still being made."""
-        from gradflow import report
-
         if not self.json:
             with reader_may_leave():
-                report.show(result, every_row=self.every_row)
+                self.print(result)
                 sys.stdout.flush()
+
+    def print(self, result: Result, shown: Result | None = None) -> None:
+        """Print a result for people, but for what was printed before."""
+        from gradflow import report
+
+        report.show(result, every_row=self.every_row, shown=shown)
 
     def show(self, result: Result, shown: Result | None = None) -> None:
         """Show `result`, but for what was printed before, and write its files."""
@@ -89,7 +93,7 @@ class Output:
             if self.json:
                 sys.stdout.write(report.jsonfile.dumps(result, ascii=not is_unicode(sys.stdout)))
             else:
-                report.show(result, every_row=self.every_row, shown=shown)
+                self.print(result, shown)
         with interrupts_wait():
             report.save_all(result, self.output)
         for path in self.output:

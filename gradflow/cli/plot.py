@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from gradflow.cli.arguments import Alpha
+from gradflow.cli.charted import ChartedOutput
 from gradflow.cli.options import completer
-from gradflow.cli.output import Output
 from gradflow.configs.choices import ACTIVATIONS
 
 
@@ -21,7 +21,7 @@ def plot(
             autocompletion=completer(ACTIVATIONS),
         ),
     ],
-    output: Output,
+    output: ChartedOutput,
     range: Annotated[str, typer.Option("--range", metavar="LO:HI", help="Where to draw.")] = "-5:5",
     alpha: Alpha = None,
     derivative_only: Annotated[

@@ -22,6 +22,8 @@ _SIGNS = {
     **{"“": '"', "”": '"', "‘": "'", "’": "'", "⊙": "*"},
 }
 _LEGIBLE = "gradflow-legible"
+#: Braille signs by their dots; those of the upper two rows.
+_BRAILLE, _UPPER = range(0x2800, 0x2900), 0b00011011
 
 
 class ReaderLeftError(Exception):
@@ -111,11 +113,20 @@ def _legible(error: UnicodeError) -> tuple[str, int]:
 def _written(sign: str) -> str:
     if sign in _SIGNS:
         return _SIGNS[sign]
+    if ord(sign) in _BRAILLE:
+        return _dots(ord(sign) - _BRAILLE[0])
     name = unicodedata.name(sign, "")
     if name.startswith("GREEK"):
         return name.rpartition(" ")[2].lower()
     plain = unicodedata.normalize("NFKD", sign).encode("ascii", "ignore").decode()
     return plain or "?"
+
+
+def _dots(dots: int) -> str:
+    """Write the dots of a chart where they are, up or down."""
+    if not dots:
+        return " "
+    return ":" if dots & _UPPER and dots & ~_UPPER else "'" if dots & _UPPER else "."
 
 
 @contextlib.contextmanager

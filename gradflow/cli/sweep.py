@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
+from gradflow.cli.charted import ChartedOutput
 from gradflow.cli.fail_on import FailOn, parse_fail_on
-from gradflow.cli.output import Output
 from gradflow.configs.sweep import SweepConfig
 
 Resume = Annotated[
@@ -20,7 +20,9 @@ Resume = Annotated[
 ]
 
 
-def sweep(config: SweepConfig, output: Output, resume: Resume = None, fail_on: FailOn = "") -> None:
+def sweep(
+    config: SweepConfig, output: ChartedOutput, resume: Resume = None, fail_on: FailOn = ""
+) -> None:
     """Measure gradients over a grid of depths and weight variances, beside theory.
 
     Every list takes ranges: --depths 10:50:10 --weight-variances 0.5:4:0.25.

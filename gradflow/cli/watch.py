@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from gradflow.cli.charted import ChartedOutput
 from gradflow.cli.endings import signals_as_usual
 from gradflow.cli.fail_on import FailOn, parse_fail_on
 from gradflow.cli.live import LiveLine
@@ -36,7 +37,7 @@ IsModule = Annotated[
 def watch(
     script: Script,
     config: WatchConfig,
-    output: Output,
+    output: ChartedOutput,
     arguments: Arguments = None,
     module: IsModule = False,
     fail_on: FailOn = "",
