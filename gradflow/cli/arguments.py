@@ -7,12 +7,15 @@ from typing import Annotated
 import typer
 
 from gradflow.cli.options import completer
-from gradflow.configs.choices import ACTIVATIONS
+from gradflow.configs.choices import ACTIVATION_NAMES, ACTIVATIONS
+from gradflow.configs.registries import listed
 
 ActivationName = Annotated[
     str,
     typer.Argument(
-        metavar="ACT", help="Activation function.", autocompletion=completer(ACTIVATIONS)
+        metavar="ACT",
+        help=f"Activation function: {listed(ACTIVATION_NAMES)}.",
+        autocompletion=completer(ACTIVATIONS),
     ),
 ]
 

@@ -10,8 +10,9 @@ import typer
 from gradflow.cli.charted import ChartedOutput
 from gradflow.cli.fail_on import FailOn, parse_fail_on
 from gradflow.cli.options import completer
-from gradflow.configs.choices import OPTIMIZERS
+from gradflow.configs.choices import OPTIMIZER_NAMES, OPTIMIZERS
 from gradflow.configs.network import NetworkConfig
+from gradflow.configs.registries import listed
 from gradflow.errors import GradflowError
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ Optimizer = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="Optimizer that the verdict is for, by its name in torch.optim: sgd, adam, …. Unless "
+        help=f"Optimizer of torch.optim that the verdict is for: {listed(OPTIMIZER_NAMES)}. Unless "
         "given, sgd for a built-in network; a model of your own is unhealthy where neither SGD "
         "nor Adam would train it.",
         autocompletion=completer(OPTIMIZERS),

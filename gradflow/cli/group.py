@@ -8,6 +8,7 @@ from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
+from gradflow.cli import examples
 from gradflow.cli.endings import INTERRUPTED, explain, signals_clean_up
 from gradflow.cli.streams import broken_pipe_told, prepare
 from gradflow.configs.fields import no_value, several
@@ -28,6 +29,11 @@ class Command(TyperCommand):
         super().__init__(*args, **extra)
         for parameter in self.params:
             parameter.consume_value = _noting(parameter)  # type: ignore[method-assign]
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print the help, and examples beneath it."""
+        super().format_help(ctx, formatter)
+        examples.show("Examples", examples.EXAMPLES.get(self.name or "", {}))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse as Typer does, then look at what was typed.
@@ -69,6 +75,11 @@ def _refuse_meaningless(name: str, typed: list[str], value: Any) -> None:
 
 class Group(TyperGroup):
     """A Typer group that keeps the contract's exit codes and never shows a traceback."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print the help, and what to try first."""
+        super().format_help(ctx, formatter)
+        examples.show("Try first", examples.FIRST)
 
     def main(self, *args: Any, **extra: Any) -> Any:
         """Run the command line, then exit with its code."""

@@ -9,7 +9,8 @@ import typer
 from gradflow.cli.arguments import Alpha
 from gradflow.cli.charted import ChartedOutput
 from gradflow.cli.options import completer
-from gradflow.configs.choices import ACTIVATIONS
+from gradflow.configs.choices import ACTIVATION_NAMES, ACTIVATIONS
+from gradflow.configs.registries import listed
 
 
 def plot(
@@ -17,7 +18,7 @@ def plot(
         list[str],
         typer.Argument(
             metavar="ACT...",
-            help="Activation functions; several are overlaid.",
+            help=f"Activation functions, several are overlaid: {listed(ACTIVATION_NAMES)}.",
             autocompletion=completer(ACTIVATIONS),
         ),
     ],

@@ -65,8 +65,9 @@ class BenchmarkConfig:
 
     act: tuple[str, ...] | str = option(
         ("sigmoid", "relu", "elu", "leaky-relu", "selu", "gelu"),
-        "Activation functions; default: the article's six.",
+        "Activation functions: {names}. Default: the article's six.",
         complete=choices.ACTIVATIONS,
+        lists=choices.at("ACTIVATION_NAMES"),
         panel=_GRID,
         several=str,
     )
@@ -79,15 +80,17 @@ class BenchmarkConfig:
     )
     init: tuple[str, ...] | str = option(
         ("keras",),
-        "Initialisations: keras (the article's), he-normal, …",
+        "Initialisations: keras (the article's), {names}.",
         complete="gradflow.benchmarking.networks.classifiers:initializer_names",
+        lists=choices.at("INITIALIZER_NAMES"),
         panel=_GRID,
         several=str,
     )
     optimizer: tuple[str, ...] | str = option(
         ("adam",),
-        "Any of torch.optim by its name in lower case, as adam or sgd.",
+        "Optimizers of torch.optim: {names}.",
         complete=choices.OPTIMIZERS,
+        lists=choices.at("OPTIMIZER_NAMES"),
         panel=_GRID,
         several=str,
     )

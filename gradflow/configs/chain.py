@@ -24,7 +24,12 @@ class ChainConfig:
 
     weights: str = option("", "Weights w₂, w₃, … with commas between.", metavar="W2,W3,…")
     slopes: str | None = option(None, "Slopes φ′(z₁), φ′(z₂), …", metavar="S1,S2,…")
-    act: str | None = option(None, "Or: the activation …", complete=choices.ACTIVATIONS)
+    act: str | None = option(
+        None,
+        "Or: the activation ({names}) …",
+        complete=choices.ACTIVATIONS,
+        lists=choices.at("ACTIVATION_NAMES"),
+    )
     pre_activations: str | None = option(None, "… and its pre-activations.", metavar="Z1,Z2,…")
     alpha: float | None = option(None, "α of ELU and Leaky ReLU (0.2 unless given).", check=finite)
     cost_slope: float = option(1.0, "∂C/∂a of the last neuron.", check=finite)

@@ -12,6 +12,21 @@ ARCHITECTURES = "gradflow.configs.architectures:ARCHITECTURES"
 LOSSES = "gradflow.networks.losses:LOSSES"
 OPTIMIZERS = "gradflow.training.optimizers:OPTIMIZERS"
 
+#: What help names of them, since it is shown before they are imported; a test compares.
+ACTIVATION_NAMES = (
+    *("sigmoid", "relu", "elu", "leaky-relu", "selu", "gelu", "gelu-erf", "tanh", "softplus"),
+    *("silu", "mish", "softsign", "hardtanh", "relu6", "identity", "celu", "hardswish"),
+    *("hardsigmoid", "quick-gelu", "logsigmoid"),
+)
+INITIALIZER_NAMES = (
+    *("default", "xavier-normal", "xavier-uniform", "he-normal", "he-uniform", "lecun-normal"),
+    *("lecun-uniform", "orthogonal"),
+)
+OPTIMIZER_NAMES = (
+    *("sgd", "adam", "adamw", "rmsprop", "adagrad", "adadelta", "adamax", "nadam", "radam"),
+    *("asgd", "rprop", "adafactor"),
+)
+
 #: Number formats of a network, by torch's names.
 DTYPES = ("float32", "float64", "float16", "bfloat16")
 #: How products are computed while training.

@@ -55,8 +55,9 @@ class ClipConfig:
     )
     optimizer: str = option(
         "sgd",
-        "Any of torch.optim by its name in lower case, with its defaults.",
+        "Optimizer of torch.optim, with its defaults: {names}.",
         complete=choices.OPTIMIZERS,
+        lists=choices.at("OPTIMIZER_NAMES"),
         panel="Clipping",
     )
     nonfinite: str = option(

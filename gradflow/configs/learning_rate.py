@@ -22,8 +22,9 @@ class LearningRateConfig:
 
     optimizer: str = option(
         "adam",
-        "Optimizer that the rate is for, by its name in torch.optim, with its defaults.",
+        "Optimizer of torch.optim that the rate is for, with its defaults: {names}.",
         complete=choices.OPTIMIZERS,
+        lists=choices.at("OPTIMIZER_NAMES"),
         panel=_PANEL,
     )
     momentum: float | None = option(

@@ -82,15 +82,20 @@ class NetworkConfig:
     width: int = option(64, "Units (channels) per hidden layer.", panel=_NET, check=at_least(1))
     act: str = option(
         "",
-        lambda: f"Activation function: {_usual_help('act', 'takes_act')}",
+        lambda: f"Activation function: {{names}}; {_usual_help('act', 'takes_act')}",
         complete=choices.ACTIVATIONS,
+        lists=choices.at("ACTIVATION_NAMES"),
         panel=_NET,
     )
     alpha: float | None = option(
         None, "α of ELU and Leaky ReLU (0.2 unless given).", panel=_NET, check=finite
     )
     init: str = option(
-        "default", "Initialisation of the weights.", complete=choices.INITIALIZERS, panel=_NET
+        "default",
+        "Initialisation of the weights: {names}.",
+        complete=choices.INITIALIZERS,
+        panel=_NET,
+        lists=choices.at("INITIALIZER_NAMES"),
     )
     gain: float = option(
         1.0, "Multiplies the weights' standard deviation.", panel=_NET, check=positive

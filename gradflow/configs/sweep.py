@@ -38,8 +38,9 @@ class SweepConfig:
 
     act: tuple[str, ...] = option(
         ("tanh",),
-        "Activation functions.",
+        "Activation functions: {names}.",
         complete=choices.ACTIVATIONS,
+        lists=choices.at("ACTIVATION_NAMES"),
         panel=_GRID,
         several=str,
     )
