@@ -10,6 +10,7 @@ from gradflow.errors import named
 
 _NETWORKS = "gradflow.networks.architectures"
 _CELLS = "gradflow.networks.recurrent"
+_WIDE = "gradflow.diagnosis.wide_networks"
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,11 @@ class Architecture:
     residual
         Whether ``--residual`` adds shortcuts, it has its own, or it can have none.
     theory
-        What mean-field theory takes for its layers: dense layers, time steps, or None where the
-        theory does not hold.
+        What the theory of a chain takes for its layers: dense layers, time steps, or None where it
+        is no chain.
+    wide
+        ``"module:function"`` that returns the same network as parts of infinite width. None: no
+        theory of it is known.
     scale_free
         Whether the pass that cannot overflow can run it.
     bounded
@@ -57,6 +61,7 @@ class Architecture:
     takes_norm: bool = True
     residual: Literal["option", "own", "none"] = "option"
     theory: Literal["layers", "steps"] | None = None
+    wide: str | None = None
     scale_free: bool = False
     bounded: bool = False
     remedies: tuple[str, ...] = ()
@@ -84,7 +89,13 @@ def _recurrent(summary: str, cell: str, **fields: Any) -> Architecture:
 #: name -> architecture. A new one is one entry and its builder; options, their help and completion
 #: follow.
 ARCHITECTURES: dict[str, Architecture] = {
-    "mlp": Architecture("dense layers", f"{_NETWORKS}:mlp", theory="layers", scale_free=True),
+    "mlp": Architecture(
+        "dense layers",
+        f"{_NETWORKS}:mlp",
+        theory="layers",
+        wide=f"{_WIDE}:mlp",
+        scale_free=True,
+    ),
     "cnn": Architecture(
         "3 × 3 convolutions",
         f"{_NETWORKS}:cnn",
@@ -95,6 +106,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         f"{_NETWORKS}:resmlp",
         depth="blocks",
         residual="own",
+        wide=f"{_WIDE}:resmlp",
     ),
     "rnn": _recurrent(
         "a plain recurrent layer", "Cell", theory="steps", bounded=True, remedies=("lstm", "gru")
@@ -108,6 +120,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         features=lambda _depth, width: 16 * width,
         norm="layer",
         residual="own",
+        wide=f"{_WIDE}:transformer",
     ),
 }
 

@@ -57,7 +57,9 @@ def _measured_network(config: NetworkConfig, predicted: bool) -> Pass:
     return replace(
         seen,
         underflow=lost,
-        prediction=predict_deltas(config, phi, pixels, data.classes) if predicted else None,
+        prediction=predict_deltas(config, phi, pixels, data.classes, data.labels.cpu().numpy())
+        if predicted
+        else None,
         known=seen.known | _recurrent_facts(model, config, phi),
         sizes=lambda: sizes_of(model, config.seeds),
     )

@@ -4,49 +4,77 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from gradflow.activations import Activation
-from gradflow.arrays import Floats
+from gradflow.arrays import Floats, Integers
 from gradflow.configs.network import NetworkConfig
+from gradflow.configs.registries import loaded
+from gradflow.diagnosis.wide_networks import WideNetwork
 from gradflow.errors import GradflowError
 from gradflow.measurement.rates import fit_rates, interval
 from gradflow.networks.initialization import configured
 from gradflow.networks.losses import LOSSES
 from gradflow.theories.meanfield import predict, predict_ensemble
+from gradflow.theories.wide import Chain, deltas
 
 #: Examples differ in length, and so in q₁: this many representatives stand for a batch.
 _REPRESENTATIVES = 5
+#: And so many where examples of one length differ, too, in how alike their tokens are.
+_EXAMPLES = 12
+#: Examples from which on batch normalisation has a gradient whose mean square is known well, and up
+#: to which a layer's covariance over them is cheap.
+_LEAST_BATCH, _MOST_BATCH = 8, 128
+#: Numbers of all layers' samples together beyond which memory would be used in earnest.
+_MOST_NUMBERS = 2**25
 
 
 @dataclass(frozen=True)
 class DeltaPrediction:
-    """log₁₀ of δ's rms per layer, the output's included, with a 5 to 95 % band over networks."""
+    """log₁₀ of δ's rms per layer, the output's included.
+
+    Where it is known, with a 5 to 95 % band over networks.
+    """
 
     log10_rms: Floats
-    low: Floats
-    high: Floats
+    low: Floats | None = None
+    high: Floats | None = None
 
     def rows(self) -> list[dict[str, float]]:
         """Return each layer's fields of a `LayerRow`."""
-        names = [f"predicted_delta_log10_rms{end}" for end in ("", "_low", "_high")]
-        columns = (self.log10_rms.tolist(), self.low.tolist(), self.high.tolist())
-        return [dict(zip(names, layer, strict=True)) for layer in zip(*columns, strict=True)]
+        columns = {"": self.log10_rms, "_low": self.low, "_high": self.high}
+        known = {f"predicted_delta_log10_rms{n}": c for n, c in columns.items() if c is not None}
+        return [
+            dict(zip(known, map(float, layer), strict=True))
+            for layer in zip(*known.values(), strict=True)
+        ]
 
-    def rate(self) -> float | None:
-        """Return the predicted factor per layer going backwards, fitted as the measured one is."""
-        return interval(fit_rates([log[None] for log in self.log10_rms[:-1]]))[0]
+    def rate(self, names: Sequence[str] = ()) -> float | None:
+        """Return the predicted factor per layer going backwards, fitted as the measured one is.
+
+        Parameters
+        ----------
+        names
+            Of the hidden layers.
+        """
+        return interval(fit_rates([log[None] for log in self.log10_rms[:-1]], names))[0]
 
 
 def predict_deltas(
-    config: NetworkConfig, phi: Activation, inputs: Floats, classes: int
+    config: NetworkConfig,
+    phi: Activation,
+    inputs: Floats,
+    classes: int,
+    labels: Integers | None = None,
 ) -> DeltaPrediction | None:
-    """Predict δ in every layer of a fully connected chain; None where the theory does not hold.
+    """Predict δ in every layer at infinite width; None where no theory is known.
 
-    Backwards from the output's δ = ∂C/∂(logits), whose mean square follows from the logits'
-    Gaussian distribution, by E[δ_l²] = (n_{l+1}/n_l) χ_l E[δ_{l+1}²] (Schoenholz et al. 2017).
+    Of a fully connected chain backwards from the output's δ = ∂C/∂(logits), whose mean square
+    follows from the logits' Gaussian distribution, by E[δ_l²] = (n_{l+1}/n_l) χ_l E[δ_{l+1}²]
+    (Schoenholz et al. 2017); of other networks part by part (`theory.wide`).
 
     Parameters
     ----------
@@ -54,14 +82,16 @@ def predict_deltas(
         (examples, features): the batch, for the length of each example and the fan-in.
     classes
         Units of the output layer.
+    labels
+        Each example's class; drawn where they are not given.
     """
-    if config.norm != "none" or config.residual or config.bias_mean:
+    if config.bias_mean:
         return None
+    if config.norm != "none" or config.residual or not config.architecture.theory:
+        return _predict_wide(config, phi, inputs, classes, labels)
     theory = config.architecture.theory
     if theory == "steps":
         return _predict_steps(config, phi, float(np.mean(inputs**2)), inputs.shape[1], classes)
-    if theory != "layers":
-        return None
     mean_squares = np.mean(inputs**2, axis=1)
     variances, biases = _layer_variances(config, inputs.shape[1], classes)
     widths = [config.width] * config.depth + [classes]
@@ -79,6 +109,72 @@ def predict_deltas(
     log10_rms = 0.5 * _log10_mean([2 * one for one in each])
     low, high = np.quantile(drawn, [0.05, 0.95], axis=0) - np.median(drawn, axis=0)
     return DeltaPrediction(log10_rms, log10_rms + low, log10_rms + high)
+
+
+def _predict_wide(
+    config: NetworkConfig,
+    phi: Activation,
+    inputs: Floats,
+    classes: int,
+    labels: Integers | None,
+) -> DeltaPrediction | None:
+    """Predict δ of a network that is no chain, as far as its parts are known.
+
+    Batch normalisation sees the whole batch; otherwise an example is alone, and some stand for all.
+    """
+    together = config.norm == "batch"
+    build = config.architecture.wide
+    if build is None or (together and not _judges_a_batch(config, len(inputs))):
+        return None
+    if labels is None:
+        labels = np.random.default_rng(0).integers(classes, size=len(inputs))
+    if not together:
+        chosen = _representative_examples(inputs)
+        inputs, labels = inputs[chosen], labels[chosen]
+    grouped = inputs.T[None] if together else inputs[:, :, None]
+    groups, features, points = grouped.shape
+    network = WideNetwork(config, phi, groups, points)
+    parts = loaded(build)(network, features, classes)
+    gradient = _loss_gradient(config, labels.reshape(groups, points))
+    if parts is None or gradient is None or network.numbers > _MOST_NUMBERS:
+        return None
+    try:
+        found = deltas(Chain(parts), network.layers, grouped, classes, gradient)
+    except GradflowError:  # beyond the range of doubles
+        return None
+    usable = np.isfinite(found).all() and (found > 0).all()
+    return DeltaPrediction(0.5 * np.log10(found)) if usable else None
+
+
+def _judges_a_batch(config: NetworkConfig, examples: int) -> bool:
+    """Whether theory holds for batch normalisation over so many examples.
+
+    Fewer units than examples cannot have the covariance of infinitely many.
+    """
+    return _LEAST_BATCH <= examples <= min(config.width, _MOST_BATCH)
+
+
+def _representative_examples(inputs: Floats) -> Integers:
+    """Examples at quantiles of the batch's mean squares."""
+    order = np.argsort(np.mean(inputs**2, axis=1))
+    count = min(_EXAMPLES, len(order))
+    return np.asarray(order[((np.arange(count) + 0.5) / count * len(order)).astype(np.intp)])
+
+
+def _loss_gradient(config: NetworkConfig, labels: Integers) -> Callable[[Floats], Floats] | None:
+    """∂(loss of an example)/∂(logits), of (groups, networks, classes, points) logits."""
+    answer = LOSSES[config.loss].answer
+    if answer is None:
+        return None
+
+    def gradient(logits: Floats) -> Floats:
+        classes = logits.shape[2]
+        rows = np.moveaxis(logits, 2, -1)
+        answers = answer(rows.reshape(-1, classes)).reshape(rows.shape)
+        target = np.eye(classes)[labels][:, None]
+        return np.asarray(np.moveaxis(answers - target, -1, 2) * config.loss_scale)
+
+    return gradient
 
 
 def _predict_steps(

@@ -316,7 +316,7 @@ def _result(subject: Subject, seen: Pass, fields: list[dict[str, Any]]) -> Diagn
         rate=rate,
         rate_low=low,
         rate_high=high,
-        predicted_rate=None if seen.prediction is None else seen.prediction.rate(),
+        predicted_rate=None if seen.prediction is None else seen.prediction.rate(names),
         loss=seen.loss,
         suggested_loss_scale=None if seen.underflow is None else seen.underflow.loss_scale,
         facts=replace(

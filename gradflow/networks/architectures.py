@@ -123,7 +123,7 @@ def transformer(
     the output. A last normalisation follows pre-normalised blocks.
     """
     tokens, size = token_shape(config, inputs)
-    post, heads = _post(config), 1 if config.width % 4 else 4
+    post, heads = _post(config), heads_of(config)
     layers: OrderedDict[str, nn.Module] = OrderedDict(
         tokens=Split(tokens, size),
         embed=ReplicatedLinear(config.seeds, size, config.width, dtype),
@@ -155,6 +155,11 @@ def recurrent(
         steps=Split(config.depth, size), recurrent=Recurrent(cell)
     )
     return _chain(layers, output=ReplicatedLinear(config.seeds, config.width, outputs, dtype))
+
+
+def heads_of(config: NetworkConfig) -> int:
+    """Return the number of a transformer's heads."""
+    return 1 if config.width % 4 else 4
 
 
 def token_shape(config: NetworkConfig, inputs: int) -> tuple[int, int]:

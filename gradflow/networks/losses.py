@@ -30,11 +30,15 @@ class Loss:
     output_delta
         (variance of Gaussian logits, classes) -> rms of δ at the output, for labels independent of
         them; None: not known, and nothing is predicted.
+    answer
+        (rows, classes) logits -> what the label is subtracted from in ∂(loss)/∂(logits); None: not
+        known.
     """
 
     each: Callable[[Tensor, Tensor], Tensor]
     constant_logit: Callable[[float], float]
     output_delta: Callable[[float, int], float] | None = None
+    answer: Callable[[Floats], Floats] | None = None
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
@@ -74,9 +78,11 @@ def _softmax(logits: Floats) -> Floats:
 #: name -> loss. ``bce`` is sigmoid outputs with binary cross-entropy summed over them, ``mse`` half
 #: the squared distance to the one-hot label. A new one is one entry.
 LOSSES: dict[str, Loss] = {
-    "cross-entropy": Loss(_cross_entropy, lambda _: 0.0, _sampled(_softmax)),
-    "bce": Loss(_bce, lambda p: math.log(p / (1 - p)), _sampled(expit)),
-    "mse": Loss(_mse, lambda p: p, lambda q, classes: math.sqrt(q + 1 / classes)),
+    "cross-entropy": Loss(_cross_entropy, lambda _: 0.0, _sampled(_softmax), _softmax),
+    "bce": Loss(_bce, lambda p: math.log(p / (1 - p)), _sampled(expit), expit),
+    "mse": Loss(
+        _mse, lambda p: p, lambda q, classes: math.sqrt(q + 1 / classes), lambda logits: logits
+    ),
 }
 
 

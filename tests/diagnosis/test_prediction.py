@@ -47,11 +47,65 @@ def test_it_starts_from_the_data_and_not_from_unit_variance() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"norm": "layer"}, {"residual": True}, {"bias_mean": -1.0}], ids=str
+    "options",
+    [
+        {"residual": True, "init": "he-normal", "depth": 6},
+        {"norm": "batch", "init": "he-normal", "batch_size": 32},
+        {"norm": "batch", "norm_position": "post", "act": "tanh", "batch_size": 32},
+        {"norm": "layer", "act": "gelu"},
+        {"norm": "rms", "residual": True, "norm_position": "post"},
+        {"arch": "resmlp", "act": "gelu", "init": "lecun-normal"},
+        {"arch": "resmlp", "norm": "batch", "data": "mnist", "batch_size": 32},
+        {"arch": "resmlp", "norm": "layer", "loss": "mse", "loss_scale": 100.0},
+        {"arch": "transformer", "depth": 3},
+        {"arch": "transformer", "depth": 3, "norm_position": "post", "init": "lecun-normal"},
+        {"arch": "transformer", "depth": 3, "norm": "none", "loss": "bce"},
+    ],
+    ids=str,
 )
-def test_where_the_theory_does_not_hold_it_says_nothing(options: dict[str, Any]) -> None:
-    inputs = np.ones((4, 8))
-    assert predict_deltas(config(**options), activation("relu"), inputs, 10) is None
+def test_other_networks_are_predicted_part_by_part(options: dict[str, Any]) -> None:
+    """At a width of 256, to 0.05: the spread of eight networks' median, and 1/width's terms.
+
+    Of queries and keys to 0.15: they see what is left of the tokens' differences.
+    """
+    result = diagnose(config(**{"width": 256, "depth": 8, "batch_size": 16, "seeds": 8, **options}))
+    assert result.predicted_rate is not None
+    assert result.rate == pytest.approx(result.predicted_rate, rel=0.02)
+    for row in result.records:
+        attends = row.name.endswith(("query", "key"))
+        allowed = 0.15 if attends else 0.05
+        assert row.predicted_delta_log10_rms == pytest.approx(row.delta_log10_rms, abs=allowed)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"bias_mean": -1.0},
+        {"arch": "cnn"},
+        {"arch": "lstm"},
+        {"arch": "transformer", "norm": "batch"},
+        {"norm": "batch", "batch_size": 4},
+        {"norm": "batch", "batch_size": 64, "width": 32},
+        {"arch": "resmlp", "gain": 1e30},
+        {"norm": "layer", "depth": 5000},
+        {"residual": True, "depth": 10},
+    ],
+    ids=str,
+)
+def test_where_no_theory_is_known_it_says_nothing(options: dict[str, Any]) -> None:
+    chosen = config(**{"width": 64, **options})
+    inputs = np.random.default_rng(0).standard_normal((chosen.batch_size, 256))
+    assert predict_deltas(chosen, activation("relu"), inputs, 10) is None
+
+
+def test_it_draws_the_same_numbers_each_time() -> None:
+    inputs = np.random.default_rng(0).standard_normal((16, 64))
+    chosen = config(arch="resmlp", norm="batch", depth=2)
+    first = predict_deltas(chosen, activation("relu"), inputs, 10)
+    second = predict_deltas(chosen, activation("relu"), inputs, 10)
+    assert first is not None
+    assert second is not None
+    np.testing.assert_array_equal(first.log10_rms, second.log10_rms)
 
 
 def test_the_band_of_gelu_without_biases_is_wide_because_the_length_map_amplifies() -> None:
