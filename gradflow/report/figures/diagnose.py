@@ -76,7 +76,7 @@ def _flow(axes: Axes, result: DiagnosisResult, x: Floats) -> list[End]:
     floored = np.maximum(low, bottom)  # a dead seed's δ is 0, its log₁₀ −∞
     axes.fill_between(x, floored, high, where=banded.tolist(), color=BLUE, alpha=0.22, linewidth=0)
     ends = _measured(axes, result, x, measured)
-    axes.plot(x, theory, color=BLACK, linestyle=DASHED, label="theory", zorder=3)
+    _predicted(axes, result, x, theory)
     page.caption(
         axes,
         f"band: 5 to 95 % of {len(result.meta.seeds)} seeds" if banded.any() else None,
@@ -103,6 +103,16 @@ def _measured(axes: Axes, result: DiagnosisResult, x: Floats, measured: Floats) 
         axes.plot(x[at], measured[at], color=tint, marker=marker, markersize=2.5, linewidth=1.2)
         ends += end_of(role, x[at], measured[at], tint) if i < _MOST_ROLES else []
     return ends
+
+
+def _predicted(axes: Axes, result: DiagnosisResult, x: Floats, theory: Floats) -> None:
+    """Draw the theory as the measurement is drawn: through all layers, or role by role."""
+    joined, alone = layers.lines(result.records)
+    whole = len(joined) == 1
+    for at in [np.arange(len(x))] if whole else [line.places for line in joined]:
+        axes.plot(x[at], theory[at], color=BLACK, linestyle=DASHED, label="theory", zorder=3)
+    if not whole:
+        axes.plot(x[alone], theory[alone], "_", color=BLACK, markersize=6, zorder=3)
 
 
 def _limits(*lines: Floats) -> tuple[float, float]:
