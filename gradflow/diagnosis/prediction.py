@@ -74,7 +74,7 @@ def predict_deltas(
 
     Of a fully connected chain backwards from the output's δ = ∂C/∂(logits), whose mean square
     follows from the logits' Gaussian distribution, by E[δ_l²] = (n_{l+1}/n_l) χ_l E[δ_{l+1}²]
-    (Schoenholz et al. 2017); of other networks part by part (`theory.wide`).
+    (Schoenholz et al. 2017); of other networks part by part (`theories.wide`).
 
     Parameters
     ----------
