@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from gradflow.sweeps import sweep
     from gradflow.theories.meanfield import theory
     from gradflow.watching import watch
+    from gradflow.widths import width
 
 __all__ = [
     "BenchmarkConfig",
@@ -64,6 +65,7 @@ __all__ = [
     "theory",
     "watch",
     "watch_script",
+    "width",
 ]
 
 #: The room of each name. No room has a function's name: once it is imported, it would hide it.
@@ -90,6 +92,7 @@ _HOME = {
     "theory": "gradflow.theories.meanfield",
     "watch": "gradflow.watching",
     "watch_script": "gradflow.script",
+    "width": "gradflow.widths",
 }
 
 

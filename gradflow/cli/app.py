@@ -22,6 +22,7 @@ from gradflow.cli.plot import plot
 from gradflow.cli.sweep import sweep
 from gradflow.cli.theory import theory
 from gradflow.cli.watch import watch
+from gradflow.cli.width import width
 
 app = typer.Typer(
     name="gradflow",
@@ -63,6 +64,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "watch": watch,
     "lr": lr,
     "sweep": sweep,
+    "width": width,
     "clip": clip,
     "benchmark": benchmark,
     "explain": explain,

@@ -18,6 +18,7 @@ from gradflow.learning_rates import checks as learning_rates
 from gradflow.script import checks as script
 from gradflow.sweeps import checks as sweeps
 from gradflow.watching import checks as watching
+from gradflow.widths import checks as widths
 
 
 def all_checks() -> Iterator[Check[Any]]:
@@ -33,6 +34,7 @@ def all_checks() -> Iterator[Check[Any]]:
         functions.CHECKS,
         learning_rates.CHECKS,
         sweeps.CHECKS,
+        widths.CHECKS,
     ):
         yield from checks
 

@@ -117,7 +117,7 @@ def refuse_network_options(config: NetworkConfig) -> None:
     GradflowError
         Which names the option.
     """
-    defaults = NetworkConfig()
+    defaults = type(config)()
     for f in fields(config):
         if f.name not in _APPLYING and getattr(config, f.name) != getattr(defaults, f.name):
             raise GradflowError(
@@ -200,6 +200,17 @@ def built(reference: str, seed: int, *, several: bool = False) -> Found:
             if out_of_memory(error):
                 raise
             raise failure(error, None, f"'{reference}'") from error
+    return as_found(reference, value)
+
+
+def as_found(reference: str, value: Any) -> Found:
+    """Return what a file gives as a model, and what that is to be called with.
+
+    Raises
+    ------
+    GradflowError
+        If it is neither a module nor a tuple that begins with one.
+    """
     parts = value if isinstance(value, tuple) else (value,)
     if not parts or not isinstance(parts[0], nn.Module) or len(parts) > 4:
         raise GradflowError(

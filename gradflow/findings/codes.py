@@ -110,6 +110,12 @@ _ALL = (
     Code("weight-decay", "warning", "Weight decay takes the weights away."),
     Code("stuck", "warning", "The loss stays where it began.", also=("error",)),
     Code("unfinished", "warning", "The loss was still falling fast when training ended."),
+    Code(
+        "width",
+        "error",
+        "Training moves layers further, or less far, the wider the network is.",
+        also=("warning",),
+    ),
     Code("spike", "warning", "The loss jumps far above its usual value."),
     Code("clipping", "warning", "Clipping engages in most of the steps."),
     Code("skipped", "warning", "A GradScaler left out steps.", also=("error",)),

@@ -807,6 +807,12 @@ FAR_BELOW_SGD = _threshold(
     600.0,
     "The same below it.",
 )
+WIDTH_POWER = _threshold(
+    "width power",
+    0.25,
+    "Power of the width from which a layer depends on it. In theory powers are 0, 1/2, 1, …: this "
+    "is half-way to the first that is not 0.",
+)
 
 
 def bearable_decades(layers: int, *, batch_norm: bool = False) -> float:

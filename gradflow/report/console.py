@@ -146,6 +146,8 @@ def further_tables(result: Result) -> Iterator[tuple[str, Sequence[Any]]]:
         yield "The gradient's norms in unclipped training, all seeds together", rows
         if norms := getattr(result, "norms", ()):
             yield "How many of them lie where", norms
+    if rows := getattr(result, "multipliers", ()):
+        yield "What repairs it, with m = width / the smallest width", rows
 
 
 def _remedies_heading(result: Result) -> str:
@@ -158,12 +160,20 @@ def _remedies_heading(result: Result) -> str:
     return f"Remedies, each trained alone for {many} steps, the best first {without}"
 
 
+#: Parameters up to which the lines that change them are printed.
+_LINES = 24
+
+
 def _beneath(result: Result) -> Iterator[RenderableType]:
     """Yield what stands beneath the remedies: the best one's lines, and what was left out."""
     rows = getattr(result, "remedies", ())
     if rows and rows[0].torch and not rows[0].options:
         yield Text(f"\n{rows[0].remedy}, in torch:", style="bold")
         yield Text(rows[0].torch)
+    if rows := getattr(result, "multipliers", ()):
+        shown = len(rows) <= _LINES
+        yield Text("\nThe same in torch" + (":" if shown else ": --apply FILE.py"), style="bold")
+        yield Text(getattr(result, "torch", "").rstrip() if shown else "")
     if note := getattr(result, "trial_note", None):
         yield Text(f"  ({note})")
 

@@ -9,6 +9,7 @@ from gradflow.errors import GradflowError
 from gradflow.report.files import check_folder, replacing
 from gradflow.report.writers import SOFTWARE
 from gradflow.results.diagnosis import DiagnosisResult, RemedyRow
+from gradflow.results.width import WidthResult
 
 _HINT = "name a new file, or delete it"
 
@@ -45,6 +46,13 @@ def write(result: DiagnosisResult, path: Path) -> RemedyRow:
     with replacing(path) as temporary:
         temporary.write_text(_text(result, row), encoding="utf-8")
     return row
+
+
+def write_repair(result: WidthResult, path: Path) -> None:
+    """Write what repairs a network's dependence on its width to `path`."""
+    head = f'"""{result.title}.\n\nWritten by {SOFTWARE}.\n"""\n\n'
+    with replacing(path) as temporary:
+        temporary.write_text(head + result.torch, encoding="utf-8")
 
 
 def _text(result: DiagnosisResult, row: RemedyRow) -> str:

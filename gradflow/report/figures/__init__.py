@@ -26,6 +26,7 @@ from gradflow.report.figures import (
     sweep,
     theory,
     watch,
+    width,
 )
 from gradflow.report.style import style
 from gradflow.results.base import Result
@@ -46,6 +47,7 @@ FIGURES: dict[str, Callable[[Any], Figure]] = {
     "sweep": sweep.figure,
     "theory": theory.figure,
     "watch": watch.figure,
+    "width": width.figure,
 }
 
 
