@@ -71,8 +71,8 @@ class ParameterRow(Row):
     role: str = column("role")
     initial_power: float = column("weights by m to", "g")
     rate_power: float = column("rate by m to", "g")
-    initial: float = column("at the widest, weights ×", ".3g", 1)
-    rate: float = column("rate ×", ".3g", 1)
+    initial: float = column("weights ×", ".3g", None)
+    rate: float = column("rate ×", ".3g", None)
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,9 @@ class WidthResult(Result):
             return f"{self.optimizer}: nothing could be judged"
         failing = [row for row in judged if row.judged == FAIL]
         if not failing:
-            return f"{self.optimizer}: pass, all {len(judged)} layers train alike at every width"
+            every = len(self.records)
+            many = f"all {every}" if len(judged) == every else f"{len(judged)} of {every}"
+            return f"{self.optimizer}: pass, {many} layers train alike at every width"
         verb = "depends" if len(failing) == 1 else "depend"
         said = f"{self.optimizer}: fail, {len(failing)} of {len(judged)} layers {verb}"
         return f"{said} on the width{self._repair()}"

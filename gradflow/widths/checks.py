@@ -84,8 +84,17 @@ def failed(result: WidthResult) -> Iterator[Finding]:
     """Networks that could not be trained, and nothing that could be judged."""
     for what, why in result.facts.failed:
         yield finding("unjudged", f"{what}: not trained, {why}")
-    if not any(row.judged is not None for row in result.records):
-        yield finding("unjudged", "no layer could be judged", "more --seeds, or more --widths")
+    uncertain = [row for row in result.records if row.slope is not None and row.judged is None]
+    if uncertain:
+        yield finding(
+            "unjudged",
+            f"the seeds do not agree on {named_layers(uncertain)}: "
+            f"{_strongest(uncertain, 'slope')}",
+            "more --seeds, or widths that are further apart",
+            layers=indices(uncertain),
+        )
+    if not any(row.slope is not None for row in result.records):
+        yield finding("unjudged", "no layer has the same name at two widths, and moves")
 
 
 @check("uncovered")

@@ -21,7 +21,6 @@ from gradflow.networks.recurrent import Recurrent
 from gradflow.widths.parameters import Held, held_by
 from gradflow.widths.subjects import Start
 
-
 #: What is no layer of a diagnosis: tables, and what calls no forward of its cell.
 _FURTHER = (nn.Embedding, nn.EmbeddingBag, Recurrent)
 

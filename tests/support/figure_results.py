@@ -48,6 +48,7 @@ from gradflow.results.learning_rate import LearningRateResult, RateRow
 from gradflow.results.sweep import EdgeOfChaosRow, ScaleRow, SweepResult, SweepRow
 from gradflow.results.theory import EdgeRow, TheoryResult, TheoryRow
 from gradflow.results.watching import WatchHistoryRow, WatchResult, WatchRow, WatchStepRow
+from gradflow.results.width import CoordinateRow, WidthResult, WidthRow
 
 INF, NAN = math.inf, math.nan
 
@@ -68,6 +69,25 @@ def ranged(*losses: float) -> LearningRateResult:
         largest_stable=1e-2,
         in_use=0.1,
         meta=RunMeta(seeds=(0, 1)),
+    )
+
+
+def widened(layers: int, powers: tuple[float, ...] = (1.0, 0.0)) -> WidthResult:
+    """Layers that move as a power of the width: as they are, and repaired."""
+    names, widths = [f"hidden{n}" for n in range(1, layers + 1)], (64, 128, 256)
+    rows = [
+        WidthRow(n, name, "Linear", "hidden", slope=powers[0], judged="fail", widths=3)
+        for n, name in enumerate(names, start=1)
+    ]
+    points = [
+        CoordinateRow(name, width, step, step * 1e-3 * width**power, 1.0, number > 0)
+        for number, power in enumerate(powers)
+        for name in names
+        for width in widths
+        for step in (0, 1, 2)
+    ]
+    return WidthResult(
+        records=tuple(rows), optimizer="adam", widths=widths, coordinates=tuple(points)
     )
 
 
@@ -450,6 +470,8 @@ EXAMPLES: dict[str, Result] = {
     "sweep": swept(),
     "sweep two maps": swept(biases=(0.0, 0.1)),
     "theory": theorized(-2, -1, 0),
+    "width": widened(3),
+    "width many layers": widened(20, (1.0,)),
     "benchmark": trained(5),
     "benchmark crowded": trained(5, activations=20),
     "benchmark once": trained(1),

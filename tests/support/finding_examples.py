@@ -39,6 +39,7 @@ from gradflow.results.watching import (
     WatchRow,
     WatchStepRow,
 )
+from gradflow.results.width import WidthFacts, WidthResult, WidthRow
 from support.benchmark_runs import flow_row, history_row
 
 
@@ -336,5 +337,15 @@ EXAMPLES: dict[str, dict[str, Callable[[], Result]]] = {
     "sweeps.failed": {
         "unjudged": lambda: SweepResult(facts=SweepFacts(failed=(("depth 5", "it died"),)))
     },
+    "widths.interrupted": {"interrupted": lambda: WidthResult(facts=WidthFacts(interrupted=True))},
+    "widths.not_finite": {"broken": lambda: WidthResult(facts=WidthFacts(not_finite=(512,)))},
+    "widths.depends": {
+        "width": lambda: WidthResult(
+            records=(WidthRow(1, "hidden", "Linear", "hidden", slope=0.9, judged="fail"),)
+        )
+    },
+    "widths.failed": {"unjudged": WidthResult},
+    "widths.partial": {"uncovered": lambda: WidthResult(facts=WidthFacts(partial=("head",)))},
+    "widths.one_seed": {"one-seed": lambda: WidthResult(meta=RunMeta(seeds=(0,)))},
     "learning_rates.far_off": {"step-size": lambda: LearningRateResult(suggested=1e-3, in_use=1.0)},
 }
