@@ -37,6 +37,7 @@ BASE: dict[str, list[str]] = {
     "clip": ["--depth", "2", "--width", "4", "--batch-size", "4", "--steps", "1", "--task", "mlp"],
     "lr": ["--depth", "2", "--width", "4", "--batch-size", "4", "--steps", "4"],
     "sweep": ["--depths", "2", "--weight-variances", "1", "--widths", "4", "--batch-size", "4"],
+    "width": ["--widths", "2,4", "--seeds", "1", "--steps", "1", "--batch-size", "4"],
     "benchmark": ["--data", "images", "--act", "relu", "--epochs", "1", "--workers", "1"],
     "watch": ["program.py"],
     "explain": ["dead"],

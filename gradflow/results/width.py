@@ -152,9 +152,10 @@ class WidthResult(Result):
             return f"{self.optimizer}: nothing could be judged"
         failing = [row for row in judged if row.judged == FAIL]
         if not failing:
-            every = len(self.records)
-            many = f"all {every}" if len(judged) == every else f"{len(judged)} of {every}"
-            return f"{self.optimizer}: pass, {many} layers train alike at every width"
+            left = len(self.records) - len(judged)
+            if left:
+                return f"{self.optimizer}: {len(judged)} layers pass, {left} could not be judged"
+            return f"{self.optimizer}: pass, all {len(judged)} layers train alike at every width"
         verb = "depends" if len(failing) == 1 else "depend"
         said = f"{self.optimizer}: fail, {len(failing)} of {len(judged)} layers {verb}"
         return f"{said} on the width{self._repair()}"

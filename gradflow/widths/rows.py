@@ -19,6 +19,10 @@ from gradflow.widths.coordinates import Moved, Trained
 Layers = dict[str, dict[tuple[int, int], Moved]]
 
 
+#: The first power beside 0 that theory gives: it has to be outside of the interval of a pass.
+_NEXT = 0.5
+
+
 class Slope(NamedTuple):
     """A power of the width: its mean over the seeds, and its 95 % interval where there is one."""
 
@@ -36,7 +40,9 @@ class Slope(NamedTuple):
         """Return whether it passes; None where the seeds do not agree on it."""
         if self.outside():
             return FAIL
-        return PASS if abs(self.mean) <= WIDTH_POWER else None
+        ends = (self.mean if e is None else e for e in (self.low, self.high))
+        sure = all(abs(end) < _NEXT for end in ends)
+        return PASS if sure and abs(self.mean) <= WIDTH_POWER else None
 
 
 def layers_of(networks: Sequence[Trained]) -> Layers:

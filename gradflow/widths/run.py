@@ -18,8 +18,10 @@ from gradflow.errors import GradflowError
 from gradflow.executors.tasks import Place, run_each
 from gradflow.findings.check import judged
 from gradflow.measurement.alone import one_at_a_time
+from gradflow.measurement.half_precision import HALF
 from gradflow.results.base import RunMeta, plain
 from gradflow.results.width import FAIL, ParameterRow, WidthFacts, WidthResult
+from gradflow.training.optimizers import find
 from gradflow.widths import checks, repair
 from gradflow.widths.coordinates import Trained, trained
 from gradflow.widths.parameters import Growth, growths
@@ -119,6 +121,10 @@ def of_config(
 ) -> WidthResult:
     """Check the networks that `network` describes."""
     network.of(config.widths[-1], network.seed)  # refused before anything is trained
+    if network.dtype in HALF:
+        raise GradflowError(
+            f"width trains in float32 or float64, not {network.dtype}", "drop --dtype"
+        )
     options = plain({**vars(network), **vars(config)})
     del options["width"]
     return _checked(BuiltIn(network), config, network, options, progress)
@@ -189,6 +195,7 @@ def _checked(
     options: dict[str, Any],
     progress: Progress | None,
 ) -> WidthResult:
+    find(config.optimizer)  # refused before anything is trained
     seeds = tuple(range(network.seed, network.seed + network.seeds))
     campaign = _Campaign(maker, config, seeds, progress or (lambda _done, _total: None))
     networks = campaign.train()

@@ -26,7 +26,6 @@ from gradflow.diagnosis.objective import Objective
 from gradflow.diagnosis.user_module import materialized, refuse_meta, refuse_sharded
 from gradflow.errors import GradflowError, out_of_memory
 from gradflow.measurement.failures import failure
-from gradflow.measurement.half_precision import HALF
 from gradflow.measurement.preserving import original
 from gradflow.networks.architectures import build
 from gradflow.networks.losses import loss_function
@@ -63,10 +62,6 @@ class BuiltIn:
     def start(self, width: int, seed: int, config: WidthConfig) -> Start:
         """Return a network; its inputs are the same at every width and for every seed."""
         own = self.network.of(width, seed)
-        if own.dtype in HALF:
-            raise GradflowError(
-                f"width trains in float32 or float64, not {own.dtype}", "drop --dtype"
-            )
         device, dtype = select(own.device), dtype_of(own.dtype)
         data = batch(self._inputs(), dtype, device)
         model = build(own, data.inputs.shape[-1], data.classes, dtype, device)
