@@ -21,6 +21,7 @@ from gradflow.measurement.alone import one_at_a_time
 from gradflow.measurement.half_precision import HALF
 from gradflow.results.base import RunMeta, plain
 from gradflow.results.width import FAIL, ParameterRow, WidthFacts, WidthResult
+from gradflow.training.devices import select
 from gradflow.training.optimizers import find
 from gradflow.widths import checks, repair
 from gradflow.widths.coordinates import Trained, trained
@@ -211,7 +212,7 @@ def _checked(
         coordinates=tuple(coordinate_rows(networks, repaired=False)),
         meta=RunMeta(
             torch=torch.__version__,
-            device=network.device,
+            device=str(select(network.device)),
             dtype=network.dtype,
             seeds=seeds,
             threads=_THREADS,
