@@ -9,7 +9,14 @@ from gradflow.findings.check import Check, check, finding
 from gradflow.findings.thresholds import BEHIND, DEAD_AFTER_TRAINING, SATURATED_AFTER_TRAINING
 from gradflow.findings.words import STOPPED, indices, shares
 from gradflow.results.base import Finding
-from gradflow.results.benchmark import BenchmarkResult, FlowRow, PlanResult, labels, percent
+from gradflow.results.benchmark import (
+    BenchmarkResult,
+    FlowRow,
+    PlanResult,
+    labels,
+    percent,
+    seeds,
+)
 
 
 @check("interrupted")
@@ -45,11 +52,14 @@ def behind(result: BenchmarkResult) -> Iterator[Finding]:
     for row in ranked[1:]:
         gap = ranked[0].test_accuracy - row.test_accuracy
         if gap > BEHIND:
+            tied = names[row.setting] in result.ties
+            unsure = f"; {seeds(row)} cannot say that it is no chance" if tied else ""
             yield finding(
                 "below-expected",
                 f"{names[row.setting]} reaches {percent(row)}, "
-                f"{100 * gap:.1f} points below {names[ranked[0].setting]}",
-                f"more --epochs; gradflow diagnose --act {row.activation} shows its gradients",
+                f"{100 * gap:.1f} points below {names[ranked[0].setting]}{unsure}",
+                "more --epochs; the figure (-o FILE.png) shows the gradients of this very network, "
+                "layer by layer",
             )
 
 
@@ -113,7 +123,8 @@ def one_seed(result: BenchmarkResult) -> Iterator[Finding]:
     if len(result.records) > 1 and max(row.seeds for row in result.records) == 1:
         yield finding(
             "one-seed",
-            f"one seed: 'within noise' is judged by the {result.test_size:,} test images alone",
+            f"one seed: differences are judged by the {result.test_size:,} test images alone, as "
+            "if another seed gave the same",
             "--seeds 3 or more gives intervals and paired tests",
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections import ChainMap
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from gradflow.activations import Activation, registry
@@ -29,11 +29,39 @@ def settings(config: BenchmarkConfig) -> tuple[Setting, ...]:
         For an unknown activation, architecture, initialisation or optimiser, and for a dropout
         that is none.
     """
-    names = [f.name for f in dataclasses.fields(Setting)]
-    names.sort(key=lambda name: name == "activation")  # the last one varies fastest
-    axes = [list(_values(config, name)) for name in names]
-    combined = (dict(ChainMap(*parts)) for parts in itertools.product(*axes))
+    values = [list(_values(config, name)) for name in axes()]
+    combined = (dict(ChainMap(*parts)) for parts in itertools.product(*values))
     return tuple(dict.fromkeys(Setting(**fields) for fields in combined))
+
+
+def axes() -> list[str]:
+    """Return the fields of a setting in the order in which they vary, the last one fastest."""
+    names = [f.name for f in dataclasses.fields(Setting)]
+    # Dropout goes with the architecture, activations side by side within each of the others.
+    places = {name: place for place, name in enumerate(names)}
+    places |= {"dropout": places["arch"], "activation": len(names)}
+    return sorted(names, key=places.__getitem__)
+
+
+def in_order(found: Iterable[Setting], asked: Mapping[str, Any]) -> list[Setting]:
+    """Return settings in the order of `settings`, without torch.
+
+    Parameters
+    ----------
+    asked
+        The fields of the config that they are of; what is not found there keeps its order.
+    """
+    words = {name: [str(v).lower() for v in several(asked.get(name, ()))] for name in axes()}
+    acts = several(asked.get("act", ()))
+    words["activation"] = [registry.activation(str(name)).name for name in acts]
+    clips = several(asked.get("clip_value", ())), several(asked.get("clip_norm", ()))
+    words["clip"] = list(_clip_words(*clips))
+
+    def place(setting: Setting) -> list[int]:
+        values = ((words[name], str(getattr(setting, name))) for name in axes())
+        return [known.index(v) if v in known else len(known) for known, v in values]
+
+    return sorted(found, key=place)
 
 
 def _values(config: BenchmarkConfig, name: str) -> Iterable[Fields]:
@@ -49,11 +77,15 @@ def activations(config: BenchmarkConfig) -> dict[str, Activation]:
 
 def clippings(config: BenchmarkConfig) -> tuple[str, ...]:
     """Return the ways of clipping in words: ``value 0.5``, ``norm 1``, ``none``."""
-    values, norms = several(config.clip_value), several(config.clip_norm)
+    return _clip_words(several(config.clip_value), several(config.clip_norm))
+
+
+def _clip_words(values: Sequence[float], norms: Sequence[float]) -> tuple[str, ...]:
     if not values and not norms:
         values = (CLIP_VALUE,)
     words = [f"value {value:g}" if value else "none" for value in values]
-    return tuple(dict.fromkeys([*words, *(f"norm {norm:g}" for norm in norms)]))
+    words += [f"norm {norm:g}" if norm else "none" for norm in norms]
+    return tuple(dict.fromkeys(words))
 
 
 def _activations(config: BenchmarkConfig) -> Iterator[Fields]:

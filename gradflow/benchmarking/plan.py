@@ -6,7 +6,7 @@ import heapq
 import statistics
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gradflow.benchmarking import checks
@@ -22,6 +22,8 @@ from gradflow.results.base import Facts, RunMeta
 from gradflow.results.benchmark import PlanResult, PlanRow, Setting
 
 _WARM_UP, _STEPS = 2, 5
+#: Fields of a setting that a step's time depends on; a rate or an initialisation costs nothing.
+_TIMED = ("activation", "arch", "optimizer", "batch_size")
 
 
 @dataclass(frozen=True)
@@ -39,14 +41,15 @@ def benchmark_plan(
 ) -> PlanResult:
     """Time a few steps of every setting, side by side as they would run; return the estimate.
 
-    Nothing is trained and nothing is written.
+    Settings that differ in nothing that takes time are timed once. Nothing is trained and nothing
+    is written.
 
     Parameters
     ----------
     config
         As for `gradflow.benchmark`.
     on_progress
-        Called with (settings measured, settings).
+        Called with (measured, to be measured).
 
     Raises
     ------
@@ -59,10 +62,13 @@ def benchmark_plan(
         check_sizes(config, split)
         runs = _missing(config, planned(config), split.digest)
         side = spread(config, len(planned(config)), device)
-        tasks = [TrainingRun(setting, config.seed, config, split) for setting in dict(runs)]
+        alike: dict[Setting, Setting] = {}
+        for setting in dict(runs):
+            alike.setdefault(_timed(setting), setting)
+        tasks = [TrainingRun(s, config.seed, config, split) for s in alike.values()]
 
         def on_event(_: int, cost: Cost) -> None:
-            costs[cost.setting] = cost
+            costs[_timed(cost.setting)] = cost
             if on_progress is not None:
                 on_progress(len(costs), len(tasks))
 
@@ -71,9 +77,15 @@ def benchmark_plan(
         )
     sizes = dict(split.sizes)
     rows = [
-        _row(cost, runs, config.epochs, sizes["train"], sizes["validation"] + sizes["test"])
+        _row(
+            replace(cost, setting=setting),
+            runs,
+            config.epochs,
+            sizes["train"],
+            sizes["validation"] + sizes["test"],
+        )
         for setting in dict(runs)
-        if (cost := costs.get(setting)) is not None
+        if (cost := costs.get(_timed(setting))) is not None
     ]
     result = PlanResult(
         records=tuple(rows),
@@ -102,6 +114,11 @@ def measure(task: TrainingRun, emit: Callable[[Cost], None]) -> None:
         some = Examples(test.images[:500], test.labels[:500])
         looks = [_seconds(lambda: evaluate(training.model, some)) for _ in range(2)]
     emit(Cost(task.setting, statistics.median(steps[_WARM_UP:]), looks[-1] / len(some)))
+
+
+def _timed(setting: Setting) -> Setting:
+    """Return the setting with only what a step's time depends on."""
+    return Setting(**{name: getattr(setting, name) for name in _TIMED})
 
 
 def _seconds(function: Callable[[], object]) -> float:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from gradflow.findings.thresholds import EQUAL
 from gradflow.results.benchmark import BenchmarkRow, HistoryRow, Setting, labels
 
 _LEVEL = 0.05  # of the tests, and of what the intervals leave out
@@ -46,13 +47,15 @@ class Outcome:
 class Difference:
     """Of two settings' test accuracies: mean, half the 95 % interval and p where there are seeds.
 
-    ``noise`` is what a difference of one seed each has to exceed.
+    ``noise`` is what a difference of one seed each has to exceed; ``p_equal`` is of the two
+    one-sided tests that the difference is below `EQUAL` (Schuirmann 1987).
     """
 
     mean: float
     margin: float | None
     p: float | None
     noise: float
+    p_equal: float | None = None
 
     @property
     def clear(self) -> bool:
@@ -60,6 +63,38 @@ class Difference:
         if self.p is not None:
             return self.p < _LEVEL
         return self.mean != 0 and abs(self.mean) >= self.noise
+
+    @property
+    def equal(self) -> bool:
+        """Whether it is shown to be small. One seed shows nothing: runs scatter by more."""
+        return self.p_equal is not None and self.p_equal < _LEVEL
+
+    @property
+    def verdict(self) -> str:
+        """What is to be said of it; a small difference can be a clear one."""
+        if self.clear:
+            return "better" if self.mean > 0 else "worse"
+        return "equal" if self.equal else "not told apart"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A row per setting, and what the best one's accuracy says of the others.
+
+    Attributes
+    ----------
+    reference
+        Label of the setting that the others are compared to; None where there is one setting.
+    ties
+        Labels of the settings that cannot be told from the best one.
+    equals
+        Those of them that are shown to be as good, to within `EQUAL`.
+    """
+
+    rows: tuple[BenchmarkRow, ...] = ()
+    reference: str | None = None
+    ties: tuple[str, ...] = ()
+    equals: tuple[str, ...] = ()
 
 
 def outcomes(history: Iterable[HistoryRow]) -> list[Outcome]:
@@ -89,15 +124,15 @@ def summarize(
     train_size: int,
     test_size: int,
     target: float | None = None,
-) -> tuple[tuple[BenchmarkRow, ...], str | None, tuple[str, ...]]:
-    """Return a row per setting, the reference's label, and the labels of the best one's equals.
+) -> Summary:
+    """Return a row per setting, each compared to its reference and all to the best one.
 
     The reference is ReLU with the same other options where several activations were trained and it
     is among them, else the first setting.
     """
     found = outcomes(history)
     if not found:
-        return (), None, ()
+        return Summary()
     names = labels(history)
     rows = [_row(outcome, history, train_size, target) for outcome in found]
     references = [_reference(outcome, found) for outcome in found]
@@ -108,7 +143,13 @@ def summarize(
     rows = [_compared(row, d) for row, d in zip(rows, corrected(against), strict=True)]
     same = len({ref.setting for ref in references}) == 1
     reference = names[references[0].setting] if same else "relu"
-    return tuple(rows), reference if len(found) > 1 else None, _ties(found, names, test_size)
+    close = _close(found, test_size)
+    return Summary(
+        tuple(rows),
+        reference if len(found) > 1 else None,
+        tuple(names[setting] for setting in close),
+        tuple(names[setting] for setting, gap in close.items() if gap.equal),
+    )
 
 
 def _row(
@@ -162,7 +203,8 @@ def difference(a: Outcome, b: Outcome, test_size: int) -> Difference:
         means = [float(np.mean(list(o.accuracies.values()))) for o in (a, b)]
         return Difference(means[0] - means[1], None, None, noise)
     gaps = np.array([a.accuracies[seed] - b.accuracies[seed] for seed in common])
-    return Difference(float(gaps.mean()), _margin(gaps), _paired_p(gaps), noise)
+    equal = max(_one_sided_p(gaps + EQUAL), _one_sided_p(EQUAL - gaps))
+    return Difference(float(gaps.mean()), _margin(gaps), _paired_p(gaps), noise, equal)
 
 
 def _standard_error(outcome: Outcome, test_size: int) -> float:
@@ -181,23 +223,40 @@ def _paired_p(gaps: np.ndarray) -> float:
     return float(2 * stdtr(len(gaps) - 1, -abs(t)))
 
 
+def _one_sided_p(gaps: np.ndarray) -> float:
+    """Return the p of Student's paired t-test that the mean is above 0."""
+    half = _paired_p(gaps) / 2
+    return half if gaps.mean() > 0 else 1 - half
+
+
 def corrected(differences: Sequence[Difference | None]) -> list[Difference | None]:
-    """Return them with p multiplied for the number of tests (Holm 1979, step-down)."""
-    tested = [(d.p, i) for i, d in enumerate(differences) if d is not None and d.p is not None]
+    """Return them with both p multiplied for the number of tests (Holm 1979, step-down)."""
+    for name in ("p", "p_equal"):
+        differences = _multiplied(differences, name)
+    return list(differences)
+
+
+def _multiplied(differences: Sequence[Difference | None], name: str) -> list[Difference | None]:
+    known = [(getattr(d, name), i) for i, d in enumerate(differences) if d is not None]
+    tested = [(p, i) for p, i in known if p is not None]
     result = list(differences)
     largest = 0.0
     for rank, (p, i) in enumerate(sorted(tested)):
         largest = max(largest, min(1.0, (len(tested) - rank) * p))
-        result[i] = replace(differences[i], p=largest)  # type: ignore[type-var]
+        result[i] = replace(differences[i], **{name: largest})  # type: ignore[type-var]
     return result
 
 
 def _compared(row: BenchmarkRow, d: Difference | None) -> BenchmarkRow:
     if d is None:
         return replace(row, comparison="reference")
-    verdict = ("better" if d.mean > 0 else "worse") if d.clear else "within noise"
     return replace(
-        row, difference=d.mean, difference_margin=d.margin, p_value=d.p, comparison=verdict
+        row,
+        difference=d.mean,
+        difference_margin=d.margin,
+        p_value=d.p,
+        p_value_equal=d.p_equal,
+        comparison=d.verdict,
     )
 
 
@@ -208,14 +267,13 @@ def _reference(outcome: Outcome, found: Sequence[Outcome]) -> Outcome:
     return next((other for other in found if other.setting == wanted), found[0])
 
 
-def _ties(
-    found: Sequence[Outcome], names: Mapping[Setting, str], test_size: int
-) -> tuple[str, ...]:
+def _close(found: Sequence[Outcome], test_size: int) -> dict[Setting, Difference]:
+    """Return how far the best one is from those that it is not clearly better than."""
     best = max(found, key=lambda outcome: float(np.mean(list(outcome.accuracies.values()))))
     others = [outcome for outcome in found if outcome is not best]
     gaps = corrected([difference(best, other, test_size) for other in others])
-    return tuple(
-        names[other.setting]
+    return {
+        other.setting: gap
         for other, gap in zip(others, gaps, strict=True)
         if gap is not None and not gap.clear
-    )
+    }

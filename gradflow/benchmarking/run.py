@@ -28,6 +28,7 @@ from gradflow.configs.benchmark import BenchmarkConfig
 from gradflow.configs.fields import several
 from gradflow.executors import processes
 from gradflow.findings.check import judged
+from gradflow.findings.thresholds import EQUAL
 from gradflow.results.base import RunMeta, plain
 from gradflow.results.benchmark import BenchmarkFacts, BenchmarkResult, FlowRow, HistoryRow
 
@@ -187,9 +188,9 @@ def assembled(
 ) -> BenchmarkResult:
     """Return the result that these epochs make."""
     train_size, validation_size, test_size = (sizes[p] for p in ("train", "validation", "test"))
-    records, reference, ties = summarize(history, train_size, test_size, target)
+    summary = summarize(history, train_size, test_size, target)
     result = BenchmarkResult(
-        records=records,
+        records=summary.rows,
         meta=meta,
         facts=facts,
         aggregate_images_per_second=aggregate,
@@ -198,8 +199,10 @@ def assembled(
         test_size=test_size,
         epochs=epochs,
         target=target,
-        reference=reference,
-        ties=ties,
+        reference=summary.reference,
+        ties=summary.ties,
+        equals=summary.equals,
+        equal_within=EQUAL,
         history=history,
         flow=flow,
     )

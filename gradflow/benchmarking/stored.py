@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gradflow.activations import activation
+from gradflow.benchmarking import grid
 from gradflow.benchmarking.events import EpochDone
 from gradflow.benchmarking.run import assembled
 from gradflow.benchmarking.storage.environment import Environment
 from gradflow.benchmarking.storage.folder import RunDirectory
 from gradflow.benchmarking.storage.journal import in_order, stored
-from gradflow.configs.fields import several
 from gradflow.errors import GradflowError
 from gradflow.results.base import RunMeta
 from gradflow.results.benchmark import BenchmarkResult, Setting
@@ -63,12 +62,10 @@ def read_benchmark(folders: Sequence[str], target: float | None = None) -> Bench
 
 
 def _events(directory: RunDirectory) -> list[EpochDone]:
-    """Return the epochs in a folder, its activations in the order in which they were asked for."""
+    """Return the epochs in a folder, its settings in the order in which they were asked for."""
     events = stored(directory).values()
-    asked = [activation(str(name)).name for name in several(directory.config().get("act", ()))]
     settings = dict.fromkeys(event.history.setting for event in events)
-    known = [s for name in dict.fromkeys(asked) for s in settings if s.activation == name]
-    return in_order(events, dict.fromkeys([*known, *settings]))
+    return in_order(events, dict.fromkeys(grid.in_order(settings, directory.config())))
 
 
 def _named(row: S, name: str, names: dict[str, Any]) -> S:

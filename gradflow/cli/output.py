@@ -36,7 +36,8 @@ class Output:
     )
     every_row: bool = option(
         False,
-        "Print every row of a table of more than 60 layers, not its ends and the worst alone; "
+        "Print every row of a table of more than 60 layers (of theory 20), not its ends and the "
+        "worst alone; "
         "and of more than 1,000 other rows.",
         "--all",
         panel="Output",

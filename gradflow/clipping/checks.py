@@ -9,11 +9,13 @@ from gradflow.findings.check import Check, check, finding
 from gradflow.findings.thresholds import CLIPPED_OFTEN, DECADES, TURNED
 from gradflow.findings.words import STOPPED, shares
 from gradflow.results.base import Finding
-from gradflow.results.clipping import ClipResult, PolicyRow, best_of
+from gradflow.results.clipping import ClipResult, PolicyRow, best_of, listed
 from gradflow.results.names import told
 
 #: Policies whose limit says by itself how often they engage.
 _BY_DESIGN = ("agc", "autoclip")
+#: Policies that a line has room for.
+_MOST_POLICIES = 4
 
 
 @check("interrupted")
@@ -86,13 +88,12 @@ def _faded_over_layers(result: ClipResult) -> str | None:
     raw = next(iter(ratios.values()), None)
     if raw is None or not raw < -DECADES:
         return None
-    kept = [
-        f"10^{ratio:.1f} under {policy}"
-        for policy, ratio in ratios.items()
-        if policy != "none" and ratio is not None
-    ]
+    kept = {p: ratio for p, ratio in ratios.items() if p != "none" and ratio is not None}
+    said = [f"10^{ratio:.1f} under {policy}" for policy, ratio in kept.items()]
+    if len(kept) > _MOST_POLICIES:
+        said = [f"at most 10^{max(kept.values()):.1f} under any of {len(kept)} policies"]
     first = told(result.layers[0])
-    return ", ".join([f"{first} gets 10^{raw:.1f} of the last layer's gradient", *kept])
+    return ", ".join([f"{first} gets 10^{raw:.1f} of the last layer's gradient", *said])
 
 
 def _first_over_last(result: ClipResult, policy: str) -> float | None:
@@ -119,15 +120,20 @@ def turned(result: ClipResult) -> Iterator[Finding]:
 
 @check("idle")
 def idle(result: ClipResult) -> Iterator[Finding]:
-    """No policy did anything at all."""
-    rows = [row for row in result.records if row.policy != "none"]
-    if rows and not any(row.engaged_fraction or row.clipped_fraction for row in rows):
-        largest = max((row.norm_before for row in result.history), default=rows[0].norm_before)
-        yield finding(
-            "idle",
-            f"nothing was clipped: the largest norm met is {largest:.3g}",
-            "a lower --threshold; --suggest proposes one",
-        )
+    """A policy that was asked for did nothing at all."""
+    rows = [row for row in result.records if row.policy != "none" and not row.proposal]
+    unused = [row for row in rows if not (row.engaged_fraction or row.clipped_fraction)]
+    if not unused:
+        return
+    met = [r.norm_before for r in result.history if r.policy in {row.policy for row in unused}]
+    largest = max([row.norm_before for row in unused] + met)
+    names = listed([f"'{row.policy}'" for row in unused])
+    under = "" if len(unused) == len(rows) else f" under {names}"
+    yield finding(
+        "idle",
+        f"nothing was clipped{under}: the largest norm met is {largest:.3g}",
+        "a lower --threshold; --suggest proposes one",
+    )
 
 
 @check("suggested")

@@ -112,15 +112,15 @@ class _Comparison:
     def suggested(self) -> ClipResult:
         """Train unclipped, then under every threshold that the norms propose.
 
-        Where the lowest threshold is the best of them, lower ones are tried as well; then those
-        between the best and its neighbours, where these are far.
+        Where the lowest threshold is the best of them, and there is something to mend, lower ones
+        are tried as well; then those between the best and its neighbours, where these are far.
         """
         (raw,) = self.trials([clipping("none", 1.0)], "unclipped")
         met = norms_met(raw.curves, self.chance)
         tried = self._try(proposals(met), "trying thresholds")
         for number in range(1, _ROUNDS + 1):
             best, limits = self._best([raw, *tried])
-            if not tried or best not in (None, min(limits)):
+            if not tried or best not in (None, min(limits)) or self._stalled([raw, *tried]):
                 break
             tried += self._try(below(min(limits)), f"lower thresholds {number}")
         best, limits = self._best([raw, *tried])
@@ -134,6 +134,11 @@ class _Comparison:
         best = best_of([policy_row(trial, self.chance) for trial in trials])
         limits = [t.clipping.limit for t in trials if t.clipping.limit is not None]
         return best.threshold if best is not None else None, limits
+
+    def _stalled(self, trials: Sequence[Trial]) -> bool:
+        """Whether nothing learns, and nothing explodes: a smaller step would not help."""
+        outcomes = [policy_row(trial, self.chance).outcome for trial in trials]
+        return set(outcomes) == {"stalls"}
 
     def _try(self, proposed: dict[str, float], what: str) -> list[Trial]:
         if self.interrupted or not proposed:

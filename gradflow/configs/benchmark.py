@@ -95,7 +95,13 @@ class BenchmarkConfig:
         several=str,
     )
     lr: tuple[float, ...] | float = option(
-        (1e-3,), "Learning rates.", panel=_GRID, check=each(positive), several=float
+        (1e-3,),
+        "Learning rates.",
+        "--lr",
+        "--learning-rate",
+        panel=_GRID,
+        check=each(positive),
+        several=float,
     )
     batch_size: tuple[int, ...] | int = option(
         (128,), "Images per step.", panel=_GRID, check=each(at_least(1)), several=int
@@ -115,9 +121,9 @@ class BenchmarkConfig:
     )
     clip_norm: tuple[float, ...] | float = option(
         (),
-        "Scale the gradient to at most this L2 norm.",
+        "Scale the gradient to at most this L2 norm; 0: do not.",
         panel=_GRID,
-        check=each(positive),
+        check=each(non_negative),
         several=float,
     )
     alpha: float | None = option(

@@ -34,7 +34,9 @@ class ChainConfig:
     alpha: float | None = option(None, "α of ELU and Leaky ReLU (0.2 unless given).", check=finite)
     cost_slope: float = option(1.0, "∂C/∂a of the last neuron.", check=finite)
     bias: float | None = option(None, "b₁, to take one step from it.", check=finite)
-    learning_rate: float = option(0.5, "Of that step.", check=finite)
+    learning_rate: float = option(
+        0.5, "Learning rate of that step.", "--lr", "--learning-rate", check=finite
+    )
 
     def __post_init__(self) -> None:
         validate(self)

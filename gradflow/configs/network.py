@@ -143,7 +143,12 @@ class NetworkConfig:
     )
     loss_scale: float = option(1.0, "Multiplies the loss.", panel=_RUN, check=positive)
     lr: float = option(
-        0.01, "Learning rate that the update ratio is for.", panel=_RUN, check=positive
+        0.01,
+        "Learning rate: of the update ratio, and of training (0.1 in the tasks of clip).",
+        "--lr",
+        "--learning-rate",
+        panel=_RUN,
+        check=positive,
     )
     seed: int = option(0, "First seed.", panel=_RUN, check=at_least(0, LAST_SEED))
     seeds: int = option(1, "Independent networks to measure.", panel=_RUN, check=at_least(1))

@@ -134,7 +134,7 @@ _ALL = (
     Code("lazy", "info", "The model had no shapes; a copy of it was initialised."),
     Code("shared", "info", "Layers share one weight."),
     Code("turned", "info", "A policy changes the gradient's direction."),
-    Code("idle", "info", "No policy clipped anything."),
+    Code("idle", "info", "A policy clipped nothing."),
     Code("suggested", "info", "The threshold under which training ended best."),
     Code("test-set", "info", "What the test set was used for."),
 )

@@ -183,6 +183,12 @@ BEHIND = _threshold(
     0.02,
     "Test accuracy below the best setting's from which a setting is called out.",
 )
+EQUAL = _threshold(
+    "equal",
+    0.005,
+    "Difference of two test accuracies, half a point, below which two settings are as good as "
+    "equal: an epoch more or fewer moves the article's network by as much.",
+)
 SELU_MEAN = _threshold(
     "SELU mean",
     0.1,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from gradflow.errors import GradflowError
 from gradflow.results.activations import (
     ActivationRow,
     ActivationsResult,
+    Cost,
     CurveInfoRow,
     CurveRow,
     EvalResult,
@@ -125,7 +126,7 @@ def curves(
     )
 
 
-def catalogue(costs: dict[str, float] | None = None) -> ActivationsResult:
+def catalogue(costs: Mapping[str, Cost] | None = None) -> ActivationsResult:
     """Return every activation: formula, largest slope, range, critical gain.
 
     Parameters
@@ -149,6 +150,7 @@ def catalogue(costs: dict[str, float] | None = None) -> ActivationsResult:
     rows = []
     for name in ACTIVATIONS:
         phi = activation(name)
+        cost = None if costs is None else costs[name]
         rows.append(
             ActivationRow(
                 name=phi.name,
@@ -160,10 +162,13 @@ def catalogue(costs: dict[str, float] | None = None) -> ActivationsResult:
                 max_slope=float(phi.max_slope),
                 monotonic=phi.monotonic,
                 critical_gain=critical_gain(phi),
-                relative_cost=None if costs is None else costs[name],
+                relative_cost=None if cost is None else cost.median,
+                relative_cost_low=None if cost is None else cost.low,
+                relative_cost_high=None if cost is None else cost.high,
             )
         )
-    return ActivationsResult(records=tuple(rows), meta=RunMeta(dtype="float64"))
+    rounds = max((cost.rounds for cost in costs.values()), default=0) if costs else 0
+    return ActivationsResult(records=tuple(rows), meta=RunMeta(dtype="float64"), rounds=rounds)
 
 
 def _curve_info(phi: Activation, low: float, high: float) -> CurveInfoRow:

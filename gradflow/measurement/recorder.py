@@ -45,6 +45,7 @@ from gradflow.measurement.remaining import remaining
 from gradflow.measurement.slopes import Function, max_slope, slope, slope_by_parts
 from gradflow.measurement.stats import accumulator, largest
 from gradflow.measurement.together import Prepared, Together
+from gradflow.networks.layers import kind
 
 __all__ = ["QUANTITIES", "LayerRecord", "Measurement", "Recorder", "measure", "normalized"]
 
@@ -206,9 +207,15 @@ class Recorder:
     def _record(self, name: str, layer: nn.Module, dtype: torch.dtype) -> LayerRecord:
         record = self._by_module.get(id(layer))
         if record is None:
-            index, kind = len(self.records) + 1, type(layer).__name__
+            index = len(self.records) + 1
             record = LayerRecord(
-                index, name, kind, layer, dtype, weights=matrices(layer), biases=biases(layer)
+                index,
+                name,
+                kind(layer),
+                layer,
+                dtype,
+                weights=matrices(layer),
+                biases=biases(layer),
             )
             self._by_module[id(layer)] = record
             self.records.append(record)

@@ -17,7 +17,7 @@ from gradflow.measurement.quantities import Measured, Sample, measured
 from gradflow.measurement.recorder import Recorder
 from gradflow.measurement.records import Measurement, assembled
 from gradflow.measurement.slopes import max_slope, slope
-from gradflow.networks.layers import ReplicatedLinear
+from gradflow.networks.layers import ReplicatedLinear, kind
 from gradflow.networks.recurrent import Recurrent, Step
 
 
@@ -55,7 +55,7 @@ def measure_steps(
     own = layer.cell.weight[0].numel()
     return assembled(
         names=[f"step {t}" for t in range(1, steps + 1)] + ["output"],
-        kinds=[type(layer.cell).__name__] * steps + [type(output).__name__],
+        kinds=[kind(layer.cell)] * steps + [kind(output)],
         weight_sizes=[own] * steps + [output.weight[0].numel()],
         loss=loss,
         quantities=rows,

@@ -11,6 +11,12 @@ from torch.nn import functional as F  # noqa: N812
 from gradflow.errors import GradflowError
 
 
+def kind(layer: nn.Module) -> str:
+    """Return the name of a layer's class; of a built-in one that of torch's own."""
+    own: str = vars(type(layer)).get("torch_name", type(layer).__name__)
+    return own
+
+
 class ReplicatedLinear(nn.Module):
     """`replicas` independent dense layers, applied at once.
 
@@ -21,6 +27,8 @@ class ReplicatedLinear(nn.Module):
     bias
         (replicas, fan_out).
     """
+
+    torch_name = "Linear"
 
     def __init__(self, replicas: int, fan_in: int, fan_out: int, dtype: torch.dtype) -> None:
         super().__init__()
@@ -51,6 +59,8 @@ class ReplicatedConv(nn.Module):
     bias
         (replicas, channels out).
     """
+
+    torch_name = "Conv2d"
 
     def __init__(
         self, replicas: int, channels: int, fan_out: int, dtype: torch.dtype, stride: int = 1

@@ -46,6 +46,7 @@ class Cell(nn.Module):
         (replicas, gates · units).
     """
 
+    torch_name = "RNNCell"
     gates, states = 1, 1
 
     def __init__(

@@ -40,6 +40,10 @@ class ResultView:
         self.shown = shown
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for part in self._parts(console, options):
+            yield from _wrapped(part, console, options.max_width)
+
+    def _parts(self, console: Console, options: ConsoleOptions) -> RenderResult:
         if isinstance(self.result, Explanation):
             yield Markdown(self.result.page, code_theme="ansi_dark")
             return
@@ -68,6 +72,8 @@ class ResultView:
             yield from table(
                 self.result.row_type, records, console, options.max_width, every_row=self.every_row
             )
+        if note := getattr(self.result, "note", None):
+            yield Text(f"  ({visible(note)})")
         yield from _findings(self.result.findings)
         if options.is_terminal:
             yield from _way_on(self.result.findings)
@@ -81,6 +87,16 @@ class ResultView:
             yield from table(kind, model.rows, console, width, every_row=self.every_row)
         yield from _findings(model.findings)
         yield Text()
+
+
+def _wrapped(part: Any, console: Console, width: int) -> Iterator[Any]:
+    """Yield words line by line: rich leaves a blank at the end of a line that it breaks."""
+    if not isinstance(part, Text):
+        yield part
+        return
+    for line in part.wrap(console, width):
+        line.rstrip()
+        yield line
 
 
 def show(result: Result, *, every_row: bool = True, shown: Result | None = None) -> None:
@@ -190,14 +206,14 @@ def table(
     row_type = type(records[0]) if records else row_type
     places = range(len(records)) if every_row else excerpt(records)
     shown = [place for place in places if not isinstance(place, Gap)]
-    columns = _used_columns(row_type, records)
+    columns = used_columns(row_type, records)
     cells = [
         part for name, shape in columns.items() for part in _cells(name, shape, records, shown)
     ]
     yield from grid.lines(*grid.fitted(cells, width), places, console)
 
 
-def _used_columns(row_type: type[Row], records: Sequence[Any]) -> dict[str, Column]:
+def used_columns(row_type: type[Row], records: Sequence[Any]) -> dict[str, Column]:
     """Columns for the console that hold anything at all."""
     columns = row_type.columns()
     if {"index", "name"} <= columns.keys() and all_numbered(records):

@@ -14,8 +14,8 @@ from gradflow.report.formatting import cell
 from gradflow.results.base import Row
 from gradflow.results.names import up_to_number
 
-#: Longer tables are cut; so many rows stay at either end, and of each kind of worst.
-MANY, _ENDS, _WORST = 60, 5, 4
+#: Of a table that is cut so many rows stay at either end, and of each kind of worst.
+_ENDS, _WORST = 5, 4
 #: Of other tables, so many rows.
 MOST = 1000
 #: Lines that stand for what is left out, at most.
@@ -37,7 +37,7 @@ def excerpt(records: Sequence[Any]) -> list[int | Gap]:
     key = records[0].summarized if records else None
     if key is None:
         return _capped(places)
-    if len(records) <= MANY:
+    if len(records) <= records[0].many:
         return list(places)
     shown = {*places[:_ENDS], *places[-_ENDS:], *_worst(records, key)}
     blocks = _blocks(records, shown)

@@ -10,27 +10,73 @@ from gradflow.results.base import Result, Row, column, rows_of
 
 
 @dataclass(frozen=True)
+class Cost:
+    """Times over ReLU's: the median of the rounds, and between what the middle half lies."""
+
+    median: float
+    low: float
+    high: float
+    rounds: int
+
+
+#: Factor between the quartiles of a cost from which its median is rough.
+SCATTERED = 1.5
+
+
+@dataclass(frozen=True)
 class ActivationRow(Row):
-    """One activation function and what matters of it to a gradient."""
+    """One activation function and what matters of it to a gradient.
+
+    Attributes
+    ----------
+    relative_cost, relative_cost_low, relative_cost_high
+        Time over ReLU's, where it was measured: the median of the rounds, and between what the
+        middle half of them lies.
+    """
 
     name: str = column("name")
     aliases: tuple[str, ...] = column("aliases", priority=None)
     formula: str = column("f(x)", priority=1)
     derivative: str = column("f′(x)", priority=5)
     parameters: dict[str, float] = column("parameters", priority=4)
-    range: str = column("range", priority=3)
+    range: str = column("range", priority=4)
     max_slope: float = column("max |f′|", ".4g")
-    monotonic: bool = column("monotonic", priority=2)
+    monotonic: bool = column("monotonic", priority=3)
     critical_gain: float | None = column("critical gain", ".4g", default=None)
     relative_cost: float | None = column("cost / ReLU", ".2f", default=None)
+    relative_cost_low: float | None = column("from", ".2f", priority=2, default=None)
+    relative_cost_high: float | None = column("to", ".2f", priority=2, default=None)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ActivationsResult(Result):
-    """The catalogue of activations."""
+    """The catalogue of activations.
+
+    Attributes
+    ----------
+    rounds
+        In how many rounds the costs were measured; 0: they were not.
+    """
 
     command: ClassVar[str] = "activations"
     row_type: ClassVar[type[Row]] = ActivationRow
+
+    rounds: int = 0
+
+    @property
+    def note(self) -> str | None:
+        """Say how far the costs are to be believed, where they were measured."""
+        if not self.rounds:
+            return None
+        ranked = sorted(self.records, key=_scatter)
+        middle, worst = ranked[len(ranked) // 2], ranked[-1]
+        said = (
+            f"costs: medians of {self.rounds} rounds on one thread; the middle half of the rounds "
+            f"lies within a factor of {_scatter(middle):.2f}, of {worst.name} {_scatter(worst):.2f}"
+        )
+        if _scatter(worst) > SCATTERED:
+            said += "; the machine is busy: measure again on a quiet one"
+        return said
 
     @property
     def title(self) -> str:
@@ -40,6 +86,12 @@ class ActivationsResult(Result):
             f"{len(self.records)} activations; the slope of {below} is below 1 everywhere, "
             "so that a chain of them shrinks a gradient unless the weights make up for it"
         )
+
+
+def _scatter(row: ActivationRow) -> float:
+    """Return the factor between the quartiles of a cost; 1 where none was measured."""
+    low, high = row.relative_cost_low, row.relative_cost_high
+    return high / low if low and high else 1.0
 
 
 @dataclass(frozen=True)

@@ -74,9 +74,12 @@ class Row:
     summarized
         The column whose range stands for the rows that a long table leaves out; None where every
         row is shown.
+    many
+        Rows from which on a table is long.
     """
 
     summarized: ClassVar[str | None] = None
+    many: ClassVar[int] = 60
 
     @classmethod
     def columns(cls) -> dict[str, Column]:

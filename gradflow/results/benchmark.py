@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from gradflow.results.base import Facts, Result, Row, column, rows_of
 
 DEFAULT_DROPOUT, DEFAULT_CLIP = "0.25/0.5", "value 0.5"
+#: Settings that a title has room for.
+_MOST_NAMED = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +72,11 @@ class BenchmarkRow(Setting):
         Of the paired t-test of that difference, corrected for the number of comparisons (Holm
         1979).
     comparison
-        ``reference``, ``better``, ``worse`` (p below 0.05) or ``within noise``. With one seed:
+        ``reference``, ``better`` or ``worse`` (p below 0.05), ``equal`` (`p_value_equal` below
+        0.05) or ``not told apart``, where there are too few seeds to say either. With one seed:
         against 1.96 standard errors of two proportions of the test images.
+    p_value_equal
+        Of the paired tests that the difference is below half a point, corrected in the same way.
     validation_accuracy
         At `best_epoch`; None where nothing was held out.
     best_epoch
@@ -93,6 +98,7 @@ class BenchmarkRow(Setting):
     difference: float | None = column("Δ ref.", "+.2%", priority=2, default=None)
     difference_margin: float | None = column("± 95 %", ".2%", priority=5, default=None)
     p_value: float | None = column("p", ".2g", priority=2, default=None)
+    p_value_equal: float | None = column("p equal", ".2g", priority=6, default=None)
     comparison: str = column("verdict", default="")
     validation_accuracy: float | None = column("valid. acc.", ".2%", priority=7, default=None)
     test_loss: float = column("test loss", ".4f", priority=3)
@@ -193,7 +199,9 @@ class BenchmarkResult(Result):
     reference
         Label of the setting that the others are compared to.
     ties
-        Labels of the settings whose difference to the best one is within noise.
+        Labels of the settings that cannot be told from the best one.
+    equals, equal_within
+        Those of them that are shown to be as good as the best one, and to within what.
     """
 
     command: ClassVar[str] = "benchmark"
@@ -208,8 +216,24 @@ class BenchmarkResult(Result):
     target: float | None = None
     reference: str | None = None
     ties: tuple[str, ...] = ()
+    equals: tuple[str, ...] = ()
+    equal_within: float = 0.0
     history: tuple[HistoryRow, ...] = rows_of(HistoryRow)
     flow: tuple[FlowRow, ...] = rows_of(FlowRow)
+
+    @property
+    def note(self) -> str | None:
+        """Say what each row is compared to, where there is more than one reference."""
+        references = [row for row in self.records if row.comparison == "reference"]
+        if len(references) < 2:
+            return None
+        columns = Setting.columns()
+        same = [
+            columns[name].label
+            for name in columns
+            if len({getattr(row, name) for row in references}) > 1
+        ]
+        return f"Δ ref. is against {self.reference} of the same {' and '.join(same)}"
 
     @property
     def title(self) -> str:
@@ -220,8 +244,18 @@ class BenchmarkResult(Result):
         ranked = sorted(self.records, key=lambda row: -row.test_accuracy)
         best, last = ranked[0], ranked[-1]
         answer = f"{names[best.setting]} best: {percent(best)} test accuracy {self._after()}"
-        if self.ties:
-            answer += f", {', '.join(self.ties)} within noise"
+        if self.equals:
+            answer += (
+                f"; {', '.join(self.equals)} equal to within {100 * self.equal_within:g} points"
+            )
+        unsure = {*self.ties} - {*self.equals}
+        gaps = [
+            (names[row.setting], best.test_accuracy - row.test_accuracy)
+            for row in ranked
+            if names[row.setting] in unsure
+        ]
+        if gaps:
+            answer += f"; not told apart by {seeds(best)}: {_behind(gaps)}"
         if last is not best and names[last.setting] not in self.ties:
             answer += f"; {names[last.setting]} last, {percent(last)}"
         return answer
@@ -253,7 +287,7 @@ class PlanRow(Setting):
     steps: int = column("steps/epoch", ",d", priority=1)
     seconds_per_step: float = column("s/step", ".3g", priority=1)
     images_per_second: float = column("images/s", ",.0f", priority=2)
-    seconds: float = column("seconds", ",.0f")
+    seconds: float = column("seconds, all runs", ",.0f")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -277,11 +311,15 @@ class PlanResult(Result):
 
     @property
     def title(self) -> str:
-        """Say how much there is to do, and how long it will take."""
-        return (
+        """Say how much there is to do, how long it will take, and what the rows sum to."""
+        said = (
             f"{self.runs} run{'s' if self.runs != 1 else ''} on {self.workers} "
             f"worker{'s' if self.workers != 1 else ''}: about {duration(self.seconds)}"
         )
+        if self.workers == 1:
+            return said
+        work = duration(sum(row.seconds for row in self.records))
+        return f"{said} (the rows sum to {work}, for one worker)"
 
 
 def labels(rows: Iterable[Setting]) -> Mapping[Setting, str]:
@@ -302,6 +340,26 @@ def _word(label: str, name: str, value: Any) -> str:
     if name in ("source", "activation", "arch", "optimizer"):
         return str(value)
     return f"{label} {value:g}" if isinstance(value, float) else f"{label} {value}"
+
+
+def seeds(row: BenchmarkRow) -> str:
+    """Return how many seeds a row is of, in words."""
+    return f"{row.seeds} seeds" if row.seeds > 1 else "one seed"
+
+
+def points(difference: float) -> str:
+    """Return a difference of shares in words: ``0.04 points``."""
+    return f"{100 * difference:.2f} points"
+
+
+def _behind(gaps: Sequence[tuple[str, float]]) -> str:
+    """Say how far settings lie behind the best, which come first; many in short."""
+    shown = gaps if len(gaps) <= _MOST_NAMED else gaps[: _MOST_NAMED - 1]
+    (first, gap), *others = shown
+    said = [f"{first} ({points(gap)} lower)", *(f"{n} ({100 * gap:.2f})" for n, gap in others)]
+    if len(shown) < len(gaps):
+        said.append(f"and {len(gaps) - len(shown)} more (up to {100 * gaps[-1][1]:.2f})")
+    return ", ".join(said)
 
 
 def percent(row: BenchmarkRow) -> str:

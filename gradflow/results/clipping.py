@@ -169,14 +169,24 @@ class ClipResult(Result):
         if self.distribution:
             return self._suggestion()
         kept = _directions([row for row in self.records if row.policy != "none"])
-        parts = [f"Threshold {self.threshold:g}: {'; '.join(kept) or 'nothing is clipped'}"]
-        lost = [f"'{row.policy}'" for row in self.records if row.diverged]
-        if lost:
-            parts.append(f"Under {' and '.join(lost)} training diverges")
+        shared = any(row.threshold == self.threshold for row in self.records)
+        limit = f"Threshold {self.threshold:g}: " if shared or not kept else ""
+        parts = [f"{limit}{'; '.join(kept) or 'nothing is clipped'}"]
+        lost: dict[str, list[str]] = {}
+        for row in self.records:
+            if row.diverged:
+                lost.setdefault(_of_seeds(row), []).append(f"'{row.policy}'")
+        parts += [f"Under {listed(p)} training diverges{seeds}" for seeds, p in lost.items()]
         best = best_of(self.records)
         if best is not None and len(self.records) > 1:
-            parts.append(f"Lowest loss after {self.steps} steps: '{best.policy}', {_loss(best)}")
+            parts.append(f"Lowest loss after {self.steps} steps: {self._lowest(best)}")
         return ". ".join(parts)
+
+    def _lowest(self, best: PolicyRow) -> str:
+        """Name the policies that end lowest: all that the table shows to be alike."""
+        shown = cell_of(best)
+        alike = [f"'{row.policy}'" for row in self.records if cell_of(row) == shown]
+        return f"{listed(alike)}{' alike' if len(alike) > 1 else ''}, {_loss(best)}"
 
     def _suggestion(self) -> str:
         best = best_of(self.records)
@@ -184,7 +194,8 @@ class ClipResult(Result):
         if best is None or raw is None:
             return "No threshold was tried to the end"
         if best.threshold is None:
-            return f"Clipping does not help here: {_loss(best)} unclipped is the lowest final loss"
+            said = f"Clipping does not help here: {_loss(best)} unclipped is the lowest final loss"
+            return f"{said}, and that is no training" if raw.outcome == "stalls" else said
         without = "diverges" if raw.diverged else _loss(raw)
         return (
             f"Clip the norm at {best.threshold:.3g} ({best.proposal}): final loss {_loss(best)}, "
@@ -196,6 +207,24 @@ def best_of(records: Sequence[PolicyRow]) -> PolicyRow | None:
     """Return the row of the lowest finite final loss, if there is one."""
     trained = [r for r in records if r.final_loss is not None and math.isfinite(r.final_loss)]
     return min(trained, key=lambda row: row.final_loss or 0.0, default=None)
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names as words: ``a, b and c``."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
+def cell_of(row: PolicyRow) -> str:
+    """Return the final loss as the table has it."""
+    if row.final_loss is None:
+        return ""
+    return format(row.final_loss, row.columns()["final_loss"].format)
+
+
+def _of_seeds(row: PolicyRow) -> str:
+    """Say in how many seeds, where it is not in all."""
+    several = row.diverged_seeds is not None and row.diverged_seeds < row.seeds
+    return f" in {row.diverged_seeds} of {row.seeds} seeds" if several else ""
 
 
 def tally(outcomes: Sequence[str]) -> str:

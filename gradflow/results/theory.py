@@ -14,6 +14,7 @@ class TheoryRow(Row):
     """What mean-field theory says of one layer."""
 
     summarized: ClassVar[str | None] = "gradient_log10"
+    many: ClassVar[int] = 20
 
     layer: int = column("layer")
     q: float = column("q", ".4g")
@@ -79,11 +80,22 @@ class TheoryResult(Result):
 
     @property
     def title(self) -> str:
-        """Say the regime, and what becomes of the gradient from layer to layer."""
-        variances = f"σ_w² = {self.weight_variance:.6g}"
+        """Say the regime, how far a gradient reaches, and what is left of it per layer."""
+        variances = f"σ_w² = {self.weight_variance:.6g}{self._chosen()}"
         if self.bias_variance:
             variances += f", σ_b² = {self.bias_variance:.6g}"
-        return f"{self.activation} at {variances}: {self.regime}; {self._per_layer()}"
+        scale = f"{self.depth_scale:.3g}" if math.isfinite(self.depth_scale) else "∞"
+        return (
+            f"{self.activation} at {variances}: {self.regime}; {self._per_layer()}; "
+            f"depth scale {scale} layers"
+        )
+
+    def _chosen(self) -> str:
+        """Say where σ_w² comes from, where it was not given."""
+        if self.meta.config.get("weight_variance", 0) is not None:
+            return ""
+        known = self.critical_weight_variance is not None
+        return " (default: its critical one)" if known else " (default: it has no critical one)"
 
     def _per_layer(self) -> str:
         factor = self._factor()

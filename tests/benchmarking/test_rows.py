@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,14 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.benchmark_runs import flow_row, history_row
 
+from gradflow.activations import ACTIVATIONS
 from gradflow.benchmarking import checks
 from gradflow.benchmarking.rows import Difference, corrected, difference, outcomes, summarize
+from gradflow.benchmarking.run import assembled
 from gradflow.findings.check import judged
+from gradflow.results.base import RunMeta
 from gradflow.results.benchmark import BenchmarkResult, HistoryRow, Setting, duration, labels
 
 
 def rows_of(history: list[HistoryRow], **options: Any) -> Any:
-    return summarize(history, options.pop("train_size", 100), 10_000, **options)[0]
+    return summarize(history, options.pop("train_size", 100), 10_000, **options).rows
 
 
 def test_a_row_is_the_mean_over_seeds_at_the_epoch_that_validation_chose() -> None:
@@ -95,7 +99,13 @@ def test_intervals_and_paired_p_are_scipy_s(pairs: list[tuple[float, float]]) ->
         assert elu.difference == pytest.approx((a - b).mean(), abs=1e-12)
         assert elu.difference_margin == pytest.approx((interval.high - interval.low) / 2, rel=1e-7)
         clear = "better" if elu.difference > 0 else "worse"
-        assert elu.comparison == (clear if expected.pvalue < 0.05 else "within noise")
+        equal = max(
+            scipy.stats.ttest_rel(a + 0.005, b, alternative="greater").pvalue,
+            scipy.stats.ttest_rel(a - 0.005, b, alternative="less").pvalue,
+        )
+        assert elu.p_value_equal == pytest.approx(equal, rel=1e-6, abs=1e-12)
+        unclear = "equal" if equal < 0.05 else "not told apart"
+        assert elu.comparison == (clear if expected.pvalue < 0.05 else unclear)
 
 
 def test_pairs_are_seeds_and_not_places() -> None:
@@ -135,8 +145,9 @@ def test_one_seed_s_noise_is_that_of_two_proportions(p: float, n: int) -> None:
     ("acts", "reference"), [(("elu", "relu"), "relu"), (("elu", "tanh"), "elu"), (("elu",), None)]
 )
 def test_the_reference_is_relu_or_the_first(acts: tuple[str, ...], reference: str | None) -> None:
-    records, found, _ = summarize([history_row(name) for name in acts], 100, 100)
-    assert found == reference
+    summary = summarize([history_row(name) for name in acts], 100, 100)
+    records = summary.rows
+    assert summary.reference == reference
     if reference is not None:
         (named,) = [row.activation for row in records if row.comparison == "reference"]
         assert named == reference
@@ -170,10 +181,12 @@ def test_the_time_to_a_target_is_the_median_over_seeds_of_training_time() -> Non
 
 def result_of(accuracies: dict[str, float], test_size: int = 10_000) -> BenchmarkResult:
     history = tuple(history_row(name, test_accuracy=p) for name, p in accuracies.items())
-    records, reference, ties = summarize(history, 100, test_size)
-    return BenchmarkResult(
-        records=records, history=history, test_size=test_size, reference=reference, ties=ties
-    )
+    return result_from(history, test_size)
+
+
+def result_from(history: Sequence[HistoryRow], test_size: int = 10_000) -> BenchmarkResult:
+    sizes = {"train": 100, "validation": 0, "test": test_size}
+    return assembled(tuple(history), (), sizes=sizes, epochs=1, target=None, meta=RunMeta())
 
 
 @pytest.mark.parametrize(
@@ -186,16 +199,63 @@ def result_of(accuracies: dict[str, float], test_size: int = 10_000) -> Benchmar
         ),
         (
             {"sigmoid": 0.91, "elu": 0.989, "relu": 0.99},
-            "relu best: 99.0 % test accuracy after 1 epoch, elu within noise; sigmoid last, 91.0 %",
+            "relu best: 99.0 % test accuracy after 1 epoch; not told apart by one seed: elu (0.10 "
+            "points lower); sigmoid last, 91.0 %",
         ),
         (
             {"elu": 0.989, "relu": 0.99},
-            "relu best: 99.0 % test accuracy after 1 epoch, elu within noise",
+            "relu best: 99.0 % test accuracy after 1 epoch; not told apart by one seed: elu (0.10 "
+            "points lower)",
         ),
     ],
 )
 def test_the_title_says_who_is_best(accuracies: dict[str, float], title: str) -> None:
     assert result_of(accuracies).title == title
+
+
+def seeded(**courses: tuple[float, ...]) -> list[HistoryRow]:
+    return [
+        history_row(name, seed, test_accuracy=accuracy)
+        for name, course in courses.items()
+        for seed, accuracy in enumerate(course)
+    ]
+
+
+def test_too_few_seeds_to_tell_is_not_equal() -> None:
+    """Six points that vary with the seed are told; a tenth of a point that does not is equal."""
+    result = result_from(
+        seeded(
+            relu=(0.989, 0.990, 0.991),
+            elu=(0.9895, 0.9898, 0.9905),
+            sigmoid=(0.88, 0.95, 0.97),
+        )
+    )
+    assert [row.comparison for row in result.records] == ["reference", "equal", "not told apart"]
+    assert result.title == (
+        "relu best: 99.0 % test accuracy after 1 epoch; elu equal to within 0.5 points; "
+        "not told apart by 3 seeds: sigmoid (5.67 points lower)"
+    )
+    finding = found(result)["below-expected"]
+    assert "5.7 points below relu; 3 seeds cannot say that it is no chance" in finding.message
+    assert "diagnose" not in finding.advice  # which would be of another network
+
+
+def test_a_small_difference_that_every_seed_shows_is_a_difference() -> None:
+    rows = rows_of(seeded(relu=(0.98, 0.981, 0.982), elu=(0.9811, 0.982, 0.9831)))
+    assert rows[1].comparison == "better"
+    assert rows[1].p_value_equal < 0.05
+
+
+def test_many_settings_that_cannot_be_told_apart_are_said_in_short() -> None:
+    names = list(ACTIVATIONS)[:10]
+    title = result_of({n: 0.9 - i / 1e4 for i, n in enumerate(names)}).title
+    assert f"{names[5]} (0.05), and 4 more (up to 0.09)" in title
+
+
+def test_two_references_say_what_they_are_for() -> None:
+    history = [history_row(name, lr=lr) for lr in (0.1, 0.2) for name in ("relu", "elu")]
+    assert result_from(history).note == "Δ ref. is against relu of the same lr"
+    assert result_from(history[:2]).note is None
 
 
 @pytest.mark.parametrize(
@@ -249,7 +309,7 @@ def test_one_seed_s_noise_is_said() -> None:
 
 def test_a_loss_that_is_not_finite_is_a_finding() -> None:
     history = (history_row(train_loss=math.nan), history_row(epoch=2, train_loss=math.nan))
-    result = BenchmarkResult(records=summarize(history, 10, 10)[0], history=history)
+    result = BenchmarkResult(records=summarize(history, 10, 10).rows, history=history)
     assert found(result)["diverged"].severity == "error"
 
 
@@ -271,5 +331,5 @@ def test_equal_settings_are_neither_better_nor_worse() -> None:
     """Also where every image is right, so that chance gives no difference at all."""
     perfect = {"test_accuracy": 1.0, "seconds": 0.0}
     _, elu = rows_of([history_row(act, **perfect) for act in ("relu", "elu")])
-    assert (elu.difference, elu.comparison) == (0.0, "within noise")
+    assert (elu.difference, elu.comparison) == (0.0, "not told apart")
     assert elu.images_per_second == math.inf

@@ -20,7 +20,7 @@ from support.benchmark_runs import numbers, small, write_stripes
 
 from gradflow.benchmarking.data import splitting
 from gradflow.benchmarking.events import EpochDone, Event, Progress
-from gradflow.benchmarking.grid import activations, clippings, settings
+from gradflow.benchmarking.grid import activations, clippings, in_order, settings
 from gradflow.benchmarking.plan import benchmark_plan as plan
 from gradflow.benchmarking.plan import wall_seconds
 from gradflow.benchmarking.run import benchmark as run
@@ -28,7 +28,7 @@ from gradflow.configs.benchmark import BenchmarkConfig
 from gradflow.errors import GradflowError
 from gradflow.executors import processes
 from gradflow.results.base import Result
-from gradflow.results.benchmark import Setting
+from gradflow.results.benchmark import PlanResult, PlanRow, Setting
 
 pytestmark = pytest.mark.usefixtures("one_core")
 
@@ -224,6 +224,7 @@ def test_a_grid_is_every_combination_once() -> None:
         ({}, ("value 0.5",)),
         ({"clip_norm": 2.0}, ("norm 2",)),
         ({"clip_value": 0.0}, ("none",)),
+        ({"clip_norm": 0.0}, ("none",)),
         (
             {"clip_value": (0.0, 0.1), "clip_norm": (1.0, 5.0)},
             ("none", "value 0.1", "norm 1", "norm 5"),
@@ -232,6 +233,17 @@ def test_a_grid_is_every_combination_once() -> None:
 )
 def test_the_ways_of_clipping(options: dict[str, Any], words: tuple[str, ...]) -> None:
     assert clippings(BenchmarkConfig(**options)) == words
+
+
+def test_stored_settings_stand_in_the_order_in_which_they_were_asked_for() -> None:
+    asked = BenchmarkConfig(
+        act=("Swish", "relu"), lr=(1e-2, 1e-3), clip_norm=(5.0, 0.0), arch=("mlp", "cnn")
+    )
+    found = settings(asked)
+    by_chance = sorted(found, key=str)
+    assert by_chance != list(found)
+    assert in_order(by_chance, asked.settings()) == list(found)
+    assert in_order(by_chance, {}) != list(found)  # a folder that does not say what was asked for
 
 
 def test_each_architecture_has_its_own_dropout_and_initialisations_their_names() -> None:
@@ -386,7 +398,7 @@ def group_alive(group: int) -> bool:
         ({"lr": -1.0}, "--lr must be a number above 0"),
         ({"lr": math.nan}, "--lr must be a number above 0"),
         ({"clip_value": -0.5}, "--clip-value"),
-        ({"clip_norm": 0.0}, "--clip-norm"),
+        ({"clip_norm": -1.0}, "--clip-norm"),
         ({"lr": (0.1, 0.0)}, "--lr must be a number above 0, got 0.0"),
         ({"validation_size": -1}, "--validation-size"),
         ({"target": 99.0}, "--target must be above 0 and at most 1, got 99.0"),
@@ -468,7 +480,10 @@ def test_a_plan_has_every_run_and_trains_none(config: Make, tmp_path: Path) -> N
     asked = config(seeds=3, lr=(1e-3, 1e-2), output_dir=str(tmp_path / "run"))
     result = plan(asked, lambda *progress: seen.append(progress))
     assert not (tmp_path / "run").exists()
-    assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert seen == [(1, 2), (2, 2)]  # a learning rate takes no time
+    pairs = {row.activation: row.seconds_per_step for row in result.records}
+    assert all(row.seconds_per_step == pairs[row.activation] for row in result.records)
+    assert [row.lr for row in result.records] == [1e-3, 1e-3, 1e-2, 1e-2]
     assert (result.runs, result.workers) == (12, 1)
     assert [(row.runs, row.epochs, row.steps) for row in result.records] == [(3, 2, 3)] * 4
     assert result.seconds == pytest.approx(sum(row.seconds for row in result.records))
@@ -483,6 +498,24 @@ def test_a_plan_leaves_out_what_is_stored(config: Make, tmp_path: Path) -> None:
     run(config(**options))
     assert plan(config(**options, resume=True)).runs == 0
     assert plan(config(**{**options, "act": ("relu", "elu")}, resume=True)).runs == 1
+
+
+def test_a_plan_says_that_its_rows_sum_up_where_workers_share_them() -> None:
+    rows = tuple(
+        PlanRow(
+            activation=name,
+            runs=1,
+            epochs=1,
+            steps=1,
+            seconds_per_step=1.0,
+            images_per_second=1.0,
+            seconds=600.0,
+        )
+        for name in ("relu", "elu")
+    )
+    both = PlanResult(records=rows, runs=2, workers=2, seconds=600.0)
+    assert both.title.endswith("about 10 min (the rows sum to 20 min, for one worker)")
+    assert dataclasses.replace(both, workers=1).title == "2 runs on 1 worker: about 10 min"
 
 
 def test_workers_take_the_next_run_when_they_are_free() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -339,3 +340,37 @@ def test_a_gpu_has_the_losses_of_the_cpu(arch: str) -> None:
     fields = {"arch": arch, "dtype": "float64"}
     cpu, gpu = (on("copy", {**fields, "device": device}, policy=ALL) for device in ("cpu", "cuda"))
     assert [r.loss for r in gpu.history] == pytest.approx([r.loss for r in cpu.history], rel=1e-6)
+
+
+# In words
+
+
+def test_policies_that_end_alike_are_named_together() -> None:
+    result = run(steps=3, policy=("none", "norm:1e9", "value:1e-5"))
+    raw, unused, _ = result.records
+    assert raw.final_loss == unused.final_loss
+    assert "steps: 'none' and 'norm:1e9' alike, " in result.title
+
+
+def test_the_title_says_how_many_seeds_diverge() -> None:
+    row = dataclasses.replace(run(steps=1).records[0], final_loss=1.0, seeds=5)
+    some = dataclasses.replace(row, diverged=True, diverged_seeds=2)
+    all_of_them = dataclasses.replace(some, policy="norm", diverged_seeds=5)
+    title = ClipResult(records=(some, all_of_them), steps=9).title
+    assert "Under 'none' training diverges in 2 of 5 seeds" in title
+    assert "Under 'norm' training diverges." in title
+
+
+def test_a_policy_that_does_nothing_is_named_beside_one_that_does() -> None:
+    result = run(steps=0, policy=("norm:1e9", "value:1e-5"))
+    (finding,) = [f for f in result.findings if f.code == "idle"]
+    assert finding.message.startswith("nothing was clipped under 'norm:1e9': the largest norm")
+    assert result.title.startswith("value:1e-5 turns the gradient")  # no threshold that none has
+
+
+def test_vanishing_under_many_policies_is_said_in_a_line() -> None:
+    policies = tuple(f"norm:{10.0**k:g}" for k in range(-9, 0))
+    result = run(steps=0, depth=12, act="sigmoid", policy=("none", *policies))
+    (finding,) = [f for f in result.findings if f.code == "vanishing"]
+    assert "under any of 9 policies" in finding.message
+    assert len(finding.message) < 200

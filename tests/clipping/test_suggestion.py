@@ -147,3 +147,15 @@ def test_an_interruption_while_trying_keeps_the_unclipped_training() -> None:
     assert result.findings[0].code == "interrupted"
     assert len([r for r in result.history if r.policy == "none"]) == 12
     assert result.distribution
+
+
+def test_a_network_that_does_not_train_is_given_no_threshold_below_its_norms() -> None:
+    """Dead units: nothing learns and nothing explodes, whatever the steps are cut to."""
+    given = {"act": "relu", "bias_mean": -10.0, "depth": 3, "width": 8, "device": "cpu"}
+    network = network_for("mlp", NetworkConfig(**given), set(given))  # type: ignore[arg-type]
+    result = clip(network, ClipConfig(task="mlp", steps=12, suggest=True))
+    tried = result.records[1:]
+    lowest = min(r.norm_low or 0 for r in result.history if r.policy == "none")
+    assert {row.outcome for row in result.records} == {"stalls"}
+    assert all((row.threshold or 0) > lowest / 3 for row in tried)
+    assert result.title.endswith("and that is no training")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -106,3 +107,9 @@ def test_what_does_not_fit_is_refused(weights: list[float], slopes: list[float],
 def test_slopes_given_twice_are_refused() -> None:
     with pytest.raises(GradflowError, match="twice"):
         given_slopes("1,2", "relu", "1,2")
+
+
+@pytest.mark.parametrize("flag", ["--lr", "--learning-rate"])
+def test_the_learning_rate_has_two_names(flag: str, run: Any) -> None:
+    done = run("chain", "--slopes", "0.5", "--bias", "1", flag, "0.25")
+    assert "b₁ = 1 - 0.25·(0.5) = 0.875" in done.stdout

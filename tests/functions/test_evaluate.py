@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import math
 from typing import Any
 
@@ -13,7 +14,10 @@ from hypothesis import strategies as st
 from gradflow.activations import ACTIVATIONS
 from gradflow.cli.points import parse_points, parse_range
 from gradflow.errors import GradflowError
+from gradflow.functions import costs
+from gradflow.functions.costs import summary
 from gradflow.functions.evaluate import catalogue, curves, evaluate
+from gradflow.results.activations import ActivationsResult, Cost
 
 
 def test_a_span_includes_its_stop_and_reads_like_decimals() -> None:
@@ -118,6 +122,48 @@ def test_the_catalogue_has_every_activation_with_its_slope() -> None:
     assert rows["relu"].critical_gain == pytest.approx(math.sqrt(2))
     assert rows["tanh"].critical_gain == pytest.approx(1)
     assert rows["relu"].relative_cost is None
+    assert catalogue().note is None
+
+
+def costing(**factors: float) -> ActivationsResult:
+    """Costs of 2, the middle half of the rounds within a factor of 1.1 or as given."""
+    spread = {name: factors.get(name, 1.1) for name in ACTIVATIONS}
+    return catalogue({n: Cost(2.0, 2.0, 2.0 * factor, 25) for n, factor in spread.items()})
+
+
+def test_costs_say_how_far_they_are_to_be_believed() -> None:
+    (relu,) = [row for row in costing().records if row.name == "relu"]
+    assert (relu.relative_cost, relu.relative_cost_low) == (2.0, 2.0)
+    assert relu.relative_cost_high == pytest.approx(2.2)
+    assert costing(mish=1.3).note == (
+        "costs: medians of 25 rounds on one thread; the middle half of the rounds lies within a "
+        "factor of 1.10, of mish 1.30"
+    )
+    assert costing(mish=4.0).note.endswith(  # type: ignore[union-attr]
+        "of mish 4.00; the machine is busy: measure again on a quiet one"
+    )
+
+
+def test_costs_are_quartiles_of_the_rounds() -> None:
+    found = summary([1.0, 2.0, 3.0, 4.0, 100.0])
+    assert (found.low, found.median, found.high, found.rounds) == (2.0, 3.0, 4.0, 5)
+
+
+@pytest.mark.parametrize(("busy_until", "rounds"), [(0, 6), (4, 12), (99, 18)])
+def test_rounds_are_repeated_until_the_costs_hold_still(
+    monkeypatch: pytest.MonkeyPatch, busy_until: int, rounds: int
+) -> None:
+    """A machine on which a measurement takes anything from once to nine times as long."""
+    made = itertools.count(-2)  # two rounds to warm up
+
+    def one_round(modules: Any, inputs: Any) -> dict[str, float]:
+        number = next(made)
+        return {"relu": 1.0, "elu": 9.0 if number < busy_until and number % 2 else 1.0}
+
+    monkeypatch.setattr(costs, "ROUNDS", 6)
+    monkeypatch.setattr(costs, "ACTIVATIONS", ("relu", "elu"))
+    monkeypatch.setattr(costs, "_round", one_round)
+    assert costs.relative_costs()["elu"].rounds == rounds
 
 
 def test_a_tenth_power_beyond_doubles_is_infinite(run: Any) -> None:

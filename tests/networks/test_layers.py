@@ -11,7 +11,9 @@ from torch import nn
 from gradflow.configs.network import NetworkConfig
 from gradflow.datasets.batches import batch
 from gradflow.errors import GradflowError
+from gradflow.networks import recurrent
 from gradflow.networks.architectures import Block, ReplicatedLinear, ReplicatedNorm, build
+from gradflow.networks.layers import ReplicatedConv, kind
 
 CPU = torch.device("cpu")
 
@@ -89,3 +91,16 @@ def test_it_is_built_on_any_device() -> None:
     config = NetworkConfig(depth=2, width=4, seeds=2)
     model = build(config, 4, 10, torch.float32, torch.device("meta"))
     assert model(torch.empty(2, 3, 4, device="meta")).shape == (2, 3, 10)
+
+
+class Cell(nn.Module):
+    """A user's own, of the name that a built-in one has."""
+
+
+def test_files_name_a_built_in_layer_as_torch_does() -> None:
+    names = {type(m).__name__: kind(m) for m in built().modules()}
+    assert names["ReplicatedLinear"] == "Linear"
+    assert kind(ReplicatedConv(1, 1, 1, torch.float32)) == "Conv2d"
+    assert kind(recurrent.Cell(1, 2, 2, nn.Tanh(), torch.float32)) == "RNNCell"
+    assert kind(recurrent.LSTMCell(1, 2, 2, nn.Tanh(), torch.float32)) == "LSTMCell"
+    assert kind(Cell()) == "Cell"

@@ -5,13 +5,15 @@ from __future__ import annotations
 import io
 import math
 import time
+from collections.abc import Sequence
 
 import pytest
 from rich.console import Console
 
 from gradflow.report.console import ResultView
-from gradflow.report.excerpt import MANY, Gap, excerpt
+from gradflow.report.excerpt import Gap, excerpt
 from gradflow.results.diagnosis import DiagnosisResult, LayerRow
+from gradflow.results.theory import TheoryRow
 
 LONG = "encoder_with_quite_a_long_name.{}." + "feed_forward_" * 5 + "projection"
 
@@ -30,12 +32,20 @@ def lines(records: list[LayerRow], width: int = 80, *, every_row: bool = False) 
     return console.file.getvalue().splitlines()  # type: ignore[attr-defined,no-any-return]
 
 
-def shown(records: list[LayerRow]) -> set[int]:
-    return {records[place].index for place in excerpt(records) if isinstance(place, int)}
+def shown(records: Sequence[LayerRow | TheoryRow]) -> set[int]:
+    return {place + 1 for place in excerpt(records) if isinstance(place, int)}
+
+
+def test_theory_shows_twenty_layers_whole_and_the_ends_of_more() -> None:
+    rows = [TheoryRow(i, 1.0, 0.9, 1.0, -float(i)) for i in range(1, 51)]
+    assert shown(rows[:20]) == set(range(1, 21))
+    assert shown(rows) <= {*range(1, 10), *range(42, 51)}
 
 
 def test_a_table_of_sixty_layers_is_shown_whole() -> None:
-    assert shown([layer(i) for i in range(1, MANY + 1)]) == set(range(1, MANY + 1))
+    assert shown([layer(i) for i in range(1, LayerRow.many + 1)]) == set(
+        range(1, LayerRow.many + 1)
+    )
 
 
 def test_of_more_the_ends_are_shown_and_the_rest_counted() -> None:

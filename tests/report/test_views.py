@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import math
@@ -20,6 +21,7 @@ from gradflow.functions.evaluate import curves, evaluate
 from gradflow.report.console import ResultView
 from gradflow.report.files import check_writable, default_figure
 from gradflow.report.formatting import bars, cell
+from gradflow.report.tabular import markdown
 from gradflow.results.base import Column, Finding, Result
 from gradflow.results.diagnosis import DiagnosisResult, LayerRow
 
@@ -151,6 +153,26 @@ def test_markdown_has_a_row_for_each(tmp_path: Path) -> None:
     assert sum(line.startswith("| ") for line in lines) == 2 + len(CHAIN.records)  # and the rule
     table = [line for line in lines if line.startswith("|")]
     assert {line.replace("\\|", "").count("|") for line in table} == {6}
+
+
+def test_markdown_has_the_columns_that_a_page_has_room_for() -> None:
+    """What holds nothing is left out, then what matters least; .csv has everything."""
+    row = layer(1, **dict.fromkeys(list(LayerRow.columns())[3:], 0.5))
+    heading = markdown(DiagnosisResult(records=(row,), rate=1.0)).splitlines()[2]
+    assert heading.count("|") <= 13
+    assert all(f"| {name} |" in heading for name in ("layer", "‖∂C/∂W‖", "log₁₀ δ"))
+    few = layer(1, name="fc", gradient_norm=1.0, update_ratio=0.1)
+    heading = markdown(DiagnosisResult(records=(few,), rate=1.0)).splitlines()[2]
+    assert heading == "| # | layer | ‖∂C/∂W‖ | update |"
+
+
+def test_no_line_ends_in_a_blank() -> None:
+    """Of words as of tables, where they are wrapped and where they are not."""
+    finding = Finding("dead", "error", (1,), "so many words that " * 9, "words, and more " * 7)
+    for width in range(30, 60):
+        lines = text(dataclasses.replace(CHAIN, findings=(finding,)), width).splitlines()
+        assert [line for line in lines if line != line.rstrip()] == []
+        assert all(len(line) <= width for line in lines)
 
 
 @pytest.mark.parametrize("suffix", report.WRITERS)

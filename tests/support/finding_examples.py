@@ -114,7 +114,7 @@ def _history(**given: Any) -> WatchHistoryRow:
 def trained(**accuracies: float) -> Result:
     """Return a benchmark of one epoch with one seed."""
     history = tuple(history_row(name, test_accuracy=a) for name, a in accuracies.items())
-    return BenchmarkResult(records=summarize(history, 10, 10)[0], history=history)
+    return BenchmarkResult(records=summarize(history, 10, 10).rows, history=history)
 
 
 def policy(**given: Any) -> PolicyRow:

@@ -183,26 +183,38 @@ def test_the_edge_in_the_result_is_critical_throughout():
 @pytest.mark.parametrize(
     ("config", "title"),
     [
-        (TheoryConfig("relu"), "relu at σ_w² = 2: critical; gradients keep 100 % per layer"),
+        (
+            TheoryConfig("relu"),
+            "relu at σ_w² = 2 (default: its critical one): critical; gradients keep 100 % per "
+            "layer; depth scale ∞ layers",
+        ),
         (
             TheoryConfig("relu", weight_variance=1.0),
-            "relu at σ_w² = 1: ordered; gradients keep 70.7 % per layer",
+            "relu at σ_w² = 1: ordered; gradients keep 70.7 % per layer; depth scale 1.44 layers",
         ),
         (
             TheoryConfig("identity", weight_variance=1.21, bias_variance=0.5),
-            "identity at σ_w² = 1.21, σ_b² = 0.5: chaotic; gradients grow by 10 % per layer",
+            "identity at σ_w² = 1.21, σ_b² = 0.5: chaotic; gradients grow by 10 % per layer; "
+            "depth scale 5.25 layers",
         ),
         (
             TheoryConfig("relu", weight_variance=200.0, depth=500),
-            "relu at σ_w² = 200: chaotic; gradients grow 10-fold per layer",
+            "relu at σ_w² = 200: chaotic; gradients grow 10-fold per layer; depth scale "
+            "0.217 layers",
         ),
         (
             TheoryConfig("relu", weight_variance=1.0, depth=1),
-            "relu at σ_w² = 1: ordered; gradients keep 70.7 % per layer",
+            "relu at σ_w² = 1: ordered; gradients keep 70.7 % per layer; depth scale 1.44 layers",
+        ),
+        (
+            TheoryConfig("gelu", depth=1),
+            "gelu at σ_w² = 1 (default: it has no critical one): ordered; gradients keep 67.5 % "
+            "per layer; depth scale 0.721 layers",
         ),
         (
             TheoryConfig("tanh", weight_variance=0.0),
-            "tanh at σ_w² = 0: ordered; nothing of the gradient is passed back",
+            "tanh at σ_w² = 0: ordered; nothing of the gradient is passed back; depth scale "
+            "0 layers",
         ),
     ],
 )
