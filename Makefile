@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 DEMO := gradflow-demo
 
 .PHONY: demo test test-fast test-oldest test-newest test-extras lint types imports tests coverage \
-	audit dist docs docs-check figures golden gpu install clean
+	audit dist docs docs-site docs-check figures golden gpu install clean
 .DEFAULT_GOAL := demo
 
 # The stamps say what is installed, and go stale when the pins or the project's needs change.
@@ -96,6 +96,13 @@ docs: $(VENV)/installed-dev
 	mv docs/reference.new docs/reference.md
 	$(BIN)/python scripts/make_pages.py
 	$(BIN)/python scripts/make_docs.py
+	$(MAKE) docs-site
+
+# The site, strictly: a warning is an error. Its examples and its notebook are run, a minute in all.
+docs-site: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -c docs -d build/doctrees . build/site
+	@echo "The site lies in $(CURDIR)/build/site: open index.html"
 
 # Says what differs between the pages and today's output, and writes nothing.
 docs-check: $(VENV)/installed-dev
@@ -113,5 +120,5 @@ golden: $(VENV)/installed-dev
 	$(BIN)/python scripts/make_golden.py
 
 clean:
-	rm -rf $(VENV) $(VENV)-* dist $(DEMO) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV)-* dist build docs/gallery $(DEMO) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	rm -rf .coverage .coverage.* htmlcov
