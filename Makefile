@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 DEMO := gradflow-demo
 
 .PHONY: demo test test-fast test-oldest test-newest test-extras lint types imports tests coverage \
-	audit dist docs docs-site docs-check figures golden gpu install clean
+	audit dist docs docs-site docs-check figures golden gpu browser install clean
 .DEFAULT_GOAL := demo
 
 # The stamps say what is installed, and go stale when the pins or the project's needs change.
@@ -108,6 +108,11 @@ docs-site: $(VENV)/installed
 docs-check: $(VENV)/installed-dev
 	$(BIN)/python scripts/make_pages.py --check
 	$(BIN)/python scripts/make_docs.py --check
+
+# Reports in Chromium, which has to be there: apt-get install chromium.
+browser: $(VENV)/installed-dev
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[browser]"
+	$(BIN)/python -m pytest -n 0 -m browser tests/report/html
 
 # What needs a GPU, in minutes: the tests for it, the same numbers as on the CPU, and timings.
 gpu: $(VENV)/installed-dev

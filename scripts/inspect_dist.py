@@ -15,11 +15,17 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 #: What a package may hold beside Python.
 DATA = re.compile(
-    r"gradflow/(py\.typed|data/(mnist\.npz|LICENSE-MNIST\.md)|findings/pages/[a-z0-9-]+\.md)"
+    r"gradflow/(py\.typed|data/(mnist\.npz|LICENSE-MNIST\.md)|findings/pages/[a-z0-9-]+\.md"
+    r"|report/html/assets/(page\.(css|js|html\.j2)|vega(-lite|-embed)?\.min\.js|LICENSE-VEGA\.txt))"
 )
 #: What the sdist has to hold, so that it can be built, tested and read.
 NEEDED = ("LICENSE", "README.md", "PKG-INFO", "pyproject.toml", "constraints.txt", "Makefile")
 FOLDERS = frozenset({"gradflow", "tests", "docs", "scripts", "benchmarks"})
+LICENSES = (
+    "LICENSE",
+    "gradflow/data/LICENSE-MNIST.md",
+    "gradflow/report/html/assets/LICENSE-VEGA.txt",
+)
 ENTRY_POINT = "gradflow = gradflow.cli:main"
 STRAY = re.compile(r"(^|/)(__pycache__|\.[^/]+|[^/]*\.(pyc|so|tmp|orig|rej|log))(/|$)")
 
@@ -39,7 +45,7 @@ def wheel_faults(path: Path) -> Iterator[str]:
         metadata = wheel.read(f"{info}/METADATA").decode()
     package = {name for name in names if not name.startswith(f"{info}/")}
     yield from differences(package, source_files())
-    for name in ("LICENSE", "gradflow/data/LICENSE-MNIST.md"):
+    for name in LICENSES:
         if f"{info}/licenses/{name}" not in names:
             yield f"lacks the licence {name}"
     if ENTRY_POINT not in entries.splitlines():

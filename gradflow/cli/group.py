@@ -9,6 +9,7 @@ from typing import Any
 from typer.core import TyperCommand, TyperGroup
 
 from gradflow.cli import examples
+from gradflow.cli.arguments import note_typed
 from gradflow.cli.endings import INTERRUPTED, explain, signals_clean_up
 from gradflow.cli.streams import broken_pipe_told, prepare
 from gradflow.configs.fields import no_value, several
@@ -43,6 +44,7 @@ class Command(TyperCommand):
         GradflowError
             For an empty value, or a number with underscores or other digits than ASCII's.
         """
+        note_typed(self.name or "", args)
         rest: list[str] = super().parse_args(ctx, args)
         for parameter, typed in ctx.meta.get(_TYPED, ()):
             if parameter.nargs != -1 and not ctx.resilient_parsing:

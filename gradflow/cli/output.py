@@ -9,6 +9,7 @@ from pathlib import Path
 
 import typer
 
+from gradflow.cli.arguments import TYPED
 from gradflow.cli.endings import interrupts_wait
 from gradflow.cli.streams import is_unicode, reader_may_leave
 from gradflow.configs.fields import option
@@ -96,9 +97,16 @@ class Output:
             else:
                 self.print(result, shown)
         with interrupts_wait():
-            report.save_all(result, self.output)
+            report.save_all(_with_command(result), self.output)
         for path in self.output:
             report.say(f"wrote {path}")
+
+
+def _with_command(result: Result) -> Result:
+    """Say in its files by which command a result was made, where it does not say so itself."""
+    meta = result.meta
+    said = dataclasses.replace(meta, command=meta.command or TYPED.get())
+    return dataclasses.replace(result, meta=said)
 
 
 def exit_code(result: Result, fail_on: frozenset[str]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gradflow.report import jsonfile
 from gradflow.report.console import ResultView, say, show
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 __all__ = [
     "WRITERS",
     "figure",
-    "html",
     "jsonfile",
+    "notebook",
     "renderable",
     "replacing",
     "save",
@@ -74,15 +74,11 @@ def renderable(result: Result) -> ResultView:
     return ResultView(result)
 
 
-def html(result: Result) -> str:
-    """Return the table of `result` as HTML, for notebooks."""
-    import io
+def notebook(result: Result) -> str:
+    """Return the report of `result` in a frame, for notebooks."""
+    from gradflow.report.html import frame
 
-    from rich.console import Console
-
-    console = Console(record=True, width=120, file=io.StringIO())
-    console.print(ResultView(result))
-    return console.export_html(inline_styles=True, code_format="<pre>{code}</pre>")
+    return frame(result)
 
 
 def text(result: Result) -> str:
@@ -94,7 +90,9 @@ def text(result: Result) -> str:
     from rich.console import Console
 
     file = io.StringIO()
-    Console(file=file, width=80, highlight=False).print(ResultView(result))
+    # Plain, wherever it is asked for: in a notebook rich would show it there as well.
+    plain: Any = {"force_jupyter": False, "force_terminal": False, "color_system": None}
+    Console(file=file, width=80, highlight=False, **plain).print(ResultView(result))
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
 
 

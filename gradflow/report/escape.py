@@ -31,3 +31,16 @@ def markdown(text: str) -> str:
 def spreadsheet(text: str) -> str:
     """Return `text` as a cell of CSV that no spreadsheet takes for a formula."""
     return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def script(json: str) -> str:
+    """Return JSON that cannot end the script element that it stands in, and means the same."""
+    for sign in "<>&\u2028\u2029":
+        json = json.replace(sign, f"\\u{ord(sign):04x}")
+    return json
+
+
+def sarif(text: str) -> str:
+    """Return `text` as a message of SARIF, in which braces and brackets mark values and links."""
+    text = visible(text, keep="\n").replace("{", "{{").replace("}", "}}")
+    return text.replace("](", "\\](")

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
-from gradflow.report import jsonfile, tabular
+from gradflow.report import jsonfile, sarif, tabular
 from gradflow.results.base import Result
 
 #: Written into every figure's metadata, by which gradflow knows its own.
@@ -25,6 +25,10 @@ def _figure(**metadata: str | None) -> Writer:
         drawing().write(result, path, metadata)
 
     return write
+
+
+def _page(result: Result, path: Path) -> None:
+    importlib.import_module("gradflow.report.html").write(result, path)
 
 
 def drawing() -> ModuleType:
@@ -43,6 +47,8 @@ WRITERS: dict[str, Writer] = {
     ".png": _figure(Software=SOFTWARE),
     ".svg": _figure(Creator=SOFTWARE, Date=None),
     ".pdf": _figure(Creator=SOFTWARE, Producer=None, CreationDate=None),
+    ".html": _page,
+    ".sarif": sarif.write,
     ".json": jsonfile.write,
     ".csv": tabular.write_csv,
     ".md": tabular.write_markdown,

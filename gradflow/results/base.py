@@ -167,8 +167,8 @@ class Views(Protocol):
     def text(self, result: Any) -> str:
         """Return its table as plain text."""
 
-    def html(self, result: Any) -> str:
-        """Return its table as HTML."""
+    def notebook(self, result: Any) -> str:
+        """Return its report as HTML for a notebook."""
 
     def tensorboard(self, result: Any, folder: str | Path) -> Path:
         """Write its history for TensorBoard."""
@@ -266,8 +266,12 @@ class Result:
         plain: str = Result.views().text(self)
         return plain
 
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        """What a notebook shows: the report, and the table where that cannot be shown."""
+        return {"text/html": self._repr_html_(), "text/plain": str(self)}
+
     def _repr_html_(self) -> str:
-        html: str = Result.views().html(self)
+        html: str = Result.views().notebook(self)
         return html
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import re
 import textwrap
@@ -17,18 +18,29 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from gradflow.arrays import Floats
-from gradflow.report.style import GREY, WIDTH
+from gradflow.report.style import GREY, WIDTH, style
 
 #: Beyond this matplotlib's own arithmetic (margins, ticks) overflows.
 _LARGEST = 1e300
+_NOTEBOOK_DPI = 120
 _TITLE_CHARACTERS = 84
 _CAPTION_CHARACTERS = 100
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
+class Shown(Figure):
+    """A figure that a notebook shows as it is."""
+
+    def _repr_png_(self) -> bytes:
+        file = io.BytesIO()
+        with style():
+            self.savefig(file, format="png", dpi=_NOTEBOOK_DPI)
+        return file.getvalue()
+
+
 def blank(title: str, height: float) -> Figure:
     """Return an empty figure of the house's width under `title`; `height` is in inches."""
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    figure = Shown(figsize=(WIDTH, height), layout="constrained")
     heading = figure.suptitle("", x=0.012, horizontalalignment="left", parse_math=False)
     for width in range(_TITLE_CHARACTERS, 10, -4):  # letters differ in width: measure
         heading.set_text(balanced(minus_signs(title), width))
