@@ -16,6 +16,7 @@ from gradflow.results.learning_rate import LearningRateResult
 from gradflow.results.sweep import SweepResult
 from gradflow.results.theory import TheoryResult
 from gradflow.results.watching import WatchResult
+from gradflow.results.width import WidthResult
 
 
 @dataclass(frozen=True)
@@ -315,6 +316,20 @@ def _plan(result: PlanResult) -> tuple[Chart, ...]:
     return (Chart("One by one", result.records, quantities, "activation", "activation", "name"),)
 
 
+def _widths(result: WidthResult) -> tuple[Chart, ...]:
+    quantities = (
+        Quantity("change", "how far training moves the outputs, root mean square", "size"),
+        Quantity("output", "outputs, root mean square", "size"),
+    )
+    found = []
+    for title, repaired in (("As it is", False), ("Repaired", True)):
+        points = [p for p in result.coordinates if p.repaired is repaired and p.step > 0]
+        steps = tuple(f"{p.layer} {p.step}" for p in points)
+        layers = tuple(p.layer for p in points)
+        found.append(Chart(title, points, quantities, "width", "width", "log", layers, steps))
+    return tuple(found)
+
+
 #: What is drawn for a command; a new one is one entry. What is not here has no chart.
 CHARTS: dict[str, Callable[[Any], tuple[Chart | HeatMap, ...]]] = {
     "activations": _activations,
@@ -329,6 +344,7 @@ CHARTS: dict[str, Callable[[Any], tuple[Chart | HeatMap, ...]]] = {
     "sweep": _sweep,
     "theory": _theory,
     "watch": _watch,
+    "width": _widths,
 }
 
 

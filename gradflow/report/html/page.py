@@ -242,16 +242,24 @@ def _whole(result: Result, told: set[str]) -> Section:
     further = [(t, rows) for t, rows in further_tables(result) if rows is not remedies]
     heading = next((t for t, rows in further_tables(result) if rows is remedies), "")
     main = () if isinstance(result, Explanation) else shown_records(result)
-    best = [row for row in remedies[:3] if row.torch]
     return Section(
         "",
         tuple(_found(result.findings, told)),
         _charts(charts(result), "whole"),
         _tables([("Table", main), *further], at_fault(result.findings)),
         table(heading, remedies, without=("torch",)) if remedies else None,
-        tuple(Lines(_shown(row.remedy), _shown(row.torch)) for row in best),
+        tuple(_torch(result)),
         _shown(getattr(result, "trial_note", None) or ""),
     )
+
+
+def _torch(result: Result) -> Iterator[Lines]:
+    """The lines of the best remedies, or of the one that there is."""
+    for row in getattr(result, "remedies", ())[:3]:
+        if row.torch:
+            yield Lines(_shown(row.remedy), _shown(row.torch))
+    if lines := getattr(result, "torch", ""):
+        yield Lines("the repair", _shown(lines))
 
 
 def _tables(
