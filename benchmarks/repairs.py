@@ -20,7 +20,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,8 @@ from gradflow.diagnosis.remedies.updates import Update
 from gradflow.results.diagnosis import DiagnosisResult, RemedyRow
 
 RESULTS = Path(__file__).parent / "results"
+#: What came of training networks: of families, and of built-in ones.
+RECORDS = [RESULTS / "families.jsonl", RESULTS / "calibration-1.jsonl"]
 #: Steps of the training that a trial is to foretell; examples of the batch given.
 STEPS, GIVEN = 200, 256
 #: Families that are trained three times as long: what they have to remember lies far back, or few
@@ -55,28 +57,28 @@ SLOW = ("built-in", "mixer", "transformer", "cnn", "recurrent", "unet", "densene
 OFTENER = 4
 
 
-def failing(per_family: int) -> Iterator[dict[str, Any]]:
+def failing(per_family: int, records: Sequence[Path]) -> Iterator[dict[str, Any]]:
     """Networks that learnt at no rate: from every family in turn."""
     found: dict[str, list[dict[str, Any]]] = {}
-    for record in _lines(RESULTS / "families.jsonl"):
-        if not any(record["learns"].values()):
-            job = {name: record.get(name, False) for name in ("family", "seed", "harsh")}
-            found.setdefault(record["family"], []).append(job)
-    for record in _lines(RESULTS / "calibration-1.jsonl"):
-        if max(record["accuracies"]) < 0.5:
+    for record in (record for path in records for record in _lines(path)):
+        if "config" in record and max(record["accuracies"]) < 0.5:
             job = {"family": "built-in", "config": record["config"]}
-            found.setdefault("built-in", []).append(job)
+        elif "learns" in record and not any(record["learns"].values()):
+            job = {name: record.get(name, False) for name in ("family", "seed", "harsh")}
+        else:
+            continue
+        found.setdefault(job["family"], []).append(job)
     for turn in range(per_family):
-        yield from (job for name in QUICK for job in found[name][turn : turn + 1])
+        yield from (job for name in QUICK for job in found.get(name, [])[turn : turn + 1])
         place, rest = divmod(turn, OFTENER)
         if rest == 0:
-            yield from (job for name in SLOW for job in found[name][place : place + 1])
+            yield from (job for name in SLOW for job in found.get(name, [])[place : place + 1])
 
 
-def todo(per_family: int, part: str, before: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def todo(jobs: Iterable[dict[str, Any]], part: str, before: list[dict[str, Any]]) -> Any:
     """Return every Nth network, from the Kth on, of those not tried before; `part` is K/N."""
     first, every = map(int, part.split("/"))
-    return [job for job in failing(per_family) if job not in before][first - 1 :: every]
+    return [job for job in jobs if job not in before][first - 1 :: every]
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
@@ -239,6 +241,7 @@ def table(records: list[dict[str, Any]]) -> str:
 def main() -> None:
     """Repair, write, print."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--records", type=Path, nargs="*", default=RECORDS)
     parser.add_argument("--per-family", type=int, default=20)
     parser.add_argument("--add", action="store_true", help="go on with a file that is there")
     parser.add_argument("--minutes", type=float, default=60, help="no network is begun after them")
@@ -251,8 +254,9 @@ def main() -> None:
     began = time.perf_counter()
     if given.out is not None:
         before = _jobs_in(given.out) if given.add else []
+        jobs = failing(given.per_family, given.records)
         with given.out.open("a" if given.add else "w", encoding="utf-8") as out:
-            for job in todo(given.per_family, given.part, before):
+            for job in todo(jobs, given.part, before):
                 if time.perf_counter() - began > 60 * given.minutes:
                     break
                 start, found = time.perf_counter(), repaired(job)

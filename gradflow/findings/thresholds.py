@@ -620,7 +620,11 @@ ADAPTIVE = Tolerance(
         "As `signal decades`: at 4.9 Adam still brings the difference back, beyond it the next "
         "layers' biases alone learn, and float32 holds 7.",
     ),
-    _threshold("score decades with Adam", 5.0, "As `score decades with SGD`."),
+    _threshold(
+        "score decades with Adam",
+        5.8,
+        "As `score decades with SGD`: a GRU learns at 5.55, a tanh recurrence at 6.1 does not.",
+    ),
     _threshold(
         "value decades with Adam",
         2.5,

@@ -298,14 +298,15 @@ def test_repairs_prints_a_table(
 
 def test_repairs_parts_are_all_networks_once() -> None:
     module = script("repairs")
-    whole = module.todo(2, "1/1", [])
-    parts = [module.todo(2, f"{part}/3", []) for part in (1, 2, 3)]
+    whole = list(module.failing(2, module.RECORDS))
+    parts = [module.todo(whole, f"{part}/3", []) for part in (1, 2, 3)]
     assert sorted(map(str, (job for part in parts for job in part))) == sorted(map(str, whole))
-    assert module.todo(2, "1/1", whole[:-1]) == whole[-1:]
+    assert module.todo(whole, "1/1", whole[:-1]) == whole[-1:]
 
 
 def test_repairs_takes_from_every_family_in_turn() -> None:
-    jobs = list(script("repairs").failing(1))
+    module = script("repairs")
+    jobs = list(module.failing(1, module.RECORDS))
     names = [job["family"] for job in jobs]
     assert len(set(names)) == len(names) >= 10
     assert "built-in" in names

@@ -319,7 +319,7 @@ def test_a_finding_names_what_is_tried_first() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cost", "steps", "networks"), [(1e-6, 100, 9), (4e-3, 53, 9), (0.01, 24, 5), (0.06, 0, 0)]
+    ("cost", "steps", "networks"), [(1e-6, 200, 9), (4e-3, 52, 9), (0.01, 24, 5), (0.06, 0, 0)]
 )
 def test_a_slow_step_cuts_steps_then_remedies(cost: float, steps: int, networks: int) -> None:
     found = Plan(work=2.0).fitting(3 * cost, cost, 9)

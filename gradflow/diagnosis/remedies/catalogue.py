@@ -25,23 +25,26 @@ _RESIDUAL = Remedy(
     inserted.residual,
     ("vanishing", "dead"),
 )
+_RELU = Remedy(
+    configs.relu,
+    inserted.other_activation("torch.nn.ReLU()", "torch.relu(args[0])"),
+    ("saturated", "vanishing"),
+)
+_HE = Remedy(configs.drawn("he-normal", 2.0), weights.he, ("dead",))
 _INPUTS = Remedy(code=data.inputs_standardised, answers=("inputs",))
 _TARGETS = Remedy(code=data.targets_standardised, answers=("targets", "initial-loss"))
 
 #: name -> what to change.
 REMEDIES: dict[str, Remedy] = {
     "critical weights": _CRITICAL,
-    "He initialisation": Remedy(configs.drawn("he-normal", 2.0), weights.he, ("dead",)),
+    "He initialisation": _HE,
     "LeCun initialisation": Remedy(configs.drawn("lecun-normal", 1.0), weights.lecun),
     "orthogonal initialisation": Remedy(code=weights.orthogonal, answers=("vanishing",)),
     "data-driven scaling (LSUV)": Remedy(code=weights.data_driven, answers=_FLOW),
     "PyTorch's own weights": Remedy(code=weights.torchs_own, answers=_LARGE),
     "biases at 0": Remedy(configs.unbiased, weights.zero_biases, ("dead", "saturated")),
-    "ReLU": Remedy(
-        configs.relu,
-        inserted.other_activation("torch.nn.ReLU()", "torch.relu(args[0])"),
-        ("saturated",),
-    ),
+    "ReLU": _RELU,
+    "ReLU, He initialisation": both(_RELU, _HE),
     "Leaky ReLU": Remedy(
         configs.leaky_relu,
         inserted.other_activation(

@@ -10,15 +10,17 @@ from gradflow.errors import GradflowError
 _SGD, _ADAM = (1e-2, 1e-1, 1.0), (1e-4, 1e-3, 1e-2)
 MOMENTUM, EPSILON = 0.9, 1e-8
 #: Steps of a training where nobody says how many, and the fewest that tell anything.
-STEPS, LEAST_STEPS = 100, 24
+STEPS, LEAST_STEPS = 200, 24
 #: Small steps are slower on several threads, which are busy where they wait for each other.
 THREADS = 1
 #: Share of the steps, and the least steps, after which the worse half of the networks is given up,
-#: but for so many.
-_SHARE, _FIRST_STEPS, _KEPT = 0.2, 8, 3
+#: but for so many, which alone go on from the half of the steps on.
+_SHARE, _FIRST_STEPS, _KEPT, HALF = 0.1, 8, 3, 0.5
+#: Rates that a network has left after its first steps.
+_RATES_LEFT = 2
 #: Seconds of counted work that all trials together may take; networks for which, where a step is
 #: slow, it may be so much more; seconds of processor time at most.
-WORK, _FEWEST, _MOST, CLOCK = 2.0, 4, 3.0, 20.0
+WORK, _FEWEST, _MOST, CLOCK = 5.0, 4, 2.0, 20.0
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class Pace:
         How many are trained.
     first
         The share of the steps after which the worse half of the networks is given up; 1: none is.
+        Of the others the best three go on from the half of the steps on.
     """
 
     steps: int
@@ -59,6 +62,10 @@ class Pace:
     def kept(self, count: int) -> int:
         """Return how many of so many remedies go on after the first part."""
         return min(max(-(-count // 2), _KEPT), count)
+
+    def finalists(self, count: int) -> int:
+        """Return how many of so many remedies go on to the end."""
+        return min(_KEPT, count)
 
 
 @dataclass(frozen=True)
@@ -121,5 +128,7 @@ def _first(steps: int) -> float:
 
 def _work(pace: Pace, every: float, one: float) -> float:
     """Seconds of all trainings."""
+    others = pace.networks - 1
     begun = pace.first * pace.networks * every
-    return pace.steps * (begun + (1 - pace.first) * (1 + pace.kept(pace.networks - 1)) * one)
+    middle = (HALF - pace.first) * (1 + pace.kept(others)) * _RATES_LEFT * one
+    return pace.steps * (begun + middle + (1 - HALF) * (1 + pace.finalists(others)) * one)

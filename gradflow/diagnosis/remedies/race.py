@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from gradflow.diagnosis.remedies.grid import Pace, Plan, Trial
+from gradflow.diagnosis.remedies.grid import HALF, Pace, Plan, Trial
 from gradflow.diagnosis.remedies.outcome import (
     OVER,
     SLOW,
@@ -65,7 +66,7 @@ def raced(
     progress: Progress,
     untreated: Contest | None,
 ) -> Race:
-    """Train remedies to the end, or the better half of them, until time is over, or Ctrl-C.
+    """Train remedies to the end, or the best of them, until time is over, or Ctrl-C.
 
     Parameters
     ----------
@@ -76,7 +77,7 @@ def raced(
     """
     entrants: list[Entrant] = []
     begun, interrupted = 0, False
-    total = len(starts) + (pace.kept(max(pace.networks - 1, 0)) if pace.first < 1 else 0)
+    total = len(starts) + _further(pace)
     try:
         if untreated is not None:
             begin(untreated, pace)
@@ -87,10 +88,9 @@ def raced(
             entrant = start()
             entrants += [] if entrant is None else [entrant]
             begun += 1
-        for number, entrant in enumerate(_better(entrants, pace, untreated), start=len(starts)):
+        for number, go_on in enumerate(_rounds(entrants, pace, untreated), start=len(starts)):
             progress(number, total)
-            if entrant.contest is not None:
-                _finish(entrant.contest)
+            go_on()
     except OutOfTimeError:
         pass
     except KeyboardInterrupt:
@@ -137,18 +137,38 @@ def begin(contest: Contest, pace: Pace) -> None:
 
 def _finish(contest: Contest) -> None:
     """Take all steps; rates are given up on the way."""
-    contest.until(0.5)
+    contest.until(HALF)
     contest.until(1.0)
 
 
-def _better(entrants: Sequence[Entrant], pace: Pace, untreated: Contest | None) -> list[Entrant]:
-    """Those that go on after the first part of the steps.
+def _further(pace: Pace) -> int:
+    """How often a network goes on, after the first part of the steps."""
+    if pace.first == 1:
+        return 0
+    kept = pace.kept(max(pace.networks - 1, 0))
+    return kept + pace.finalists(kept)
+
+
+def _rounds(
+    entrants: Sequence[Entrant], pace: Pace, untreated: Contest | None
+) -> Iterator[Callable[[], None]]:
+    """Yield what goes on: the better half to the half of the steps, the best to the end."""
+    if pace.first == 1:
+        return
+    trained = [entrant for entrant in entrants if entrant.contest is not None]
+    better = _best(trained, pace.kept(len(trained)), untreated)
+    for share, count in ((HALF, len(better)), (1.0, pace.finalists(len(better)))):
+        for entrant in _best(better, count, untreated):
+            assert entrant.contest is not None
+            yield functools.partial(entrant.contest.until, share)
+
+
+def _best(entrants: Sequence[Entrant], count: int, untreated: Contest | None) -> list[Entrant]:
+    """The best so far.
 
     Where the loss has not fallen yet, it says little, and a healthy network may still begin to
     learn.
     """
-    if pace.first == 1:
-        return []
     start = math.inf if untreated is None else untreated.trial().loss
     start -= _FALLEN * abs(start) if math.isfinite(start) else 0.0
 
@@ -156,5 +176,4 @@ def _better(entrants: Sequence[Entrant], pace: Pace, untreated: Contest | None) 
         loss = math.inf if entrant.contest is None else entrant.contest.trial().loss
         return loss >= start, loss >= start and not entrant.healthy, loss
 
-    trained = [entrant for entrant in entrants if entrant.contest is not None]
-    return sorted(trained, key=key)[: pace.kept(len(trained))]
+    return sorted(entrants, key=key)[:count]
