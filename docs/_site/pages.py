@@ -82,7 +82,8 @@ def blocks(page: str) -> Iterator[str]:
     if page in BENEATH:
         yield contents(tuple(beneath(BENEATH[page])))
     if page == API:
-        yield from map(documented, sorted(set(gradflow.__all__) - {"__version__"}))
+        names = set(gradflow.__all__) - {"__version__"}
+        yield from map(documented, sorted(names, key=str.swapcase))  # functions first
 
 
 def parts() -> dict[str, tuple[str, ...]]:
