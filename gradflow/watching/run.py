@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -197,6 +198,17 @@ class Watch:
         self._meet(None)
         self._close()
 
+    @contextlib.contextmanager
+    def updating(self) -> Iterator[None]:
+        """Record a step of a loop whose optimizer is none of torch's, and changes weights inside.
+
+        ``with w.updating(): optimizer.apply(gradients)``
+        """
+        self._open(None, changes=True)
+        self._meet(None)
+        yield
+        self._close()
+
     def result(self) -> WatchResult:
         """Return what was recorded so far; moves it to the host, at once."""
         return summarized(self.recorded())
@@ -328,10 +340,11 @@ class Watch:
                 self._close()
 
     @never_raises
-    def _open(self, owner: torch.optim.Optimizer | None) -> None:
+    def _open(self, owner: torch.optim.Optimizer | None, *, changes: bool = False) -> None:
+        """Begin a step: of an optimizer, or of none that is over before the weights change."""
         self._snapshot = None
         self.loop.opened(owner)
-        if self.sampling and self.updates and owner is not None:
+        if self.sampling and self.updates and (changes or owner is not None):
             if self._before is None:
                 self._hook_parameters(self.gradients.refresh())
             self.gradients.keep_weights()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -121,6 +122,25 @@ def test_a_trial_copy_writes_nothing_into_the_module() -> None:
     assert module.seen == []
     assert calls == []
     assert len(module._forward_hooks) == 1
+
+
+class Calling(nn.Module):
+    """Calls a function."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x)
+
+
+def test_an_activation_that_is_flat_somewhere_is_one_all_the_same() -> None:
+    assert is_activation(Calling(F.relu))
+    assert is_activation(Calling(lambda x: -F.relu(-x)))
+    assert not is_activation(Calling(lambda x: F.relu(x).cumsum(0)))
+    assert not is_activation(Calling(lambda x: x.square() - x.max()))
+    assert not is_activation(Calling(lambda x: 2 * x))
 
 
 def test_what_draws_random_numbers_is_told_apart() -> None:
