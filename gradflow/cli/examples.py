@@ -42,6 +42,10 @@ EXAMPLES: dict[str, dict[str, str]] = {
         "sweep --act tanh --depths 10,20,40": "to which depth gradients get through",
         "sweep --weight-variances 0.5:3:0.5 -o sweep.png": "a map over weights and depths",
     },
+    "width": {
+        "width --act relu --depth 4": "does a learning rate carry over to other widths?",
+        "width --model model.py:of_width --input-shape 3,32,32": "of a model of your own",
+    },
     "clip": {
         "clip --task adding": "clipping policies in training a recurrent network",
         "clip --suggest": "a threshold from the norms that training meets",
