@@ -59,6 +59,7 @@ def user_module(model: nn.Module, objective: Objective, lr: float) -> Subject:
     return Subject(passes=lambda: [measured_module(model, objective, lr)], lr=lr)
 
 
+@walks.remembered()
 def measured_module(model: nn.Module, objective: Objective, lr: float | None = None) -> Pass:
     """Run one pass; where a layer's δ under- or overflows, run a float64 copy as well.
 
@@ -210,7 +211,7 @@ def materialized(model: nn.Module, objective: Objective) -> nn.Module:
         return model
     model = copy.deepcopy(model)
     try:
-        with random_states_kept(), torch.no_grad():
+        with walks.remembered(False), random_states_kept(), torch.no_grad():
             called(model, copied(objective.inputs))
     except Exception as error:
         raise failure(error, model) from error

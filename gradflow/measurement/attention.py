@@ -122,7 +122,8 @@ class AttentionCalls:
         waiting, self._waiting, self._entries = self._waiting, [], 0
         for kind in dict.fromkeys(call.kind for call in waiting):
             same = [call for call in waiting if call.kind == kind]
-            logits = torch.stack([call.logits for call in same])
+            alone = len(same) == 1
+            logits = same[0].logits[None] if alone else torch.stack([call.logits for call in same])
             entropy, share = _entropy(logits, hidden=kind[-1])
             found = entropy.view(-1, 1).unbind(), share.view(-1, 1).unbind()
             self._found += zip(same, *found, strict=True)
@@ -140,7 +141,7 @@ def _entropy(logits: Tensor, *, hidden: bool) -> tuple[Tensor, Tensor]:
     keys = (logits > _MASKED).sum(-1) if hidden else every
     some = (keys > 1).expand(logits.shape[:-1])
     weights = logs.exp()  # of a hidden key 0, and its logarithm -∞
-    entropy = -(weights * logs.clamp_min_(_LEAST)).sum(-1) / keys.clamp_min(2).log()
+    entropy = -logs.clamp_min_(_LEAST).mul_(weights).sum(-1) / keys.clamp_min(2).log()
     largest = weights.amax(-1)
     flat = largest * (1 - largest) < SATURATION / 4
     count = some.sum(axes)
@@ -172,10 +173,11 @@ def _scaled_dot_product(
         return None
     places = _some(query.shape[-2], query.device)
     q, k = query[:_EXAMPLES].detach().float(), key[:_EXAMPLES].detach().float()
+    every = len(places) == query.shape[-2]
     if enable_gqa:
         k = k.repeat_interleave(q.shape[-3] // k.shape[-3], -3)
     factor = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
-    logits = q[..., places, :] @ k.mT * factor
+    logits = ((q if every else q.index_select(-2, places)) @ k.mT).mul_(factor)
     if is_causal:
         seen = torch.arange(k.shape[-2], device=q.device) <= places[:, None]
         logits = logits.masked_fill(~seen, -torch.inf)

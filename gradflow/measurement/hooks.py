@@ -29,7 +29,6 @@ from gradflow.measurement.modules import (
     is_own_function,
     takes_hooks,
 )
-from gradflow.measurement.preserving import random_states_kept
 from gradflow.measurement.slopes import Function
 
 GradientHook: TypeAlias = "Callable[[Tensor], Tensor | None]"
@@ -314,8 +313,7 @@ class CallHooks:
         self._layers = [(n, m) for n, m in named if is_layer(m)]
         layers = {id(module) for _, module in self._layers}
         others = [m for _, m in named if id(m) not in layers]
-        with random_states_kept():
-            self._activations = list(self._chosen(others))
+        self._activations = list(self._chosen(others))
 
     def _chosen(self, modules: Iterable[nn.Module]) -> Iterator[nn.Module]:
         """Yield those that are activations, or may be."""

@@ -15,6 +15,7 @@ from torch.nn import functional as F  # noqa: N812
 from torch.nn.utils.parametrize import ParametrizationList
 
 from gradflow.measurement import walks
+from gradflow.measurement.preserving import random_states_kept
 from gradflow.networks.layers import ReplicatedNorm
 
 _NOT_ELEMENTWISE = (
@@ -118,7 +119,7 @@ def _has_weight(module: nn.Module) -> bool:
 def is_activation(module: nn.Module, tried: dict[Any, bool] | None = None) -> bool:
     """Return whether `module` is an elementwise activation function, whoever wrote it.
 
-    Somebody's own is tried out, which may draw random numbers.
+    Somebody's own is tried out.
 
     Parameters
     ----------
@@ -212,7 +213,7 @@ def _is_elementwise(module: nn.Module) -> bool:
     """
     x = torch.linspace(-3, 3, 13)
     try:
-        with torch.no_grad():
+        with random_states_kept(), torch.no_grad():
             trial = trial_copy(module)
             y, others = trial.forward(x.clone()), []
             for place in (4, 9):

@@ -56,7 +56,8 @@ def preserved(
             yield
         finally:
             if state is not None:
-                state.restore()
+                with walks.remembered(False):  # parts that were added go
+                    state.restore()
             for parameter, grad in grads:
                 parameter.grad = grad
 

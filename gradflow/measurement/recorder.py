@@ -129,7 +129,9 @@ class Recorder:
             Is shown the gradients.
         """
         self.begin_backward()
-        gradient_of = gradients(loss, walks.parameters(self.model), also)
+        parameters = walks.parameters(self.model)
+        with walks.remembered(False):
+            gradient_of = gradients(loss, parameters, also)
         self.kept = {i: gradient_of[i] for i in self.keep if i in gradient_of}
         if look is not None:
             look.after_backward(gradient_of)
@@ -426,7 +428,8 @@ def measure(
         else:
             if only is None:
                 recurrent.attach(model, hooks)
-            with recorder.functions(attention.functions() if only is None else {}):
+            seen = recorder.functions(attention.functions() if only is None else {})
+            with walks.remembered(False), seen:
                 loss = losses()
         recurrent.closed = True  # a checkpointed model runs forward again from here on
         attention.note()

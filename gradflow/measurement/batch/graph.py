@@ -29,7 +29,7 @@ def _undone(name: str) -> str:
 def shape_of(node: Node, place: int = 0) -> tuple[int, ...]:
     """Return the shape of what a node made; empty where that is not known."""
     try:
-        return tuple(int(n) for n in node._input_metadata[place].shape)
+        return tuple(map(int, node._input_metadata[place].shape))
     except Exception:
         return ()
 
@@ -71,8 +71,11 @@ class Graph:
     ----------
     nodes
         From the roots backwards.
+    edges
+        The nodes whose outputs went into each, with the output's place; None for what takes no
+        gradient.
     before
-        The nodes whose outputs went into each.
+        The nodes alone.
     users
         How many inputs of other nodes each node's outputs are.
     leaves
@@ -82,6 +85,7 @@ class Graph:
     """
 
     nodes: list[Node] = field(default_factory=list)
+    edges: dict[Node, tuple[tuple[Node | None, int], ...]] = field(default_factory=dict)
     before: dict[Node, list[Node]] = field(default_factory=dict)
     users: dict[Node, int] = field(default_factory=dict)
     leaves: list[Tensor] = field(default_factory=list)
@@ -101,7 +105,7 @@ class Graph:
                 graph.complete = False
                 break
             graph.nodes.append(node)
-            edges = node.next_functions
+            edges = graph.edges[node] = node.next_functions
             if not edges and isinstance(leaf := getattr(node, "variable", None), Tensor):
                 graph.leaves.append(leaf)
             graph.before[node] = [before for before, _ in edges if before is not None]

@@ -63,9 +63,10 @@ def linear_runs(graph: Graph, model: nn.Module) -> tuple[tuple[str, ...], ...]:
     for node in graph.nodes:
         if name_of(node) not in LAYERS:
             continue
-        after = module_of(node, known)
         before = _layer_before(node, graph)
-        first = None if before is None else module_of(before, known)
+        if before is None:  # as of nearly all
+            continue
+        first, after = module_of(before, known), module_of(node, known)
         if after is None or first is None or after[0] == first[0]:
             continue
         beside = first[0].rpartition(".")[0] == after[0].rpartition(".")[0]
@@ -141,13 +142,13 @@ def _leaves_near(node: Node) -> Iterator[Tensor]:
 
 def _layer_before(node: Node, graph: Graph) -> Node | None:
     """The layer that a layer's input comes from, with views and dropout alone between them."""
-    for start, _ in inputs_of(node):
+    for start in graph.before[node]:
         before: Node | None = start
         while before is not None and graph.users.get(before, 0) == 1:
             name = name_of(before)
             if name in LAYERS:
                 return before
-            following = [n for n, _ in inputs_of(before)]
+            following = graph.before.get(before, ())
             passes = name in PASSING or name in ("NativeDropout", "Mul")
             before = following[0] if passes and len(following) == 1 else None
     return None

@@ -6,6 +6,7 @@ whatever else mixes on purpose nothing is said.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -123,18 +124,22 @@ def _known(source: Node, inputs: Inputs) -> State:
             made[node, place] = output_of(node, place, given.get(node, ()))
         return made[node, place]
 
-    for node in sorted(graph.nodes, key=_turn):
-        if is_leaf(node):
-            made[node, 0] = _as_given(node.variable.detach(), inputs) or Neutral()
+    nothing = Neutral()
+    for node in _in_turn(graph):
+        edges = graph.edges[node]
+        if not edges and is_leaf(node):
+            made[node, 0] = _as_given(node.variable.detach(), inputs) or nothing
             continue
-        states = [Neutral() if n is None else output(n, i) for n, i in node.next_functions]
-        given[node] = _with_entry(node, states, inputs)
+        states = [nothing if n is None else output(n, i) for n, i in edges]
+        given[node] = _with_entry(node, edges, states, inputs)
     return output(source, 0)
 
 
-def _turn(node: Node) -> int:
-    """Return when a node was made; leaves come first."""
-    return -1 if is_leaf(node) else int(node._sequence_nr())
+def _in_turn(graph: Graph) -> list[Node]:
+    """Return the nodes as they were made; leaves come first."""
+    leaves = [node for node in graph.nodes if not graph.edges[node] and is_leaf(node)]
+    others = [node for node in graph.nodes if graph.edges[node] or not is_leaf(node)]
+    return leaves + sorted(others, key=lambda node: int(node._sequence_nr()))
 
 
 def _whole(tensor: Tensor, axis: int, inputs: Inputs) -> Lying:
@@ -142,14 +147,16 @@ def _whole(tensor: Tensor, axis: int, inputs: Inputs) -> Lying:
     return Lying.at(Lying(shape, 1, inputs.count), shape, axis)
 
 
-def _with_entry(node: Node, states: list[State], inputs: Inputs) -> list[State]:
+def _with_entry(
+    node: Node, edges: Sequence[tuple[Node, int]], states: list[State], inputs: Inputs
+) -> list[State]:
     """Add what is known of an input of the model, or what was made of it, where it enters."""
     name = name_of(node)
     place, kept = _KEPT.get(name, (0, ""))
     if name == "Embedding":
         indices = saved_tensor(node, kept)
         return [None if indices is None else _looked_up(_entry(indices, inputs), node)]
-    enters = kept and place < len(states) and node.next_functions[place][0] is None
+    enters = kept and place < len(states) and edges[place][0] is None
     if not enters:
         return states
     data = saved_tensor(node, kept)

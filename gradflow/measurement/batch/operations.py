@@ -32,9 +32,12 @@ Rule = Callable[[Made, Sequence[State]], State]
 def output_of(node: Node, place: int, given: Sequence[State]) -> State:
     """Return what is known of an output of a node, from what is known of its inputs."""
     rule = _RULES.get(name_of(node))
+    neutral = bool(given) and all(isinstance(s, Neutral) for s in given)
+    if neutral and rule not in (_stacked, _attention):  # as what is made of weights
+        return given[0]
     if rule is not None:
         return rule(Made(node, place, shape_of(node, place)), given)
-    return Neutral() if given and all(isinstance(s, Neutral) for s in given) else None
+    return None
 
 
 def _same(made: Made, given: Sequence[State]) -> State:

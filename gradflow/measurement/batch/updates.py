@@ -66,9 +66,7 @@ def gradient_facts(facts: BatchFacts, seen: SeenBatch, gradient_of: Gradients) -
                 [size.plain(seen.scale) for size in sizes],
                 lambda g: real(g) / seen.scale,
             )
-            unit = _step(
-                facts, seen, gradient_of, [size.unit() for size in sizes], lambda g: real(g).sign()
-            )
+            unit = _step(facts, seen, gradient_of, _units(sizes), lambda g: real(g).sign())
             facts = replace(facts, plain_step=plain, unit_step=unit)
             kind = None if seen.optimizer is None else type(seen.optimizer).__name__
             return with_optimizer(facts, kind, seen.lr)
@@ -99,7 +97,7 @@ def first_layer(graph: Graph, seen: SeenBatch) -> FirstLayerFacts | None:
     known = owners(seen.model) | _recurrent(seen.model)
     given = [t for t in seen.inputs if t.is_floating_point()]
     for node in graph.nodes:
-        taken = _input_of(node)
+        taken = _input_of(node, graph.edges[node])
         if taken is None or not any(_same(taken, one) for one in given):
             continue
         found = module_of(node, known)
@@ -135,10 +133,9 @@ _INPUTS = {
 }
 
 
-def _input_of(node: Node) -> Tensor | None:
+def _input_of(node: Node, edges: Sequence[tuple[Node | None, int]]) -> Tensor | None:
     """What a layer's node was given, where that takes no gradient."""
     place, name = _INPUTS.get(name_of(node), (0, ""))
-    edges = node.next_functions
     if not name or len(edges) <= place or edges[place][0] is not None:
         return None
     return saved_tensor(node, name)
@@ -237,14 +234,28 @@ class _Sized:
         length = self.norm / scale / self.size
         return (length if math.isfinite(length) else None), self.name
 
-    def unit(self) -> tuple[float | None, str]:
-        """Return that of a step along its signs."""
-        if math.isnan(self.norm):
-            return None, self.name
+    def longest(self) -> float:
+        """Return what a step along its signs is no longer than."""
+        parts = 2 if self.gradient.is_complex() else 1
+        return math.sqrt(parts * self.gradient.numel()) / self.size
+
+    def unit(self) -> tuple[float, str]:
+        """Return the relative length of a step along its signs."""
         sparse = self.gradient.is_sparse
         values = self.gradient.coalesce().values() if sparse else self.gradient
         entries = int(count_nonzero(real(values).reshape(1, -1)))
         return math.sqrt(entries) / self.size, self.name
+
+
+def _units(sizes: Sequence[_Sized]) -> list[tuple[float, str]]:
+    """Return what `_Sized.unit` gives, of those that may be the longest: it reads every entry."""
+    found: list[tuple[float, str]] = []
+    known = (size for size in sizes if not math.isnan(size.norm))
+    for size in sorted(known, key=_Sized.longest, reverse=True):
+        if found and size.longest() < max(found)[0]:
+            break
+        found.append(size.unit())
+    return found
 
 
 def _sizes(model: nn.Module, gradient_of: Gradients) -> list[_Sized]:
