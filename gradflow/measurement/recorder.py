@@ -42,7 +42,7 @@ from gradflow.measurement.records import (
 )
 from gradflow.measurement.recurrence import RecurrentCalls
 from gradflow.measurement.remaining import remaining
-from gradflow.measurement.slopes import Function, max_slope, slope, slope_by_parts
+from gradflow.measurement.slopes import Function, known_slope, max_slope, slope, slope_by_parts
 from gradflow.measurement.stats import accumulator, largest
 from gradflow.measurement.together import Prepared, Together
 from gradflow.networks.layers import kind
@@ -238,7 +238,7 @@ class Recorder:
             if QUANTITIES.of(source, self.only):
                 record.add(source, prepared(values), self.only)
             return
-        values = values.unsqueeze(0)
+        values = values.detach().unsqueeze(0)
         if costly or not is_quick(values):
             self._together.add(record, source, values, prepared, key)
         elif QUANTITIES.of(source, self.only):
@@ -274,8 +274,7 @@ class Recorder:
         def prepared(values: Tensor) -> Sample:
             with contextlib.nullcontext() if is_torchs_own(key) else random_states_kept():
                 alone = on_a_copy(function)
-                taken = slope if key is None or not values.is_cpu else slope_by_parts
-                slopes = taken(alone, values).abs_()
+                slopes = _slopes(key, alone, values).abs_()
                 return Sample(slopes, record.module, self._max_slope(key, alone, slopes))
 
         if key is None:  # it may tell channels apart, by their place
@@ -367,6 +366,14 @@ def _sum(one: Tensor | None, other: Tensor | None) -> Tensor | None:
     if one is None or other is None:
         return other if one is None else one
     return one + other
+
+
+def _slopes(key: Any, function: Function, values: Tensor) -> Tensor:
+    """Return the slopes of what is `known_by` a key."""
+    if key is None or not values.is_cpu:
+        return slope(function, values)
+    known = known_slope(key[0], function, values)
+    return slope_by_parts(function, values) if known is None else known
 
 
 def in_transform() -> bool:

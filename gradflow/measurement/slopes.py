@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
+from torch.nn import functional as F  # noqa: N812
 
 from gradflow.measurement.stats import below
 
@@ -32,7 +33,9 @@ def slope(function: Function, inputs: Tensor) -> Tensor:
         node: Any = y.grad_fn
         if callable(node) and [n for n, _ in node.next_functions] == [before]:
             with torch.no_grad():
-                derivative: Tensor = node(torch.ones_like(y))  # one formula needs no engine
+                derivative: Tensor = node(
+                    y.new_ones(()).expand_as(y)
+                )  # one formula needs no engine
         else:
             (derivative,) = torch.autograd.grad(y.sum(), x)
     return derivative
@@ -50,6 +53,43 @@ def slope_by_parts(function: Function, inputs: Tensor) -> Tensor:
     for part, own in zip(torch.split(flat, _PART), torch.split(slopes, _PART), strict=True):
         own.copy_(slope(function, part))
     return slopes.view(inputs.shape)
+
+
+_ATEN = torch.ops.aten
+#: What autograd runs of torch's own activations, without a pass of them before: by their module,
+#: which has its options, or by function.
+_ALONE: dict[Any, Callable[[Tensor, Tensor, Any], Tensor]] = {
+    nn.ReLU: lambda one, x, _: _ATEN.threshold_backward(one, x, 0),
+    nn.SiLU: lambda one, x, _: _ATEN.silu_backward(one, x),
+    nn.Hardswish: lambda one, x, _: _ATEN.hardswish_backward(one, x),
+    nn.Hardsigmoid: lambda one, x, _: _ATEN.hardsigmoid_backward(one, x),
+    nn.GELU: lambda one, x, gelu: _ATEN.gelu_backward(one, x, approximate=gelu.approximate),
+    nn.LeakyReLU: lambda one, x, leaky: _ATEN.leaky_relu_backward(
+        one, x, leaky.negative_slope, False
+    ),
+    nn.Tanh: lambda one, x, _: _ATEN.tanh_backward(one, x.tanh()),
+    nn.Sigmoid: lambda one, x, _: _ATEN.sigmoid_backward(one, x.sigmoid()),
+}
+_ALONE |= dict.fromkeys((F.relu, torch.relu, Tensor.relu), _ALONE[nn.ReLU])
+_ALONE |= dict.fromkeys((F.tanh, torch.tanh, Tensor.tanh), _ALONE[nn.Tanh])
+_ALONE |= dict.fromkeys((F.sigmoid, torch.sigmoid, Tensor.sigmoid), _ALONE[nn.Sigmoid])
+_ALONE |= {F.silu: _ALONE[nn.SiLU], F.hardswish: _ALONE[nn.Hardswish]}
+
+
+@torch.no_grad()
+def known_slope(kind: Any, function: Function, inputs: Tensor) -> Tensor | None:
+    """Return `slope` of an activation of torch's own by its formula; None: of no other is it known.
+
+    Parameters
+    ----------
+    kind
+        The class of the module whose ``forward`` the function is, or torch's function.
+    """
+    formula = _ALONE.get(kind)
+    if formula is None:
+        return None
+    one = torch.ones((), dtype=inputs.dtype).expand(inputs.shape)
+    return formula(one, inputs.detach(), getattr(function, "__self__", None))
 
 
 def _itself(tensor: Tensor) -> Tensor:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 import gradflow
-from gradflow.measurement.slopes import slope, slope_by_parts
+from gradflow.measurement.slopes import known_slope, slope, slope_by_parts
 
 
 def test_slopes_part_by_part_are_those_of_the_whole() -> None:
@@ -15,6 +16,33 @@ def test_slopes_part_by_part_are_those_of_the_whole() -> None:
     found = slope_by_parts(torch.tanh, inputs.mT)
     assert found.shape == (70_000, 3)
     assert torch.equal(found, slope(torch.tanh, inputs.mT))
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        nn.ReLU(),
+        nn.LeakyReLU(0.3),
+        nn.SiLU(),
+        nn.Hardswish(),
+        nn.Hardsigmoid(),
+        nn.GELU(),
+        nn.GELU(approximate="tanh"),
+        nn.Tanh(),
+        nn.Sigmoid(),
+    ],
+    ids=repr,
+)
+def test_slopes_by_formula_are_those_of_autograd(module: nn.Module) -> None:
+    inputs = 4 * torch.randn(5, 7, 300, generator=torch.Generator().manual_seed(0))
+    inputs[0, 0, :4] = torch.tensor([0.0, -0.0, torch.inf, -torch.inf])
+    found = known_slope(type(module), module.forward, inputs.mT)
+    assert found is not None
+    assert torch.equal(found.nan_to_num(7), slope(module.forward, inputs.mT).nan_to_num(7))
+
+
+def test_of_other_activations_no_formula_is_known() -> None:
+    assert known_slope(nn.Softplus, nn.Softplus().forward, torch.ones(3)) is None
 
 
 class Sharper(nn.Module):
