@@ -316,7 +316,7 @@ def _json(value: Any) -> Markup:
 def _notes(chart: Chart | HeatMap) -> str:
     """What is to be known of a chart, in a line."""
     _, every = thinned(chart)
-    left_out = f"Every {every}th of {len(chart.records):,} rows is drawn." if every > 1 else ""
+    left_out = f"One row in {every} of {len(chart.records):,} is drawn." if every > 1 else ""
     if isinstance(chart, HeatMap):
         return f"Hover a square: its numbers. Dots: healthy; triangles: not finite. {left_out}"
     said = ["Hover a point: its numbers."]

@@ -17,16 +17,16 @@ _LOWER = 2
 @functools.cache
 def explained(code: str) -> Markup | None:
     """Return what `gradflow explain` says of a code; None for a code of somebody else's."""
-    return prose(explain(code).text) if code in CODES else None
+    return prose(explain(code).text, _LOWER) if code in CODES else None
 
 
-def prose(text: str) -> Markup:
-    """Return Markdown as HTML; what is HTML in it stays text."""
+def prose(text: str, lower: int = 0) -> Markup:
+    """Return Markdown as HTML, its headings lowered; what is HTML in it stays text."""
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens = parser.parse(text)
     for token in tokens:
         if token.type in ("heading_open", "heading_close"):
-            token.tag = f"h{min(int(token.tag[1]) + _LOWER, 6)}"
+            token.tag = f"h{min(int(token.tag[1]) + lower, 6)}"
         if token.type == "fence":
             token.attrSet("tabindex", "0")  # it scrolls, so that a keyboard has to come there
     html = parser.renderer.render(tokens, parser.options, {})

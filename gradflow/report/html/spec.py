@@ -74,7 +74,7 @@ def spec(chart: Chart | HeatMap) -> Spec | None:
 def thinned(chart: Chart | HeatMap) -> tuple[Sequence[int], int]:
     """Return the places of the rows that are drawn, and every which of them that is."""
     count = len(chart.records)
-    fields = len(chart.quantities) + _MOST_TIPS if count else 1
+    fields = len(chart.quantities) + len(_tips(chart)) if count else 1
     every = max(1, math.ceil(count * fields / _MOST_NUMBERS))
     places = list(range(0, count, every))
     return (places if not count or places[-1] == count - 1 else [*places, count - 1]), every
@@ -329,7 +329,7 @@ def _band_mark(chart: Chart) -> Spec:
 def _x(chart: Chart) -> Spec:
     axis: Spec = {"title": chart.x_label, "grid": False}
     if chart.x_kind == "name":
-        axis |= {"labelAngle": -40, "labelLimit": 120}
+        axis |= {"labelAngle": -40, "labelLimit": 120, "labelOverlap": False}
         return {"field": "x", "type": "nominal", "sort": None, "axis": axis}
     scale: Spec = {"nice": False}
     if chart.x_kind == "log":
@@ -337,7 +337,7 @@ def _x(chart: Chart) -> Spec:
     else:
         scale["zero"] = False
     if chart.x_kind == "log":
-        axis["format"] = "~e"
+        axis["format"] = ".1~g"
     if chart.x_kind == "count":
         ends = [getattr(chart.records[0], chart.x), getattr(chart.records[-1], chart.x)]
         scale["domain"] = [ends[0] - 0.5, ends[1] + 0.5] if chart.named else ends

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from support.figure_results import ALL, diagnosed, named_watch, swept
 
 from gradflow import report
@@ -216,3 +218,30 @@ def test_a_notebooks_frame_shows_the_same_page(browser: Any, tmp_path: Path) -> 
     inner.locator("html[data-drawn=yes]").wait_for(state="attached")
     assert inner.locator("h1").inner_text() == full().title
     page.close()
+
+
+#: The pictures of docs/report.md: `REPORT_IMAGES=docs/images make browser` makes them again.
+PICTURES = {
+    "report-light": {"color_scheme": "light", "viewport": {"width": 1000, "height": 1320}},
+    "report-dark": {"color_scheme": "dark", "viewport": {"width": 1000, "height": 1320}},
+    "report-phone": {"color_scheme": "light", "viewport": {"width": 390, "height": 1150}},
+}
+
+
+@pytest.fixture(scope="module")
+def pictured() -> Result:
+    import gradflow
+
+    result = gradflow.diagnose(gradflow.NetworkConfig(depth=10, act="sigmoid", seeds=5))
+    command = "gradflow diagnose --depth 10 --act sigmoid --seeds 5 -o report.html"
+    return dataclasses.replace(result, meta=dataclasses.replace(result.meta, command=command))
+
+
+@pytest.mark.skipif("REPORT_IMAGES" not in os.environ, reason="makes the pictures of the docs")
+@pytest.mark.parametrize("name", PICTURES)
+def test_pictures(opened: Open, pictured: Result, name: str) -> None:
+    page = opened(pictured, **PICTURES[name])
+    if "phone" not in name:
+        hover(page, 7)
+    picture = Image.open(io.BytesIO(page.screenshot())).quantize(128)
+    picture.save(Path(os.environ["REPORT_IMAGES"]) / f"{name}.png", optimize=True)
