@@ -31,6 +31,17 @@ def interrupted(result: BenchmarkResult) -> Iterator[Finding]:
         )
 
 
+@check("unjudged")
+def failed(result: BenchmarkResult) -> Iterator[Finding]:
+    """Runs that could not be trained."""
+    for what, why in result.facts.failed:
+        yield finding(
+            "unjudged",
+            f"{what}: not trained to its end, {why}",
+            "with --output-dir, --resume trains what is missing",
+        )
+
+
 @check("diverged")
 def diverged(result: BenchmarkResult) -> Iterator[Finding]:
     """A training loss is not finite."""
@@ -132,6 +143,7 @@ def one_seed(result: BenchmarkResult) -> Iterator[Finding]:
 #: In the order in which they are said; a new check is one entry.
 CHECKS: tuple[Check[BenchmarkResult], ...] = (
     interrupted,
+    failed,
     diverged,
     behind,
     unresponsive,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ class Split:
     ----------
     folder
         Holds ``train_images.npy`` and the like, as in `gradflow.datasets.images.Dataset`.
+    source
+        What the data is read from where there is no such folder: on another machine.
     sizes
         Numbers of images by part.
     available
@@ -40,6 +43,7 @@ class Split:
     """
 
     folder: str
+    source: str
     name: str
     sizes: tuple[tuple[Part, int], ...]
     available: int
@@ -67,9 +71,31 @@ class Split:
         return self._mapped(f"{source}_images")[rows], self._mapped(f"{source}_labels")[rows]
 
     def _mapped(self, name: str) -> Bytes:
+        if not Path(self.folder).is_dir():
+            elsewhere: Bytes = getattr(_read(self.source, self.digest), name)
+            return elsewhere
         # "c": torch wants to be able to write; what nobody writes stays shared.
         array: Bytes = np.load(Path(self.folder) / f"{name}.npy", mmap_mode="c")
         return array
+
+
+def _loaded(source: str) -> Dataset:
+    return load(None if source == "mnist" else source)
+
+
+@functools.lru_cache(maxsize=1)  # all parts are asked for, one after the other
+def _read(source: str, digest: str) -> Dataset:
+    """Read the data on another machine than that which sent the task.
+
+    Raises
+    ------
+    GradflowError
+        If there is none, or another.
+    """
+    data = _loaded(source)
+    if data.digest() != digest:
+        raise GradflowError(f"'{source}' is not the same data on every machine")
+    return data
 
 
 @contextlib.contextmanager
@@ -81,7 +107,7 @@ def splitting(config: BenchmarkConfig) -> Iterator[Split]:
     GradflowError
         If the data is unusable, or has fewer images than were asked for.
     """
-    data = load(None if config.data == "mnist" else config.data)
+    data = _loaded(config.data)
     sizes = _sizes(config, data)
     sweep(Path(tempfile.gettempdir()))
     with tempfile.TemporaryDirectory(prefix=prefix()) as folder:
@@ -89,6 +115,7 @@ def splitting(config: BenchmarkConfig) -> Iterator[Split]:
             np.save(Path(folder) / f"{name}.npy", getattr(data, name))
         split = Split(
             folder,
+            config.data,
             data.name,
             sizes,
             available=len(data.train_images),

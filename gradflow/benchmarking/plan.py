@@ -16,7 +16,8 @@ from gradflow.benchmarking.storage.folder import RunDirectory
 from gradflow.benchmarking.storage.journal import Run, finished
 from gradflow.benchmarking.worker import TrainingRun, examples, trainer
 from gradflow.configs.benchmark import BenchmarkConfig
-from gradflow.executors import processes
+from gradflow.errors import GradflowError
+from gradflow.executors.tasks import run_each
 from gradflow.findings.check import judged
 from gradflow.results.base import Facts, RunMeta
 from gradflow.results.benchmark import PlanResult, PlanRow, Setting
@@ -67,14 +68,14 @@ def benchmark_plan(
             alike.setdefault(_timed(setting), setting)
         tasks = [TrainingRun(s, config.seed, config, split) for s in alike.values()]
 
-        def on_event(_: int, cost: Cost) -> None:
+        def on_value(_: int, cost: Cost) -> None:
             costs[_timed(cost.setting)] = cost
             if on_progress is not None:
                 on_progress(len(costs), len(tasks))
 
-        complete = processes.run(
-            measure, tasks, workers=side.workers, threads=side.threads, on_event=on_event
-        )
+        outcome = run_each(measure, tasks, side.place(), on_value)
+    if outcome.failed:
+        raise GradflowError(next(iter(outcome.failed.values())))
     sizes = dict(split.sizes)
     rows = [
         _row(
@@ -89,7 +90,7 @@ def benchmark_plan(
     ]
     result = PlanResult(
         records=tuple(rows),
-        facts=Facts(interrupted=not complete),
+        facts=Facts(interrupted=not outcome.finished),
         meta=RunMeta(device=str(device), dtype=config.precision, threads=side.threads),
         runs=len(runs),
         workers=side.workers,
@@ -100,8 +101,8 @@ def benchmark_plan(
     return judged(result, checks.PLAN_CHECKS)
 
 
-def measure(task: TrainingRun, emit: Callable[[Cost], None]) -> None:
-    """Emit what the task's setting costs."""
+def measure(task: TrainingRun) -> Cost:
+    """Return what the task's setting costs."""
     from gradflow.training.devices import select
     from gradflow.training.trainer import Examples, arithmetic, evaluate, seeded
 
@@ -113,7 +114,7 @@ def measure(task: TrainingRun, emit: Callable[[Cost], None]) -> None:
         test = parts["test"]
         some = Examples(test.images[:500], test.labels[:500])
         looks = [_seconds(lambda: evaluate(training.model, some)) for _ in range(2)]
-    emit(Cost(task.setting, statistics.median(steps[_WARM_UP:]), looks[-1] / len(some)))
+    return Cost(task.setting, statistics.median(steps[_WARM_UP:]), looks[-1] / len(some))
 
 
 def _timed(setting: Setting) -> Setting:

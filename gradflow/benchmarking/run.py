@@ -26,11 +26,19 @@ from gradflow.benchmarking.storage.journal import Journal, Run
 from gradflow.benchmarking.worker import TrainingRun, train
 from gradflow.configs.benchmark import BenchmarkConfig
 from gradflow.configs.fields import several
+from gradflow.errors import GradflowError
 from gradflow.executors import processes
+from gradflow.executors.tasks import Place, run_each
 from gradflow.findings.check import judged
 from gradflow.findings.thresholds import EQUAL
 from gradflow.results.base import RunMeta, plain
-from gradflow.results.benchmark import BenchmarkFacts, BenchmarkResult, FlowRow, HistoryRow
+from gradflow.results.benchmark import (
+    BenchmarkFacts,
+    BenchmarkResult,
+    FlowRow,
+    HistoryRow,
+    labels,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -47,6 +55,10 @@ class Side:
 
     workers: int
     threads: int
+
+    def place(self, cluster: str | None = None) -> Place:
+        """Return where tasks run."""
+        return Place(self.workers, cluster, self.threads)
 
 
 def benchmark(
@@ -90,9 +102,10 @@ def benchmark(
             if folder is not None:
                 check_checkpoints(tasks)
                 folder.begin(config.settings(), environment(meta, split), journal.events.values())
-            complete = processes.run(
-                train, tasks, workers=side.workers, threads=side.threads, on_event=journal
-            )
+            outcome = run_each(train, tasks, side.place(config.cluster), on_event=journal)
+    failed = _named([(tasks[n], why) for n, why in sorted(outcome.failed.items())])
+    if failed and not journal.events:
+        raise GradflowError("nothing was trained: {}: {}".format(*failed[0]))
     return assembled(
         journal.history(runs, config.epochs),
         journal.flow(runs, config.epochs),
@@ -101,8 +114,18 @@ def benchmark(
         target=config.target,
         aggregate=journal.aggregate(split.size("train")),
         meta=meta,
-        facts=BenchmarkFacts(interrupted=not complete, wanted_epochs=len(runs) * config.epochs),
+        facts=BenchmarkFacts(
+            interrupted=not outcome.finished,
+            wanted_epochs=len(runs) * config.epochs,
+            failed=failed,
+        ),
     )
+
+
+def _named(failed: Sequence[tuple[TrainingRun, str]]) -> tuple[tuple[str, str], ...]:
+    """Name runs that failed: what tells their setting from the others, and their seed."""
+    words = labels(task.setting for task, _ in failed)
+    return tuple((f"{words[task.setting]}, seed {task.seed}", why) for task, why in failed)
 
 
 def planned(config: BenchmarkConfig) -> list[Run]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradflow.benchmarking.data import Part, Split
@@ -85,7 +86,7 @@ class _Session:
         self.flow.start(-(-len(trained) // batch_size))
         epoch = self.trainer.epoch(trained, batch_size, self.generator, self._on_step)
         self.done.append(EpochDone(self._history(epoch), self._flow()))
-        if task.checkpoint is not None:
+        if task.checkpoint is not None and _reaches(task):
             self._checkpoint().save(task.checkpoint, task.origin())
         self.emit(self.done[-1])
 
@@ -179,6 +180,11 @@ def examples(split: Split, device: torch.device) -> dict[Part, Examples]:
     from gradflow.training.trainer import Examples
 
     return {part: Examples.upload(*split.arrays(part), device) for part in split.parts}
+
+
+def _reaches(task: TrainingRun) -> bool:
+    """Return whether the run's folder is there: of a cluster not every machine need share it."""
+    return task.config.cluster is None or Path(task.checkpoint or "").parent.is_dir()
 
 
 def _device(task: TrainingRun) -> torch.device:

@@ -121,7 +121,7 @@ class _Runs:
         self.progress, self.epochs = progress, runs * epochs
         self.total = progress.add_task("all epochs", total=self.epochs, note="")
         self.running: dict[Any, tuple[TaskID, float]] = {}  # and the share of the epoch
-        self.finished = 0
+        self.finished: set[Any] = set()  # an epoch that is trained again counts once
 
     def __call__(self, event: Any) -> None:
         if hasattr(event, "step"):
@@ -129,7 +129,7 @@ class _Runs:
         else:
             self._epoch((event.history.setting, event.history.seed), event)
         parts = sum(share for _, share in self.running.values())
-        self.progress.update(self.total, completed=round(self.finished + parts, 1))
+        self.progress.update(self.total, completed=round(len(self.finished) + parts, 1))
 
     def _step(self, run: Any, event: Any) -> None:
         task, _ = self.running.get(run) or (self.progress.add_task("", total=1, note=""), 0.0)
@@ -149,7 +149,7 @@ class _Runs:
         line += f"loss {row.test_loss:.4f} "
         line += "(stored)" if event.restored else f"({row.seconds:.1f} s)"
         self.progress.console.print(line, highlight=False, style="dim", soft_wrap=True)
-        self.finished += 1
+        self.finished.add((run, row.epoch))
         if run in self.running:
             self.progress.remove_task(self.running.pop(run)[0])
 

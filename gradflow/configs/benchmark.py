@@ -25,7 +25,7 @@ from gradflow.results.base import plain
 
 _RUNS, _TRAIN, _GRID = "Run", "Training", "Training: one value, or several to compare"
 #: Fields of a benchmark that do not change a number.
-CIRCUMSTANCES = ("workers", "output_dir", "resume", "target")
+CIRCUMSTANCES = ("workers", "cluster", "output_dir", "resume", "target")
 CLIP_VALUE = 0.5
 
 
@@ -56,6 +56,8 @@ class BenchmarkConfig:
         ``mnist``, or a folder as in `gradflow.datasets.images.load`.
     workers
         Processes; None: as many as there are processors for (one for a GPU).
+    cluster
+        Address of a dask scheduler, whose workers train in the place of processes.
 
     Raises
     ------
@@ -162,6 +164,12 @@ class BenchmarkConfig:
     )
     workers: int | None = option(
         None, "Processes that train side by side.", panel=_RUNS, check=at_least(1)
+    )
+    cluster: str | None = option(
+        None,
+        "Train on the dask cluster with this scheduler (dask comes with the extra 'cluster').",
+        metavar="tcp://HOST:PORT",
+        panel=_RUNS,
     )
     output_dir: str | None = option(
         None,

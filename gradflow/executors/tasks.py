@@ -1,26 +1,28 @@
-"""Tasks that are pure functions of what describes them, on an Executor of `concurrent.futures`.
+"""Tasks that are pure functions of what describes them, wherever there is room for them.
 
 In this process, on processes of this machine, or on a dask cluster. One that fails, or whose
-process dies, takes none of the others with it: it is named, and they go on.
+process dies, takes none of the others with it: it is named, and they go on. Numbers depend on the
+number of threads (sums are split differently), so that is fixed, and the same wherever a task runs.
 """
 
 from __future__ import annotations
 
-import contextlib
-import importlib
-import multiprocessing
-import os
-import signal
-import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from typing import Any
 
 from gradflow.errors import GradflowError
-from gradflow.executors.processes import interrupts_held_back, torch_threads
+from gradflow.executors.channels import (
+    Channel,
+    OnEvent,
+    across_cluster,
+    between_processes,
+)
+from gradflow.executors.cluster import Cluster, connected
+from gradflow.executors.processes import pool, submitted, torch_threads
 
 #: Called with a task's place and what came of it.
 OnValue = Callable[[int, Any], None]
@@ -29,6 +31,8 @@ OnValue = Callable[[int, Any], None]
 _FAILURES = (GradflowError, MemoryError, RuntimeError, OSError)
 _DIED = "its process ended; there may be too little memory"
 _GONE = "the cluster is gone"
+#: Seconds after which a channel is looked into.
+_PATIENCE = 0.1
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,11 @@ class Outcome:
 
 
 def run_each(
-    function: Callable[[Any], Any], tasks: Sequence[Any], place: Place, on_value: OnValue
+    function: Callable[..., Any],
+    tasks: Sequence[Any],
+    place: Place,
+    on_value: OnValue = lambda _number, _value: None,
+    on_event: OnEvent | None = None,
 ) -> Outcome:
     """Call `function` with every task, wherever `place` says.
 
@@ -77,19 +85,23 @@ def run_each(
         Importable and picklable where they leave this process.
     on_value
         Called in this process, in the order in which values come.
+    on_event
+        Where it is given, a task is called with a second argument, ``emit``. What it says there
+        comes here, with who said it, in this process and in the order in which each said it; before
+        the task's value. A task that is tried again says things again.
 
     Raises
     ------
     GradflowError
         If the cluster cannot be reached. Defects of the function are raised as they are.
     """
-    job = _Job(function, tasks, place, on_value)
+    job = _Job(function, tasks, place, on_value, on_event)
     try:
         if place.cluster is not None:
             _on_cluster(job, place.cluster)
         elif place.workers == 1:
             _here(job)
-        else:
+        elif tasks:
             _on_processes(job)
     except KeyboardInterrupt:
         job.outcome.finished = False
@@ -100,11 +112,17 @@ def run_each(
 class _Job:
     """Tasks, where they are to run, and what has become of them."""
 
-    function: Callable[[Any], Any]
+    function: Callable[..., Any]
     tasks: Sequence[Any]
     place: Place
     on_value: OnValue
+    on_event: OnEvent | None
     outcome: Outcome = field(default_factory=Outcome)
+
+    def call(self, number: int, channel: Channel | None) -> tuple[Any, ...]:
+        """Return a function and its arguments."""
+        rest = () if channel is None else (channel.emit,)
+        return self.function, self.tasks[number], *rest
 
     def take(self, future: Any, number: int) -> None:
         """Hand on what came of a task, or keep why nothing did."""
@@ -118,16 +136,18 @@ class _Job:
 
 
 def _here(job: _Job) -> None:
+    on_event = job.on_event
+    rest = () if on_event is None else (lambda event: on_event(0, event),)
     with torch_threads(job.place.threads):
         for number, task in enumerate(job.tasks):
-            job.take(_called(job.function, task), number)
+            job.take(_called(job.function, task, *rest), number)
 
 
-def _called(function: Callable[[Any], Any], task: Any) -> Future[Any]:
+def _called(function: Callable[..., Any], *arguments: Any) -> Future[Any]:
     """Call a function; return a future that is done."""
     future = Future[Any]()
     try:
-        future.set_result(function(task))
+        future.set_result(function(*arguments))
     except _FAILURES as error:
         future.set_exception(error)
     return future
@@ -140,29 +160,34 @@ def _on_processes(job: _Job) -> None:
     """
     waiting = deque(range(len(job.tasks)))
     suspects: deque[int] = deque()
-    while waiting or suspects:
-        alone = bool(suspects)
-        queue, count = (suspects, 1) if alone else (waiting, job.place.workers)
-        broken = _until_it_breaks(job, queue, count)
-        if alone and broken:
-            job.outcome.failed[broken[0]] = _DIED
-        else:
-            suspects.extend(broken)
+    with between_processes(job.on_event) as channel:
+        while waiting or suspects:
+            alone = bool(suspects)
+            queue, count = (suspects, 1) if alone else (waiting, job.place.workers)
+            broken = _until_it_breaks(job, queue, min(count, len(queue)), channel)
+            if alone and broken:
+                job.outcome.failed[broken[0]] = _DIED
+            else:
+                suspects.extend(broken)
 
 
-def _until_it_breaks(job: _Job, queue: deque[int], count: int) -> list[int]:
+def _until_it_breaks(
+    job: _Job, queue: deque[int], count: int, channel: Channel | None
+) -> list[int]:
     """Run what is queued on a pool; return what was running when it broke, if it did."""
     running: dict[Future[Any], int] = {}
-    with _pool(count, job.place.threads) as pool:
+    patience = None if channel is None else _PATIENCE
+    with pool(count, job.place.threads) as workers:
         while queue or running:
             while queue and len(running) < count:
                 number = queue.popleft()
                 try:
-                    with interrupts_held_back():
-                        running[pool.submit(job.function, job.tasks[number])] = number
+                    running[submitted(workers, *job.call(number, channel))] = number
                 except BrokenProcessPool:
                     return [*running.values(), number]
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            done, _ = wait(running, timeout=patience, return_when=FIRST_COMPLETED)
+            if channel is not None:
+                channel.drain()
             lost = [f for f in done if isinstance(f.exception(), BrokenProcessPool)]
             for future in done - set(lost):
                 job.take(future, running.pop(future))
@@ -171,93 +196,34 @@ def _until_it_breaks(job: _Job, queue: deque[int], count: int) -> list[int]:
     return []
 
 
-@contextlib.contextmanager
-def _pool(count: int, threads: int) -> Iterator[Executor]:
-    """Give a pool of spawned processes, none of which outlives the block."""
-    before = set(multiprocessing.active_children())
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(count, context, initializer=_begin, initargs=(threads,))
-    try:
-        yield pool
-    except BaseException:  # they may be in the middle of a long task
-        for child in set(multiprocessing.active_children()) - before:
-            child.terminate()
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _begin(threads: int) -> None:
-    """Make a process fit for tasks: Ctrl-C is its parent's affair, and it does not outlive it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
-    import torch
-
-    torch.set_num_threads(threads)
-
-
-def _leave_with(parent: Any) -> None:
-    parent.join()
-    os._exit(1)
-
-
 def _on_cluster(job: _Job, address: str) -> None:
     """Run on a dask cluster, which tries a task again where its worker died."""
-    with _client(address) as client:
+    with connected(address) as cluster, across_cluster(cluster.client, job.on_event) as channel:
+        threads = job.place.threads
         running = {
-            client.submit(_with_threads, job.function, task, job.place.threads, pure=False): number
-            for number, task in enumerate(job.tasks)
+            cluster.submit(_with_threads, threads, *job.call(number, channel), pure=False): number
+            for number in range(len(job.tasks))
         }
-        for future in client.arriving(running):
-            job.take(future, running.pop(future))
+        _take_arriving(job, cluster, running, channel)
         job.outcome.failed |= dict.fromkeys(running.values(), _GONE)
 
 
-def _with_threads(function: Callable[[Any], Any], task: Any, threads: int) -> Any:
+def _take_arriving(
+    job: _Job, cluster: Cluster, running: dict[Any, int], channel: Channel | None
+) -> None:
+    """Take what is done out of `running`, until all is, or the scheduler is gone."""
+    patience = 1.0 if channel is None else _PATIENCE
+    while cluster.there() and (live := [f for f in running if not f.cancelled()]):
+        done = cluster.done(live, patience)
+        if channel is not None:
+            channel.drain()
+        for future in done:
+            job.take(future, running.pop(future))
+
+
+def _with_threads(threads: int, function: Callable[..., Any], *arguments: Any) -> Any:
     with torch_threads(threads):
-        return function(task)
-
-
-@contextlib.contextmanager
-def _client(address: str) -> Iterator[_Cluster]:
-    try:
-        distributed = importlib.import_module("distributed")
-    except ImportError:
-        raise GradflowError(
-            "--cluster needs dask.distributed", "pip install 'gradflow-diagnostics[cluster]'"
-        ) from None
-    try:
-        client = distributed.Client(address, timeout=10, set_as_default=False)
-    except (OSError, ValueError, TypeError) as error:
-        raise GradflowError(
-            f"no dask scheduler answers at '{address}': {_reason(error)}",
-            "dask scheduler prints its address: --cluster tcp://HOST:PORT",
-        ) from None
-    try:
-        yield _Cluster(distributed, client)
-    finally:
-        client.close(timeout=2)
-
-
-class _Cluster:
-    """A dask client, as far as it is needed."""
-
-    def __init__(self, distributed: Any, client: Any) -> None:
-        self._distributed, self._client = distributed, client
-        self.submit = client.submit
-
-    def arriving(self, futures: dict[Any, int]) -> Iterator[Any]:
-        """Yield futures as they are done, until all are, or the scheduler is gone."""
-        left = set(futures)
-        gone = self._distributed.CancelledError, self._distributed.TimeoutError
-        while left and self._client.status == "running":
-            with self._client.as_current(), contextlib.suppress(*gone):
-                self._distributed.wait(list(left), timeout=1, return_when="FIRST_COMPLETED")
-            done = {f for f in left if f.done() and not f.cancelled()}
-            left -= done | {f for f in left if f.cancelled()}
-            yield from done
+        return function(*arguments)
 
 
 def _reason(error: BaseException) -> str:

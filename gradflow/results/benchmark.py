@@ -176,9 +176,12 @@ class BenchmarkFacts(Facts):
     ----------
     wanted_epochs
         As many as all its runs were to train together.
+    failed
+        Runs that could not be trained to their end, and why.
     """
 
     wanted_epochs: int = 0
+    failed: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

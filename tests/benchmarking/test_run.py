@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from support.benchmark_runs import numbers, small, write_stripes
 
+from gradflow.benchmarking import run as benchmarking_run
 from gradflow.benchmarking.data import splitting
 from gradflow.benchmarking.events import EpochDone, Event, Progress
 from gradflow.benchmarking.grid import activations, clippings, in_order, settings
@@ -27,6 +28,7 @@ from gradflow.benchmarking.run import benchmark as run
 from gradflow.configs.benchmark import BenchmarkConfig
 from gradflow.errors import GradflowError
 from gradflow.executors import processes
+from gradflow.executors.tasks import Outcome, Place
 from gradflow.results.base import Result
 from gradflow.results.benchmark import PlanResult, PlanRow, Setting
 
@@ -146,18 +148,18 @@ def test_numbers_are_the_same_whatever_workers_is(config: Make) -> None:
 def test_threads_follow_from_tasks_and_cores_and_not_from_workers(
     config: Make, monkeypatch: pytest.MonkeyPatch, cores: int, seeds: int, threads: int
 ) -> None:
-    asked: dict[str, int] = {}
+    asked: list[Place] = []
 
-    def note(*_: Any, workers: int, threads: int, **__: Any) -> bool:
-        asked.update(workers=workers, threads=threads)
-        return True
+    def note(_function: Any, _tasks: Any, place: Place, **_: Any) -> Outcome:
+        asked.append(place)
+        return Outcome()
 
     monkeypatch.setattr(processes, "cores", lambda: cores)
-    monkeypatch.setattr(processes, "run", note)
+    monkeypatch.setattr(benchmarking_run, "run_each", note)
     run(config(act=("relu",), seeds=seeds, workers=None))
-    assert asked == {"threads": threads, "workers": min(seeds, cores // threads)}
     run(config(act=("relu",), seeds=seeds, workers=3))
-    assert asked == {"threads": threads, "workers": 3}
+    each = [min(seeds, cores // threads), 3]
+    assert asked == [Place(workers, threads=threads) for workers in each]
 
 
 def test_a_run_does_not_depend_on_what_else_runs(config: Make) -> None:

@@ -314,20 +314,25 @@ EXAMPLES: dict[str, dict[str, Callable[[], Result]]] = {
     "clipping.suggested": {
         "suggested": lambda: clipped(policy(final_loss=0.1), distribution=(_SPREAD,))
     },
-    "benchmark.interrupted": {
+    "benchmarking.failed": {
+        "unjudged": lambda: BenchmarkResult(
+            facts=BenchmarkFacts(failed=(("relu, seed 1", "its process ended"),))
+        )
+    },
+    "benchmarking.interrupted": {
         "interrupted": lambda: BenchmarkResult(facts=BenchmarkFacts(interrupted=True))
     },
-    "benchmark.diverged": {
+    "benchmarking.diverged": {
         "diverged": lambda: BenchmarkResult(history=(history_row(train_loss=math.nan),))
     },
-    "benchmark.behind": {"below-expected": lambda: trained(relu=0.9, sigmoid=0.5)},
-    "benchmark.unresponsive": {
+    "benchmarking.behind": {"below-expected": lambda: trained(relu=0.9, sigmoid=0.5)},
+    "benchmarking.unresponsive": {
         "dead": lambda: BenchmarkResult(flow=(flow_row(dead_fraction=0.8),)),
         "saturated": lambda: BenchmarkResult(flow=(flow_row(saturated_fraction=0.95),)),
     },
-    "benchmark.test_set": {"test-set": lambda: trained(relu=0.9)},
-    "benchmark.one_seed": {"one-seed": lambda: trained(relu=0.9, elu=0.9)},
-    "benchmark.unmeasured": {"interrupted": lambda: PlanResult(facts=Facts(interrupted=True))},
+    "benchmarking.test_set": {"test-set": lambda: trained(relu=0.9)},
+    "benchmarking.one_seed": {"one-seed": lambda: trained(relu=0.9, elu=0.9)},
+    "benchmarking.unmeasured": {"interrupted": lambda: PlanResult(facts=Facts(interrupted=True))},
     "functions.dead": {"dead": lambda: chained(0.0, 1.0)},
     "functions.underflow": {"underflow": lambda: chained(1e-200, 1e-200)},
     "learning_rates.unstable": {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 
 from gradflow.benchmarking.events import EpochDone, Event
 from gradflow.benchmarking.storage.folder import RunDirectory
@@ -27,17 +27,17 @@ class Journal:
         self, folder: RunDirectory | None, on_event: Callable[[Event], None] | None
     ) -> None:
         self.folder, self.on_event = folder, on_event
-        self.busy: dict[int, list[float]] = defaultdict(list)  # seconds per epoch, by worker
+        self.busy: dict[Hashable, list[float]] = defaultdict(list)  # seconds per epoch, by worker
         self.events = {} if folder is None else stored(folder)
 
-    def __call__(self, worker: int, event: Event) -> None:
+    def __call__(self, worker: Hashable, event: Event) -> None:
         """Take what a worker emitted."""
         if isinstance(event, EpochDone):
             self._take(worker, event)
         if self.on_event is not None:
             self.on_event(event)
 
-    def _take(self, worker: int, event: EpochDone) -> None:
+    def _take(self, worker: Hashable, event: EpochDone) -> None:
         if not event.restored:
             self.busy[worker].append(event.history.seconds)
         if event.restored and _key(event) in self.events:
