@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from gradflow.activations import activation
 from gradflow.benchmarking import grid
 from gradflow.benchmarking.events import EpochDone
 from gradflow.benchmarking.run import assembled
@@ -20,7 +21,9 @@ from gradflow.results.benchmark import BenchmarkResult, Setting
 S = TypeVar("S", bound=Setting)
 
 
-def read_benchmark(folders: Sequence[str], target: float | None = None) -> BenchmarkResult:
+def read_benchmark(
+    folders: Sequence[str], target: float | None = None, skip: Sequence[str] = ()
+) -> BenchmarkResult:
     """Return what the runs in these folders came to, as one result.
 
     Where there are several, each row says whose it is, and rows are compared across them.
@@ -31,6 +34,8 @@ def read_benchmark(folders: Sequence[str], target: float | None = None) -> Bench
         Output folders of `gradflow.benchmark`.
     target
         Test accuracy; the result says how many epochs it took to reach it.
+    skip
+        Activations to leave out.
 
     Raises
     ------
@@ -42,6 +47,7 @@ def read_benchmark(folders: Sequence[str], target: float | None = None) -> Bench
     environments = {name: directory.environment() for name, directory in directories.items()}
     _refuse_other_data(directories, environments)
     environment = next(iter(environments.values()))
+    left_out = {activation(name).name for name in skip}
     events = [
         dataclasses.replace(
             event,
@@ -50,6 +56,7 @@ def read_benchmark(folders: Sequence[str], target: float | None = None) -> Bench
         )
         for name, directory in directories.items()
         for event in _events(directory)
+        if event.history.activation not in left_out
     ]
     return assembled(
         tuple(event.history for event in events),

@@ -45,7 +45,8 @@ def benchmark(
 
     Options of the training panel take several values, as --lr 1e-3,1e-4: every combination is run.
     """
-    config = dataclasses.replace(config, act=_without(several(config.act), skip or []))
+    if not source:  # whose activations are those that were trained
+        config = dataclasses.replace(config, act=_without(several(config.act), skip or []))
     if quick:
         config = _quick(config)
     if more and not source:
@@ -53,7 +54,7 @@ def benchmark(
     if source:
         from gradflow.benchmarking.stored import read_benchmark
 
-        output.emit(read_benchmark([*source, *(more or [])], config.target))
+        output.emit(read_benchmark([*source, *(more or [])], config.target, skip or []))
     elif plan:
         _plan(config, output)
     else:

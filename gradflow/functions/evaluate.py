@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from gradflow.activations import ACTIVATIONS, Activation, activation, activations
+from gradflow.activations.base import SATURATION
 from gradflow.errors import GradflowError
 from gradflow.results.activations import (
     ActivationRow,
@@ -175,8 +176,16 @@ def _curve_info(phi: Activation, low: float, high: float) -> CurveInfoRow:
     return CurveInfoRow(
         activation=phi.name,
         formula=phi.formula,
+        derivative=phi.derivative_formula,
         parameters=dict(phi.parameters),
         max_slope=float(phi.max_slope),
         kinks=tuple(k for k in phi.kinks if low <= k <= high),
-        saturated=tuple(phi.saturation(low, high)),
+        saturated=tuple(span for span in phi.saturation(low, high) if not _crosses(phi, *span)),
     )
+
+
+def _crosses(phi: Activation, low: float, high: float) -> bool:
+    """Whether f′ only changes its sign between two points, as it does at the minimum of GELU."""
+    beyond = np.array([low, high]) + np.array([-1, 1]) * max(high - low, 1e-6)
+    before, after = phi.derivative(beyond)
+    return bool(before * after < 0 and np.abs((before, after)).min() > SATURATION * phi.max_slope)

@@ -20,6 +20,11 @@ DPI = 200
 BLUE, VERMILLION, GREEN = "#0072B2", "#D55E00", "#009E73"
 ORANGE, PURPLE, SKY, BLACK = "#E69F00", "#CC79A7", "#56B4E9", "#000000"
 PALETTE = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY, BLACK)
+#: After these, for activations alone: told apart by lightness as well, and by their dashes.
+MORE = (
+    *("#332288", "#882255", "#999933", "#6BD1BD", "#8B5A2B", "#7B61FF", "#A50F15"),
+    *("#999999", "#00562B", "#E7298A", "#2F4F5F", "#B8D200", "#F4A582"),
+)
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)))
 
 GREY = "#6b6b6b"  # words and lines that stand back
@@ -70,12 +75,20 @@ def style() -> Iterator[None]:
 
 def colour(activation: str) -> str:
     """Return the colour that an activation has in every figure, by its place in the registry."""
-    return PALETTE[_place(activation) % len(PALETTE)]
+    tints = PALETTE + MORE
+    return tints[_place(activation) % len(tints)]
 
 
 def dashes(activation: str) -> Any:
-    """Return the line style that tells activations of one colour apart."""
+    """Return the line style that tells activations of like colours apart."""
     return DASHES[_place(activation) // len(PALETTE) % len(DASHES)]
+
+
+def shade(tint: str, place: int, count: int) -> str:
+    """Return `tint`, lighter the further on its place is among so many of one kind."""
+    share = 0.6 * place / max(count, 1)
+    red, green, blue = (c + (1 - c) * share for c in to_rgb(tint))
+    return to_hex((red, green, blue))
 
 
 def ink(tint: str) -> str:

@@ -155,6 +155,7 @@ class CurveInfoRow(Row):
     max_slope: float = column("max |f′|", ".4g")
     kinks: tuple[float, ...] = column("kinks", priority=1)
     saturated: tuple[tuple[float, float], ...] = column("|f′| < 1 % of max", priority=1, default=())
+    derivative: str = column("f′(x)", priority=None, default="")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,6 +169,12 @@ class PlotResult(Result):
     derivative_only: bool = False
     grid: bool = False
 
+    def _drawn(self, largest: float) -> str:
+        """Say how much of the only curve's largest slope is in the range that is drawn."""
+        slopes = [abs(row.derivative) for row in self.records if math.isfinite(row.derivative)]
+        seen = max(slopes, default=largest)
+        return "" if seen > 0.99 * largest else f"; where it is drawn: {seen:.4g}"
+
     @property
     def title(self) -> str:
         """Say which slopes stay below 1."""
@@ -175,7 +182,8 @@ class PlotResult(Result):
             (curve,) = self.curves
             side = "never passes" if curve.max_slope < 1 else "reaches"
             verb = f"{side} 1" if curve.max_slope <= 1 else "goes above 1"
-            return f"{curve.activation}: the slope {verb} (largest: {curve.max_slope:.4g})"
+            largest = f"largest: {curve.max_slope:.4g}{self._drawn(curve.max_slope)}"
+            return f"{curve.activation}: the slope {verb} ({largest})"
         below = [curve.activation for curve in self.curves if curve.max_slope < 1]
         names = ", ".join(below) if below else "none of them"
         return f"{len(self.curves)} activations; slope below 1 everywhere: {names}"

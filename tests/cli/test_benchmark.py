@@ -98,6 +98,13 @@ def test_stored_runs_are_compared_in_one_table(run: Run, small: tuple[str, ...])
     assert "reference" in table
 
 
+def test_a_stored_activation_can_be_left_out(run: Run) -> None:
+    stored = Path(__file__).parents[2] / "docs" / "runs" / "mnist"
+    table = run("benchmark", "--from", str(stored), "--skip", "Sigmoid").stdout
+    assert "sigmoid" not in table
+    assert "leaky-relu" in table
+
+
 def test_progress_is_a_line_per_epoch_when_piped(run: Run, small: tuple[str, ...]) -> None:
     lines = run(*small, "--act", "relu", "--seeds", "2", "--lr", "0.01").stderr.splitlines()
     assert len(lines) == 2

@@ -13,7 +13,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter
 from gradflow.arrays import Floats
 from gradflow.report.figures import benchmark_flow, log_axes, page
 from gradflow.report.figures.line_labels import End, ended, label_ends
-from gradflow.report.style import DASHES, PALETTE, colour, dashes, ink
+from gradflow.report.style import DASHES, PALETTE, colour, dashes, ink, shade
 from gradflow.results.benchmark import labels
 
 if TYPE_CHECKING:
@@ -97,8 +97,8 @@ def _trained(
     """Draw both quantities over the epochs, one above the other."""
     draw = _curves if len({row.epoch for row in result.history}) > 1 else _points
     seeds = {row.seed for row in result.history}
-    if len(seeds) > 1:
-        page.caption(panels[0], f"mean and range over {len(seeds)} seeds")
+    range_over = f"mean and range over {len(seeds)} seeds" if len(seeds) > 1 else None
+    page.caption(panels[0], range_over, "accuracy by its errors, on a log axis")
     ends = [draw(axes, groups, panel) for axes, panel in zip(panels, PANELS, strict=True)]
     _error_axis(panels[0])
     log_axes.log_scale(panels[1])
@@ -109,11 +109,18 @@ def _trained(
 
 
 def tint_of(place: int, rows: Sequence[Any], groups: dict[str, list[Any]]) -> tuple[str, Any]:
-    """Return colour and dashes: the activation's, or the next where one activation is varied."""
+    """Return colour and dashes: the activation's, of its settings lighter and lighter ones.
+
+    Where there is one activation, its settings have colours of their own.
+    """
+    name = rows[0].activation
     names = [group[0].activation for group in groups.values()]
-    if len(set(names)) == len(names):
-        return colour(rows[0].activation), dashes(rows[0].activation)
-    return PALETTE[place % len(PALETTE)], DASHES[place // len(PALETTE) % len(DASHES)]
+    if len(set(names)) == 1 < len(names):
+        return PALETTE[place % len(PALETTE)], DASHES[place // len(PALETTE) % len(DASHES)]
+    count, before = names.count(name), names[:place].count(name)
+    if count == 1:
+        return colour(name), dashes(name)
+    return shade(colour(name), before, count), DASHES[before % len(DASHES)]
 
 
 def epoch_curve(rows: Sequence[Any], name: str) -> EpochCurve:
@@ -146,6 +153,7 @@ def _curves(axes: Axes, groups: dict[str, list[Any]], panel: Panel) -> list[End]
             label=name,
             marker=page.markers(epoch.size),
             markersize=3,
+            clip_on=False,  # the last marker stands on the edge
         )
         for end in ended(axes, page.balanced(name, 18), epoch, mean, tint):
             value = "" if end.text.endswith("×") else f" {panel.form(end.y)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -10,10 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize, TwoSlopeNorm
 from matplotlib.figure import SubFigure
 from matplotlib.image import AxesImage
-from matplotlib.ticker import FixedLocator, LogLocator, NullLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from gradflow.arrays import Floats
-from gradflow.report.figures import page
+from gradflow.report.figures import log_axes, page
 from gradflow.report.style import GREY, PALE
 
 MOST = 6  # settings that fit side by side
@@ -79,8 +80,9 @@ def draw(fig: SubFigure, flow: Sequence[Any], names: Mapping[Any, str]) -> None:
         _row(fig, row, list(shown.values()), heat_map)
     for axes, name in zip(panels[0], shown, strict=True):
         axes.set_title(page.balanced(name, _TITLE_CHARACTERS), loc="center", parse_math=False)
-    for axes in panels[-1]:
-        page.whole_numbers(axes.xaxis)
+    for axes, rows in zip(panels[-1], shown.values(), strict=True):
+        epochs = {row.epoch for row in rows}
+        axes.set_xticks(sorted({min(epochs), max(epochs)}))
         axes.set_xlabel("epoch")
     fig.align_ylabels(panels[:, 0])
     missing = len(groups) - len(shown)
@@ -133,7 +135,11 @@ def _colour_bar(fig: SubFigure, panels: Sequence[Axes], image: AxesImage) -> Non
     bar.ax.tick_params(labelsize=6, length=2)
     bar.ax.yaxis.set_minor_locator(NullLocator())
     if isinstance(image.norm, LogNorm):
-        bar.ax.yaxis.set_major_locator(LogLocator(numticks=4))
+        ends = (math.log10(float(limit or 1)) for limit in (image.norm.vmin, image.norm.vmax))
+        ticks = log_axes.few_ticks(*ends)
+        bar.set_ticks([10.0**tick for tick in ticks], labels=log_axes.power_labels(ticks))
+    else:
+        bar.ax.yaxis.set_major_locator(MaxNLocator(2, min_n_ticks=2))
 
 
 def table(rows: Sequence[Any], name: str) -> Floats:

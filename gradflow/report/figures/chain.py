@@ -91,9 +91,10 @@ def _dead(axes: Axes, records: Sequence[FactorRow], log10: Floats) -> None:
         return
     first = records[zeros[0]]
     axes.axvspan(first.index - 0.5, axes.get_xlim()[1], color=FAULT, linewidth=0, zorder=0)
+    low, high = axes.get_ylim()
     axes.text(
         records[-1].index + 0.45,
-        0.04,
+        0.7 if -low < (high - low) / 2 else 0.3,  # clear of the line at a product of 1
         f"product = 0 from {first.symbol} on",
         transform=axes.get_xaxis_transform(),
         size=8,

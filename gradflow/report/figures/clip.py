@@ -16,7 +16,7 @@ from gradflow.configs.policies import POLICIES
 from gradflow.report.figures import clip_suggest, log_axes, page
 from gradflow.report.figures.line_labels import End, ended, label_ends
 from gradflow.report.style import BLACK, BLUE, DASHED, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION
-from gradflow.results.clipping import ClipResult, PolicyRow
+from gradflow.results.clipping import ClipResult, PolicyRow, StepRow
 
 #: Colours of the policies in the order of the registry; nothing clipped stands back.
 _TINTS = (GREY, VERMILLION, BLUE, SKY, GREEN, ORANGE, PURPLE, BLACK)
@@ -51,9 +51,10 @@ def figure(result: ClipResult) -> Figure:
 
 
 def policy_tints(policies: Sequence[str]) -> dict[str, str]:
-    """Return a colour per policy: the first of a name has the name's own in every figure."""
+    """Return a colour per policy: a name has its own in every figure, or the first NAME:LIMIT."""
     free = dict(zip(POLICIES, itertools.cycle(_TINTS), strict=False))
-    own = {policy: free.pop(policy.partition(":")[0], "") for policy in policies}
+    bare_first = sorted(policies, key=lambda policy: ":" in policy)
+    own = {policy: free.pop(policy.partition(":")[0], "") for policy in bare_first}
     others = itertools.cycle([c for c in _OTHERS if c not in own.values()] or [BLACK])
     return {policy: tint or next(others) for policy, tint in own.items()}
 
@@ -113,16 +114,17 @@ def _norms(axes: Axes, result: ClipResult, tints: dict[str, str]) -> None:
     axes.axhline(result.threshold, color=GREY, linewidth=0.8, linestyle=DASHED, zorder=1)
     axes.set_ylabel("‖g‖ before clipping")
     log_axes.log_scale(axes)
-    page.beside_line(axes, result.threshold, "threshold", right=True)
+    page.beside_line(axes, result.threshold, "threshold")
 
 
 def _losses(axes: Axes, result: ClipResult, tints: dict[str, str]) -> list[End]:
     ends = _courses(axes, result, "loss", tints)
     if result.chance and any(row.step > 1 for row in result.history):
         axes.axhline(result.chance, color=GREY, linewidth=0.8, linestyle=DASHED, zorder=1)
-        page.beside_line(axes, result.chance, "input ignored")
     axes.set_ylabel("loss")
     log_axes.log_scale(axes)
+    if result.chance and any(row.step > 1 for row in result.history):
+        page.beside_line(axes, result.chance, "input ignored")
     return ends
 
 
@@ -147,17 +149,32 @@ def _courses(axes: Axes, result: ClipResult, name: str, tints: dict[str, str]) -
     axes.set_xlabel("training step" if result.flow else "step")
     page.whole_numbers(axes.xaxis)
     band, highest = name.partition("_")[0], _highest(result, name)
-    for policy, rows in page.by(result.history, "policy").items():
+    for policies, rows in _courses_of(result, name):
         x, y = page.values(rows, "step"), page.drawable(page.values(rows, name))
-        y = np.where(y > highest, np.nan, y)
-        tint = tints[policy]
+        y = np.minimum(y, highest)  # out of the page at its top
+        tint = tints[policies[0]]
         low, high = (page.drawable(page.values(rows, f"{band}_{end}")) for end in ("low", "high"))
         low = np.where(low > highest, np.nan, low)
         axes.fill_between(x, low, np.minimum(high, highest), color=tint, alpha=0.15, linewidth=0)
-        axes.plot(x, y, color=tint, marker="o" if len(x) == 1 else "", label=policy)
+        look: Any = {"marker": "o" if len(x) == 1 else "", "label": policies[0]}
+        axes.plot(x, y, color=tint, **look)
+        for number, policy in enumerate(policies[1:], start=1):  # equal: dashes over it
+            dash: Any = (2 * number, (2, 2 * len(policies) - 2))
+            look["label"] = policy
+            axes.plot(x, y, color=tints[policy], linestyle=dash, **look)
         last = (rows[-1].loss, rows[-1].norm_before)
-        ends += ended(axes, policy, x, y, tint, lost=not np.isfinite(last).all())
+        lost = not np.isfinite(last).all() or getattr(rows[-1], name) > highest
+        ends += ended(axes, " = ".join(policies), x, y, tint, lost=lost)
     return ends
+
+
+def _courses_of(result: ClipResult, name: str) -> list[tuple[list[str], Sequence[StepRow]]]:
+    """Return the rows of every course, with the policies that go it: equal lines are one."""
+    found: dict[Any, tuple[list[str], Sequence[StepRow]]] = {}
+    for policy, rows in page.by(result.history, "policy").items():
+        course = page.values(rows, name).tobytes()
+        found.setdefault(course, ([], rows))[0].append(policy)
+    return list(found.values())
 
 
 def _highest(result: ClipResult, name: str) -> float:

@@ -36,7 +36,8 @@ def figure(result: DiagnosisResult) -> Figure:
         page.note(panels[0], "no layers")
         return fig
     x = page.values(result.records, "index")
-    panels[0].set_xlim(x[0] - 0.5, x[-1] + 0.5)
+    pad = max(0.5, 0.006 * len(x))  # room for half a marker
+    panels[0].set_xlim(x[0] - pad, x[-1] + pad)
     panels[-1].set_xlabel("layer, the last is the output (the gradient flows from right to left)")
     layers.names_at(panels[-1].xaxis, result.records, list(x), rotation=90, size=6.5)
     _shade_faults(panels, result)
@@ -71,12 +72,12 @@ def _flow(axes: Axes, result: DiagnosisResult, x: Floats) -> list[End]:
     axes.set_ylim(bottom, top)
     axes.set_ylabel("rms of δ = ∂C/∂z")
     log_axes.decades(axes.yaxis, bottom, top)
-    _formats(axes, measured)
     banded = np.isfinite(high) & ~np.isnan(low)
     floored = np.maximum(low, bottom)  # a dead seed's δ is 0, its log₁₀ −∞
     axes.fill_between(x, floored, high, where=banded.tolist(), color=BLUE, alpha=0.22, linewidth=0)
     ends = _measured(axes, result, x, measured)
     _predicted(axes, result, x, theory)
+    _formats(axes, measured)
     page.caption(
         axes,
         f"band: 5 to 95 % of {len(result.meta.seeds)} seeds" if banded.any() else None,
@@ -133,16 +134,11 @@ def _limits(*lines: Floats) -> tuple[float, float]:
 def _formats(axes: Axes, measured: Floats) -> None:
     """Draw the smallest normal numbers faintly, named at the side where the line is far."""
     bottom, top = axes.get_ylim()
-    known = measured[np.isfinite(measured)]
-    sides = known[: len(known) // 4 + 1], known[-(len(known) // 4 + 1) :]
+    known = np.isfinite(measured).any()
     for name, limit in SMALLEST_NORMAL.items():
-        if not (known.size and bottom < limit < top):
-            continue
-        axes.axhline(limit, color=GREY, linewidth=0.7, linestyle=(0, (1, 2)), zorder=1)
-        left, right = (float(np.abs(side - limit).min()) for side in sides)
-        page.beside_line(
-            axes, limit, f"smallest normal {name}: below it δ is lost", right=left < right
-        )
+        if known and bottom < limit < top:
+            axes.axhline(limit, color=GREY, linewidth=0.7, linestyle=(0, (1, 2)), zorder=1)
+            page.beside_line(axes, limit, f"smallest normal {name}: below it δ is lost")
 
 
 def _off_scale(axes: Axes, result: DiagnosisResult, x: Floats, measured: Floats) -> Iterator[str]:
@@ -226,15 +222,16 @@ def _fractions(axes: Axes, result: DiagnosisResult, x: Floats) -> list[End]:
     axes.set_yticks((0, 0.5, 1))
     ends: list[End] = []
     for name, label, tint, look in (
-        ("zero_fraction", "zero", GREY, {"linewidth": 0.8}),
-        ("saturated_fraction", "saturated", BLUE, {"linestyle": DASHED}),
-        ("dead_fraction", "dead units", VERMILLION, {}),
+        # One beneath the other is seen on both sides of it.
+        ("zero_fraction", "zero", GREY, {"linewidth": 4.5, "alpha": 0.45}),
+        ("saturated_fraction", "saturated", BLUE, {"linewidth": 2.4}),
+        ("dead_fraction", "dead units", VERMILLION, {"linewidth": 0.9}),
     ):
         share = page.values(result.records, name)
         for at in _known_lines(result, name):
             marker = page.markers(len(at))
             style: Any = {"color": tint, "marker": marker, "markersize": 3, "label": label}
-            axes.plot(x[at], share[at], **style, **look)
+            axes.plot(x[at], share[at], **style | look)
         ends += end_of(label, x, share, tint)
     if not ends:
         page.note(axes, "not measured")

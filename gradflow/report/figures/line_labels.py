@@ -34,12 +34,19 @@ def end_of(text: str, x: Floats, y: Floats, tint: str) -> list[End]:
 def ended(
     axes: Axes, text: str, x: Floats, y: Floats, tint: str, *, lost: bool = False
 ) -> list[End]:
-    """Return `end_of`; put a cross there if training was `lost` or the last value is not finite."""
+    """Return `end_of`; with a cross if training was `lost` or the last value is not finite.
+
+    The cross stands at the first step that is not finite, or the last one, at the height of the
+    last value that can be drawn.
+    """
     ends = end_of(text, x, y, tint)
     if not ends or (np.isfinite(y[-1]) and not lost):
         return ends
-    axes.plot(ends[0].x, ends[0].y, "X", color=tint, markersize=6, zorder=4, clip_on=False)
-    return [ends[0]._replace(text=f"{text} ×")]
+    last = int(np.flatnonzero(np.isfinite(x) & np.isfinite(y))[-1])
+    at = float(x[min(last + 1, len(x) - 1)])
+    axes.plot([ends[0].x, at], [ends[0].y] * 2, ":", color=tint, linewidth=1)
+    axes.plot(at, ends[0].y, "X", color=tint, markersize=6, zorder=4, clip_on=False)
+    return [ends[0]._replace(text=f"{text} ×", x=at)]
 
 
 def label_ends(fig: Figure, labels: Iterable[tuple[Axes, Sequence[End]]]) -> None:

@@ -55,6 +55,13 @@ def log_ticks(low: float, high: float) -> list[float]:
     return [tick for tick in ticks if low <= tick <= high]
 
 
+def few_ticks(low: float, high: float) -> list[float]:
+    """Return two or three of `log_ticks` for an axis that is short on paper: the outermost."""
+    ticks = log_ticks(low, high)
+    middle = [ticks[len(ticks) // 2]] if len(ticks) % 2 and len(ticks) > 2 else []
+    return sorted({ticks[0], *middle, ticks[-1]}) if ticks else [low, high]
+
+
 def _nice(step: float) -> int:
     """Return the next of 1, 2, 5, 10, 20, … decades."""
     scale = 10 ** math.floor(math.log10(step)) if step > 1 else 1

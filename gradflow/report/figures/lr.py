@@ -36,7 +36,7 @@ def figure(result: LearningRateResult) -> Figure:
     if result.start is not None and math.isfinite(result.start):
         _limits(axes, result.start, losses, low)
         axes.axhline(result.start, color=GREY, linewidth=0.8, linestyle=DASHED)
-        page.beside_line(axes, result.start, "at the start", right=True)
+        page.beside_line(axes, result.start, "at the start")
     if result.suggested_low is not None and result.suggested_high is not None:
         axes.axvspan(result.suggested_low, result.suggested_high, color=GREEN, alpha=0.12)
     for number, (text, (rate, colour)) in enumerate(marked.items()):

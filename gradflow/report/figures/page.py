@@ -99,21 +99,46 @@ def whole_numbers(axis: Axis) -> None:
     axis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
 
 
-def beside_line(axes: Axes, y: float, text: str, *, right: bool = False) -> None:
-    """Name a horizontal reference line, above it and at one of its ends."""
+def beside_line(axes: Axes, y: float, text: str) -> None:
+    """Name a horizontal reference line, above it, at the end where other lines are further off.
+
+    Call it when the lines are drawn and the axes have their limits.
+    """
+    left, right = (_crossings(axes, y, side) for side in (0, 1))
+    end = int(right < left)
     axes.annotate(
         text,
-        (1 if right else 0, y),
-        (-4 if right else 4, 2.5),
+        (end, y),
+        (-4 if end else 4, 2.5),
         axes.get_yaxis_transform(),
         "offset points",
         size=8,
         color=GREY,
-        ha="right" if right else "left",
+        ha="right" if end else "left",
         va="bottom",
         zorder=4,
         path_effects=[withStroke(linewidth=2, foreground="white")],  # over lines and bands
     )
+
+
+def _crossings(axes: Axes, y: float, side: int) -> int:
+    """Return how much of the lines lies where words above a height would, at the left or right."""
+    to_fraction = axes.transData + axes.transAxes.inverted()
+    height = to_fraction.transform((axes.get_xlim()[0], y))[1]
+    seen = 0
+    for line in axes.get_lines():
+        x, at = (np.asarray(data, dtype=np.float64) for data in line.get_data())
+        if (
+            x.shape == at.shape
+            and len(x) > 2
+            and line.get_transform().contains_branch(axes.transData)
+        ):
+            dense = np.linspace(0, len(x) - 1, 200)
+            course = np.column_stack([np.interp(dense, np.arange(len(x)), v) for v in (x, at)])
+            along, up = to_fraction.transform(course[np.isfinite(course).all(axis=1)]).T
+            near = np.abs(along - side) < 0.4
+            seen += int((near & (up > height - 0.01) & (up < height + 0.12)).sum())
+    return seen
 
 
 def values(records: Iterable[Any], name: str) -> Floats:

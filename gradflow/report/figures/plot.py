@@ -18,7 +18,7 @@ from gradflow.report.figures.line_labels import End, end_of, label_ends
 from gradflow.report.style import BLACK, DASHED, GREY, PALE, colour, dashes, ink
 from gradflow.results.activations import CurveInfoRow, PlotResult
 
-#: More curves than this are named in a legend, not at their ends.
+#: More curves than this have a panel each.
 _MOST_LABELS = 8
 #: In a grid, f leaves the panel here: the slopes are what is compared.
 _GRID_LIMITS = (-1.25, 2.05)
@@ -28,7 +28,8 @@ _GREEK = {"alpha": "α", "beta": "β"}
 
 def figure(result: PlotResult) -> Figure:
     """Return f and f′ of every curve: overlaid, or a panel each."""
-    return _grid(result) if result.grid and len(result.curves) > 1 else _overlay(result)
+    many = len(result.curves) > _MOST_LABELS
+    return _grid(result) if (result.grid or many) and len(result.curves) > 1 else _overlay(result)
 
 
 def slope_one(axes: Axes, *, named: bool = True) -> None:
@@ -74,8 +75,7 @@ def _limit(x: Floats, y: Floats, kink: float) -> float:
 def _overlay(result: PlotResult) -> Figure:
     strip = _strip_rows(result.curves)
     heights = ([] if result.derivative_only else [2.1]) + [2.1] + [0.17 * strip] * bool(strip)
-    legend = 0.04 * max(0, len(result.curves) - _MOST_LABELS)
-    fig = page.blank(result.title, 0.9 + sum(heights) + 0.3 * len(heights) + legend)
+    fig = page.blank(result.title, 0.9 + sum(heights) + 0.3 * len(heights))
     panels = list(fig.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights))
     axes = [panel[0] for panel in panels]
     slope = axes[-2] if strip else axes[-1]
@@ -87,11 +87,8 @@ def _overlay(result: PlotResult) -> Figure:
     if len(result.curves) == 1:
         _describe(axes[0], result.curves[0])
         _shade(axes, result.curves[0])
-    elif len(result.curves) <= _MOST_LABELS:
-        label_ends(fig, [(axes[0], ends)])
     else:
-        handles = [Line2D([], [], **_look(curve.activation)) for curve in result.curves]
-        fig.legend(handles=handles, loc="outside lower center", ncols=5, handlelength=2.6)
+        label_ends(fig, [(axes[0], ends)])
     fig.align_ylabels()
     return fig
 
@@ -148,11 +145,11 @@ def _describe(axes: Axes, curve: CurveInfoRow) -> None:
 
 
 def _shade(axes: Sequence[Axes], curve: CurveInfoRow) -> None:
-    """Shade where one curve is saturated, and say so."""
+    """Shade where one curve is saturated, and say so beneath the formula of its slope."""
     for panel in axes:
         _shade_spans(panel, curve)
-    if curve.saturated:
-        page.caption(axes[-1], f"shaded: {_SATURATED}")
+    formula = f"f′(x) = {curve.derivative}" if curve.derivative else None
+    page.caption(axes[-1], formula, f"shaded: {_SATURATED}" if curve.saturated else None)
 
 
 def _spans(axes: Axes, curve: CurveInfoRow) -> list[tuple[float, float]]:
@@ -168,7 +165,7 @@ def _shade_spans(axes: Axes, curve: CurveInfoRow) -> None:
 
 def _strip_rows(curves: Sequence[CurveInfoRow]) -> int:
     saturated = [curve for curve in curves if curve.saturated]
-    return len(saturated) if 1 < len(curves) <= _MOST_LABELS else 0
+    return len(saturated) if len(curves) > 1 else 0
 
 
 def _strip(axes: Axes, curves: Sequence[CurveInfoRow]) -> None:
@@ -191,9 +188,9 @@ def _grid(result: PlotResult) -> Figure:
     rows = math.ceil(len(result.curves) / columns)
     fig = page.blank(result.title, 1.0 + 1.35 * rows)
     panels = fig.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-    points = page.by(result.records, "activation")
+    points, limits = page.by(result.records, "activation"), _limits(result)
     for axes, curve in zip(panels.flat, result.curves, strict=False):
-        _panel(axes, curve, points.get(curve.activation, []), result.derivative_only)
+        _panel(axes, curve, points.get(curve.activation, []), result.derivative_only, limits)
     for axes in panels.flat[len(result.curves) :]:
         axes.set_visible(False)
     for axes in panels.flat[max(0, len(result.curves) - columns) : len(result.curves)]:
@@ -203,7 +200,21 @@ def _grid(result: PlotResult) -> Figure:
     return fig
 
 
-def _panel(axes: Axes, curve: CurveInfoRow, rows: Sequence[Any], derivative_only: bool) -> None:
+def _limits(result: PlotResult) -> tuple[float, float]:
+    """Return the heights of a grid's panels: those of every slope, and near 0 of f."""
+    slopes = page.drawable(page.values(result.records, "derivative"))
+    slopes = 1.05 * slopes[np.isfinite(slopes)]
+    low, high = _GRID_LIMITS
+    return slopes.min(initial=low), slopes.max(initial=high)
+
+
+def _panel(
+    axes: Axes,
+    curve: CurveInfoRow,
+    rows: Sequence[Any],
+    derivative_only: bool,
+    limits: tuple[float, float],
+) -> None:
     x, f, derivative = _columns(rows)
     tint = colour(curve.activation)
     slope_one(axes, named=False)
@@ -212,14 +223,14 @@ def _panel(axes: Axes, curve: CurveInfoRow, rows: Sequence[Any], derivative_only
     axes.plot(*split(x, derivative, curve.kinks), color=tint, linewidth=1.8)
     _from_end_to_end(axes, x)
     _shade_spans(axes, curve)
-    axes.set_ylim(*_GRID_LIMITS)
+    axes.set_ylim(*limits)
     axes.set_title(curve.activation, loc="center", color=ink(tint), size=9)
 
 
 def _key(fig: Figure, result: PlotResult) -> None:
     handles: list[Any] = [
         Line2D([], [], color=BLACK, linewidth=1.8, label="f′ (in colour)"),
-        Line2D([], [], color=GREY, linewidth=1, label="f"),
+        Line2D([], [], color=GREY, linewidth=1, label="f (cut off at the edges)"),
         Line2D([], [], color=GREY, linewidth=0.8, linestyle=DASHED, label="f′ = 1"),
         Patch(color=PALE, label=_SATURATED),
     ]

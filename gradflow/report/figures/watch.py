@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 from gradflow.arrays import Floats, Integers
 from gradflow.findings.words import dead_rows, indices
 from gradflow.report.figures import layers, log_axes, page
-from gradflow.report.figures.line_labels import End, end_of, label_ends
-from gradflow.report.style import BLUE, GREY, PALE, PALETTE, VERMILLION
+from gradflow.report.figures.line_labels import End, end_of, ended, label_ends
+from gradflow.report.style import BLACK, BLUE, GREY, PALE, PALETTE, VERMILLION
 from gradflow.results.watching import WatchResult
 
 #: Dark is small: a vanished gradient is a dark band. Colour-blind safe and even in print.
@@ -44,7 +45,7 @@ def _norms(axes: Axes, result: WatchResult) -> list[End]:
     )
     marker = page.markers(len(step))
     axes.plot(step, before, color=BLUE, marker=marker, label="before clipping", linewidth=1.2)
-    ends = end_of("‖g‖", step, before, BLUE)
+    ends = ended(axes, "‖g‖", step, before, BLUE)
     if result.clip_rate:
         cut = np.array([s.clipped for s in result.steps])
         axes.plot(step, after, color=VERMILLION, marker=marker, label="clipped", linewidth=1.2)
@@ -63,7 +64,7 @@ def _norms_of_models(axes: Axes, result: WatchResult) -> list[End]:
         step = page.values(model.steps, "step")
         norm = page.drawable(page.values(model.steps, "norm_before"))
         axes.plot(step, norm, color=colour, marker=page.markers(len(step)), linewidth=1.2)
-        ends += end_of(model.name, step, norm, colour)
+        ends += ended(axes, model.name, step, norm, colour)
     axes.set_ylabel("‖g‖ of a model")
     log_axes.log_scale(axes)
     return ends
@@ -75,15 +76,16 @@ def _heat(fig: Figure, axes: Axes, result: WatchResult) -> None:
     table = _table(result, "gradient_log10_norm")[order]
     low, high = _limits(table)
     half = result.every / 2
-    image = axes.imshow(
-        table,
-        cmap=_COLOURS,
-        vmin=low,
-        vmax=high,
-        aspect="auto",
-        interpolation="nearest",
-        extent=(steps[0] - half, steps[-1] + half, len(table) + 0.5, 0.5),
-    )
+    place: Any = {
+        "aspect": "auto",
+        "interpolation": "nearest",
+        "extent": (steps[0] - half, steps[-1] + half, len(table) + 0.5, 0.5),
+    }
+    known = np.where(np.isfinite(table), table, np.nan)
+    image = axes.imshow(known, cmap=_COLOURS, vmin=low, vmax=high, **place)
+    for marked, tint in ((np.isneginf(table), BLACK), (np.isposinf(table), VERMILLION)):
+        if marked.any():
+            axes.imshow(np.where(marked, 1.0, np.nan), cmap=ListedColormap([tint]), **place)
     axes.set_facecolor(PALE)
     axes.set_xlabel("step")
     page.whole_numbers(axes.xaxis)
@@ -93,7 +95,7 @@ def _heat(fig: Figure, axes: Axes, result: WatchResult) -> None:
     ticks = log_axes.log_ticks(low, high)
     bar.set_ticks(ticks, labels=log_axes.power_labels(ticks))
     bar.outline.set_linewidth(0.5)
-    _mark_dead(axes, result, steps, order)
+    _mark_dead(axes, result, steps, order, table)
 
 
 def _order(result: WatchResult) -> Integers:
@@ -131,13 +133,14 @@ def _recorded(result: WatchResult) -> list[int]:
 
 
 def _table(result: WatchResult, name: str) -> Floats:
-    """(layers, steps), NaN where nothing was measured or the value has no logarithm."""
+    """(layers, steps) of log₁₀: −∞ for 0, ∞ for what is not finite, NaN for not measured."""
     places = {step: i for i, step in enumerate(_recorded(result))}
     table = np.full((len(result.records), len(places)), np.nan)
     for row in result.history:
         value = getattr(row, name)
-        if value is not None and np.isfinite(value):
-            table[row.index - 1, places[row.step]] = value
+        if value is not None:
+            lost = np.isnan(value) or value == np.inf
+            table[row.index - 1, places[row.step]] = np.inf if lost else value
     return table
 
 
@@ -149,15 +152,20 @@ def _limits(table: Floats) -> tuple[float, float]:
     return (low, high) if high - low > 0.1 else (low - 0.05, high + 0.05)
 
 
-def _mark_dead(axes: Axes, result: WatchResult, steps: list[int], order: Integers) -> None:
-    """Cross out, at the right, layers that were dead at the end."""
+def _mark_dead(
+    axes: Axes, result: WatchResult, steps: list[int], order: Integers, table: Floats
+) -> None:
+    """Cross out, at the right, layers that were dead at the end; say what no colour bar says."""
     gone = {index - 1 for index in indices(dead_rows(result.records))}
     dead = [height for height, place in enumerate(order, start=1) if place in gone]
     half = result.every / 2
     if dead:
         axes.plot([steps[-1] + half] * len(dead), dead, "X", color=VERMILLION, clip_on=False)
-    grey = np.isnan(_table(result, "gradient_log10_norm")).any()
     page.caption(
-        axes, "× : dead at the end" if dead else None, "grey: no gradient" if grey else None
+        axes,
+        "× : dead at the end" if dead else None,
+        "black: gradient exactly 0" if np.isneginf(table).any() else None,
+        "red: not finite" if np.isposinf(table).any() else None,
+        "grey: not recorded" if np.isnan(table).any() else None,
     )
     axes.tick_params(axis="y", length=0, labelcolor=GREY)

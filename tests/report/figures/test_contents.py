@@ -7,8 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 from support.figure_results import (
     EXAMPLES,
+    INF,
     NAN,
     catalogue,
     chained,
@@ -19,7 +21,6 @@ from support.figure_results import (
     drawn,
     evaluated,
     flowing,
-    laid_out,
     layer,
     line,
     panels,
@@ -27,13 +28,15 @@ from support.figure_results import (
     shaded,
     shown,
     trained,
+    watched,
     words,
 )
 
 from gradflow.activations import ACTIVATIONS
+from gradflow.functions.evaluate import curves
 from gradflow.report.figures import benchmark_flow, draw
 from gradflow.report.figures.plot import split
-from gradflow.report.style import FAULT, GREY, PALE, colour
+from gradflow.report.style import FAULT, GREY, PALE, colour, contrast
 from gradflow.results.benchmark import BenchmarkResult, Setting
 from gradflow.results.diagnosis import DiagnosisResult
 
@@ -94,10 +97,30 @@ def test_overlaid_curves_are_named_at_their_ends_and_saturation_is_a_strip():
     assert [t.get_text() for t in strip.get_yticklabels()] == ["relu", "tanh", "gelu"]
 
 
-def test_many_curves_have_a_legend():
-    figure = laid_out("plot crowded")
+def test_many_curves_have_a_panel_each():
+    shown_titles = [axes.get_title("center") for axes in shown("plot crowded")]
+    assert shown_titles == list(ACTIVATIONS)
+
+
+def test_a_grid_says_that_f_is_cut_and_cuts_no_slope():
+    figure = draw(curves(["relu", "leaky-relu"], alpha=-7.0, grid=True))
     (legend,) = figure.legends
-    assert [t.get_text() for t in legend.get_texts()] == list(ACTIVATIONS)
+    assert "f (cut off at the edges)" in [t.get_text() for t in legend.get_texts()]
+    assert figure.axes[0].get_ylim()[0] < -7
+
+
+@pytest.mark.parametrize("low", [-5, 2])
+def test_a_title_s_slope_that_is_not_drawn_is_told_from_those_that_are(low):
+    title = curves(["sigmoid"], low, 5).title
+    assert "largest: 0.25" in title
+    assert ("where it is drawn: 0.105" in title) == (low == 2)
+
+
+def test_the_minimum_of_gelu_is_no_saturation():
+    (curve,) = curves(["gelu"], -5, 5).curves
+    assert [round(high) for _, high in curve.saturated] == [-3]
+    (swish,) = curves(["silu"], -2, 0).curves
+    assert swish.saturated == ()
 
 
 def test_derivative_only_leaves_f_out():
@@ -288,8 +311,16 @@ def test_clip_without_steps_has_only_its_upper_panel():
 def test_a_loss_that_is_not_finite_ends_its_line_with_a_cross():
     losses = shown("clip diverged")[2]
     crosses = [ln.get_data() for ln in losses.get_lines() if ln.get_marker() == "X"]
-    assert [(float(x[0]), float(y[0])) for x, y in crosses] == [(19, 21)] * 3
-    assert "value ×" in words(losses)
+    assert [(float(x[0]), float(y[0])) for x, y in crosses] == [(20, 21)]  # not a step before
+    assert "none = value = norm ×" in words(losses)  # the same course under all of them
+
+
+def test_equal_courses_are_one_line_in_the_colours_of_all_that_go_it():
+    *_, losses = panels(clipped())
+    lines = [ln for ln in losses.get_lines() if len(ln.get_xdata()) == 20]
+    assert len({ln.get_color() for ln in lines}) == 3
+    assert len({str(ln._dash_pattern) for ln in lines}) == 3  # none hides another
+    assert "none = value = norm" in words(losses)
 
 
 def test_a_policy_that_diverges_ends_in_a_cross_where_the_others_can_still_be_read():
@@ -297,7 +328,7 @@ def test_a_policy_that_diverges_ends_in_a_cross_where_the_others_can_still_be_re
     _, y = drawn(line(losses, "none"))
     assert np.nanmax(y) <= 100 * 21  # of at most 21 under the other policies
     (cross,) = [ln.get_data() for ln in losses.get_lines() if ln.get_marker() == "X"]
-    assert float(cross[0][0]) < 15
+    assert float(cross[0][0]) == 14  # where it ended, not where it left the page
     assert "none ×" in words(losses)
     assert "input ignored" in words(losses)
 
@@ -404,3 +435,42 @@ def test_a_benchmark_s_grid_is_named_by_what_varies_in_colours_of_its_own():
     assert len({(ln.get_color(), ln.get_linestyle()) for ln in lines}) == 8
     fig = draw(EXAMPLES["benchmark grid"])
     assert "2 more are not drawn" in fig.subfigs[1].get_suptitle()
+
+
+def test_a_grid_of_activations_keeps_their_colours_lighter_for_further_settings():
+    settings = [Setting(activation=n, lr=lr) for lr in (0.1, 0.01) for n in ("relu", "elu")]
+    accuracy = panels(flowing(3, *settings))[0]
+    tints = {ln.get_label(): ln.get_color() for ln in accuracy.get_lines()}
+    assert tints["relu, lr 0.1"] == to_hex(colour("relu"))
+    assert tints["elu, lr 0.1"] == to_hex(colour("elu"))
+    assert contrast(tints["relu, lr 0.01"]) < contrast(tints["relu, lr 0.1"])
+    assert len({tints[name] for name in tints if "lr" in name}) == 4
+
+
+def test_heat_maps_name_their_first_and_last_epoch():
+    *_, last = [axes for axes in shown("benchmark flow") if axes.get_images()]
+    assert list(last.get_xticks()) == [1, 3]
+
+
+def test_an_axis_of_errors_says_that_it_is_one():
+    assert "accuracy by its errors, on a log axis" in words(shown("benchmark")[0])
+
+
+# watch
+
+
+def test_watch_tells_a_gradient_of_0_from_one_that_is_not_finite_and_from_none():
+    result = watched(3)
+    values = {1: -INF, 2: NAN, 3: INF, 4: None}
+    history = [
+        replace(row, gradient_log10_norm=values[row.index]) if row.step == 2 else row
+        for row in result.history
+    ]
+    norms = [replace(row, norm_before=INF if row.step == 3 else 1.0) for row in result.steps]
+    top, heat, _ = panels(replace(result, history=tuple(history), steps=tuple(norms)))
+    assert words(heat) == "black: gradient exactly 0; red: not finite; grey: not recorded"
+    _, black, red = (np.ma.getdata(image.get_array()) for image in heat.get_images())
+    assert np.argwhere(black == 1).tolist() == [[0, 1]]
+    assert np.argwhere(red == 1).tolist() == [[1, 1], [2, 1]]
+    (cross,) = [ln for ln in top.get_lines() if ln.get_marker() == "X"]
+    assert float(cross.get_xdata()[0]) == 3

@@ -9,7 +9,9 @@ import sys
 from importlib import import_module
 
 import matplotlib
+import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from support.figure_results import (
@@ -30,7 +32,7 @@ from gradflow.activations import ACTIVATIONS
 from gradflow.errors import GradflowError
 from gradflow.report import figures
 from gradflow.report.figures import page
-from gradflow.report.style import PALETTE, colour, contrast, dashes, ink
+from gradflow.report.style import PALETTE, colour, contrast, ink
 from gradflow.report.writers import SOFTWARE
 from gradflow.results.base import Result
 
@@ -62,7 +64,10 @@ def test_every_axis_is_labelled(name):
         if place is None:  # a colour bar: what it measures stands at its row
             continue
         named = {text.get_text() for text in axes.get_yticklabels()} & set(ACTIVATIONS)
-        shared = not place.is_first_col() or name == "plot grid"  # whose key names the lines
+        shared = not place.is_first_col() or name in (
+            "plot grid",
+            "plot crowded",
+        )  # whose key names the lines
         assert axes.get_xlabel() or not place.is_last_row()
         assert axes.get_ylabel() or named or shared
 
@@ -167,9 +172,35 @@ def test_the_users_own_settings_neither_change_a_figure_nor_are_changed(tmp_path
 
 
 def test_no_two_activations_look_the_same():
-    looks = [(colour(name), str(dashes(name))) for name in ACTIVATIONS]
-    assert len(set(looks)) == len(ACTIVATIONS)
-    assert len({colour(name) for name in list(ACTIVATIONS)[:6]}) == 6  # the article's six
+    assert len({colour(name) for name in ACTIVATIONS}) == len(ACTIVATIONS)
+    tints = [np.array(to_rgb(colour(name))) for name in ACTIVATIONS]
+    assert min(np.abs(a - b).max() for a, b in itertools.combinations(tints, 2)) > 0.15
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_no_marker_is_cut_at_an_edge(name):
+    for axes in shown(name):
+        box = axes.get_window_extent()
+        for drawn in axes.get_lines():
+            if drawn.get_marker() in ("", "None") or not drawn.get_clip_on():
+                continue
+            points = drawn.get_transform().transform(drawn.get_xydata())
+            x, y = points[np.isfinite(points).all(axis=1)].T
+            seen = (x > box.x0 - 1) & (x < box.x1 + 1) & (y > box.y0 - 1) & (y < box.y1 + 1)
+            half = 0.4 * drawn.get_markersize() / 72 * axes.figure.dpi
+            room = np.minimum.reduce([x - box.x0, box.x1 - x, y - box.y0, box.y1 - y])
+            assert (room[seen] > half).all(), (axes.get_ylabel(), drawn.get_label())
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_colour_bar_has_two_numbers_at_least(name):
+    for axes in shown(name):
+        if axes.get_label() != "<colorbar>":
+            continue
+        low, high = sorted(axes.yaxis.get_view_interval())
+        pad = 1e-6 * (high - low)
+        ticks = [t for t in axes.yaxis.get_majorticklocs() if low - pad <= t <= high + pad]
+        assert len(ticks) >= 2
 
 
 def test_an_activation_has_the_same_colour_in_every_figure():
