@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,9 +48,16 @@ class Quantity:
 
 @dataclass(frozen=True)
 class History:
-    """The same numbers at every recorded step: rows that have a `step` and the layer's `index`."""
+    """The same numbers at every recorded step: rows that have a `step` and the layer's `index`.
+
+    Attributes
+    ----------
+    before
+        Layers of other models that are counted before the chart's.
+    """
 
     records: Sequence[Any]
+    before: int = 0
 
 
 @dataclass(frozen=True)
@@ -162,11 +169,15 @@ def _diagnosis(result: DiagnosisResult) -> tuple[Chart, ...]:
     )
 
 
-def watched(
-    rows: Sequence[Any], steps: Sequence[Any], findings: Sequence[Any]
-) -> tuple[Chart, ...]:
-    """Return the charts of one watched model, without its layers' history."""
-    return _watched(rows, steps, findings, None)
+def of_models(result: WatchResult) -> Iterator[tuple[Chart, ...]]:
+    """Yield the charts of each of the models that a program trained."""
+    before = 0
+    for model in result.models:
+        own = range(before + 1, before + len(model.rows) + 1)
+        rows = [row for row in result.history if row.index in own]
+        history = History(rows, before) if rows else None
+        yield _watched(model.rows, model.steps, model.findings, history)
+        before += len(model.rows)
 
 
 def _watch(result: WatchResult) -> tuple[Chart, ...]:

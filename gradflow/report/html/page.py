@@ -19,12 +19,13 @@ from gradflow.report import escape
 from gradflow.report.console import further_tables, shown_records
 from gradflow.report.formatting import cell
 from gradflow.report.html import prose
-from gradflow.report.html.charts import Chart, HeatMap, at_fault, charts, watched
+from gradflow.report.html.charts import Chart, HeatMap, at_fault, charts, of_models
 from gradflow.report.html.spec import spec, thinned
 from gradflow.report.html.tables import Table, table
 from gradflow.report.writers import SOFTWARE
 from gradflow.results.base import Column, Finding, Result
 from gradflow.results.explain import Explanation
+from gradflow.results.watching import WatchResult
 
 _ASSETS = resources.files("gradflow.report.html") / "assets"
 _SCRIPTS = ("vega.min.js", "vega-lite.min.js", "vega-embed.min.js")
@@ -220,31 +221,35 @@ def _config(result: Result) -> Iterator[Fact]:
 
 
 def _sections(result: Result) -> Iterator[Section]:
-    models = getattr(result, "models", ())
+    if isinstance(result, WatchResult) and len(result.models) > 1:
+        yield from _models(result)
+    else:
+        yield _whole(result)
+
+
+def _models(result: WatchResult) -> Iterator[Section]:
+    """A section for each model that a program trains, and what is of the program itself."""
     told: set[str] = set()
-    if len(models) < 2:
-        yield _whole(result, told)
-        return
-    for model in models:
+    for model, drawn in zip(result.models, of_models(result), strict=True):
         name = f"{model.name} ({model.optimizer})" if model.optimizer else model.name
         yield Section(
             _shown(f"{name}: {model.title}"),
             tuple(_found(model.findings, told)),
-            _charts(watched(model.rows, model.steps, model.findings), model.name),
+            _charts(drawn, model.name),
             _tables([("Table", model.rows)], at_fault(model.findings)),
         )
-    if rest := getattr(result, "of_the_program", ()):
+    if rest := result.of_the_program:
         yield Section("The program", tuple(_found(rest, told)))
 
 
-def _whole(result: Result, told: set[str]) -> Section:
+def _whole(result: Result) -> Section:
     remedies = getattr(result, "remedies", ())
     further = [(t, rows) for t, rows in further_tables(result) if rows is not remedies]
     heading = next((t for t, rows in further_tables(result) if rows is remedies), "")
     main = () if isinstance(result, Explanation) else shown_records(result)
     return Section(
         "",
-        tuple(_found(result.findings, told)),
+        tuple(_found(result.findings, set())),
         _charts(charts(result), "whole"),
         _tables([("Table", main), *further], at_fault(result.findings)),
         table(heading, remedies, without=("torch",)) if remedies else None,

@@ -32,6 +32,9 @@ _MOST_NUMBERS, _MOST_TIPS = 40_000, 14
 _MOST_NAMES, _LETTERS, _SHORT = 24, 18, 3
 #: The axis is of powers of ten where that is asked for and the quantity has a logarithm.
 _LOGGED = "scale == 'logarithmic' && (kinds[quantity] == 'log10' || kinds[quantity] == 'size')"
+#: Over a few decades the marks are at 1, 2 and 5 of each; else where the axis itself puts them.
+_FEW_DECADES = "logged && span(domain('y')) > 0.3 && span(domain('y')) <= 3 ? marks : null"
+_MARKS = [round(k + math.log10(n), 9) for k in range(-45, 45) for n in (1, 2, 5)]
 _CONFIG: Spec = {
     "background": "transparent",
     "font": "system-ui, sans-serif",
@@ -168,6 +171,7 @@ def _params(chart: Chart, known: Sequence[Quantity]) -> Iterator[Spec]:
         scale["bind"] = {"input": "radio", "options": options, "name": "Scale"}
     yield scale
     yield {"name": "logged", "expr": _LOGGED}
+    yield {"name": "marks", "value": _MARKS}
     yield {"name": "names", "value": _axis_names(chart)}
     if _stepped(chart):
         yield {"name": "marker", "value": None}
@@ -200,7 +204,7 @@ def _history(chart: Chart, known: Sequence[Quantity]) -> tuple[list[int], list[A
     every = max(1, math.ceil(len(at) * size / (5 * _MOST_NUMBERS)))
     steps = sorted(at)
     steps = [*steps[:-1:every], steps[-1]]
-    layers = [row.index for row in chart.records]
+    layers = [chart.history.before + row.index for row in chart.records]
     values = [
         [[_plain(getattr(at[step].get(i), q.field, None)) for i in layers] for step in steps]
         for q in known
@@ -358,9 +362,14 @@ def _y_axis() -> Spec:
     """An axis of powers of ten, of per cent or of numbers, as the quantity and the scale ask."""
     power = "'10' + " + _superscript("format(datum.value, 'd')")
     whole = "datum.value == round(datum.value) && abs(datum.value) > 3"
-    log = f"{whole} ? {power} : format(pow(10, datum.value), '.2~g')"
+    log = f"{whole} ? {power} : format(pow(10, datum.value), '.3~g')"
     number = "kinds[quantity] == 'share' ? format(datum.value, '.0~%') : format(datum.value, '~g')"
-    return {"title": None, "labelExpr": f"logged ? ({log}) : ({number})", "tickCount": 6}
+    return {
+        "title": None,
+        "labelExpr": f"logged ? ({log}) : ({number})",
+        "tickCount": 7,
+        "values": {"expr": _FEW_DECADES},
+    }
 
 
 def _superscript(text: str) -> str:

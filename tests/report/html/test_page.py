@@ -20,6 +20,7 @@ from gradflow.report.html import charts, frame, page, spec
 from gradflow.report.html.tables import table
 from gradflow.results.base import Finding, Result, RunMeta
 from gradflow.results.diagnosis import DiagnosisResult, RemedyRow
+from gradflow.results.watching import WatchedModel
 
 FOREIGN = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&\x1b[31m\u202e"
 VOID = {"meta", "link", "br", "hr", "img", "input"}
@@ -212,3 +213,26 @@ def test_views_of_another_command_get_a_page_without_a_chart() -> None:
 
     assert charts.charts(Other()) == ()
     assert report.notebook(Other()).startswith("<iframe")
+
+
+def test_each_model_of_a_program_has_its_own_history() -> None:
+    one = named_watch(["a", "b"], steps=3)
+    other = named_watch(["c"], steps=2)
+    models = tuple(
+        WatchedModel(
+            name=name,
+            verdict="healthy",
+            optimizer="Adam",
+            title=name,
+            seen=3,
+            rows=result.records,
+            steps=result.steps,
+        )
+        for name, result in (("first", one), ("second", other))
+    )
+    later = tuple(dataclasses.replace(row, index=3) for row in other.history)
+    whole = dataclasses.replace(one, models=models, history=(*one.history, *later))
+    found = specs(page(whole))[::2]  # the charts over layers
+    given = [{p["name"]: p.get("value") for p in drawn["params"]} for drawn in found]  # type: ignore[attr-defined]
+    assert [values["steps"] for values in given] == [[1, 2, 3], [1, 2]]
+    assert [values["past"][0] for values in given] == [[[0.001, 0.002]] * 3, [[0.001]] * 2]
