@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -99,7 +99,7 @@ def _of_network(
 
 #: What goes with a program: all else describes a network, or an optimizer.
 _WITH_PROGRAM = frozenset(
-    ("script", "arguments", "module", "steps", "fail_on", "json", "output", "every_row")
+    ("script", "arguments", "module", "steps", "fail_on", *(f.name for f in fields(ChartedOutput)))
 )
 
 

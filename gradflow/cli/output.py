@@ -43,6 +43,13 @@ class Output:
         "--all",
         panel="Output",
     )
+    github: bool = option(
+        False,
+        "In GitHub Actions: add the result to the step's summary, and make each finding an "
+        "annotation.",
+        "--github",
+        panel="Output",
+    )
 
     def __post_init__(self) -> None:
         if self.output:
@@ -100,6 +107,19 @@ class Output:
             report.save_all(_with_command(result), self.output)
         for path in self.output:
             report.say(f"wrote {path}")
+        if self.github:
+            _tell_github(result)
+
+
+def _tell_github(result: Result) -> None:
+    """Add a result to the step's summary, and annotate its findings; stderr is read as well."""
+    from gradflow import report
+    from gradflow.report import github
+
+    for line in github.commands(result):
+        sys.stderr.write(f"{line}\n")
+    if github.add_summary(result) is None:
+        report.say(f"no summary: {github.SUMMARY} names no file, or what it names is full")
 
 
 def _with_command(result: Result) -> Result:

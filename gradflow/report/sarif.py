@@ -125,9 +125,15 @@ def _locations(finding: Finding, names: Mapping[int, str], result: Result) -> li
 
 def _file(result: Result) -> str | None:
     """The program or model file that was looked at, as a URI."""
+    name = file_of(result)
+    return None if name is None else quote(name)
+
+
+def file_of(result: Result) -> str | None:
+    """Return the program or model file that was looked at, where there is one."""
     config = result.meta.config
     model, _, _ = str(config.get("model") or "").rpartition(":")  # file.py:name
     for name in (config.get("script"), model):
         if isinstance(name, str) and PurePath(name).suffix:
-            return quote(PurePath(name).as_posix())
+            return PurePath(name).as_posix()
     return None

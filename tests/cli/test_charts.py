@@ -88,3 +88,9 @@ def test_signs_that_the_terminal_has(encoding: str, tmp_path: Path) -> None:
 
 def test_dots_are_written_where_they_are() -> None:
     assert [_written(sign) for sign in "\u2800⠁⡀⠤⠉⣀⡇"] == [" ", "'", ".", ".", "'", ".", ":"]
+
+
+def test_lr_of_a_program_takes_every_option_of_output(run: Any, refused: Any) -> None:
+    Path("loop.py").write_text("", encoding="utf-8")
+    assert "with a program" in refused("lr", "--depth", "3", "loop.py")
+    assert "with a program" not in run("lr", "--chart", "--github", "loop.py").stderr
