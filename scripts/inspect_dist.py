@@ -26,14 +26,16 @@ LICENSES = (
     "gradflow/data/LICENSE-MNIST.md",
     "gradflow/report/html/assets/LICENSE-VEGA.txt",
 )
-ENTRY_POINT = "gradflow = gradflow.cli:main"
+ENTRY_POINTS = ("gradflow = gradflow.cli:main", "gradflow = pytest_gradflow")
+#: A module beside the package: pytest loads it without the package.
+PLUGIN = "pytest_gradflow.py"
 STRAY = re.compile(r"(^|/)(__pycache__|\.[^/]+|[^/]*\.(pyc|so|tmp|orig|rej|log))(/|$)")
 
 
 def source_files() -> set[str]:
     """Return the files of the package in this checkout."""
     found = (path.relative_to(ROOT).as_posix() for path in (ROOT / "gradflow").rglob("*.*"))
-    return {name for name in found if name.endswith(".py") or DATA.fullmatch(name)}
+    return {PLUGIN, *(name for name in found if name.endswith(".py") or DATA.fullmatch(name))}
 
 
 def wheel_faults(path: Path) -> Iterator[str]:
@@ -48,8 +50,9 @@ def wheel_faults(path: Path) -> Iterator[str]:
     for name in LICENSES:
         if f"{info}/licenses/{name}" not in names:
             yield f"lacks the licence {name}"
-    if ENTRY_POINT not in entries.splitlines():
-        yield f"lacks the entry point {ENTRY_POINT}"
+    for entry in ENTRY_POINTS:
+        if entry not in entries.splitlines():
+            yield f"lacks the entry point {entry}"
     if "\nLicense-Expression: Apache-2.0\n" not in metadata:
         yield "does not say its licence"
 
@@ -60,7 +63,7 @@ def sdist_faults(path: Path) -> Iterator[str]:
         members = sdist.getmembers()
     names = {member.name.partition("/")[2] for member in members if member.isfile()}
     yield from (f"{member.name}: no file" for member in members if not member.isfile())
-    package = {name for name in names if name.startswith("gradflow/")}
+    package = {name for name in names if name.startswith("gradflow/") or name == PLUGIN}
     yield from differences(package, source_files())
     yield from (f"lacks {name}" for name in NEEDED if name not in names)
     yield from (f"stray {name}" for name in sorted(names) if STRAY.search(name) and "/" in name)
