@@ -71,7 +71,8 @@ _ALONE: dict[Any, Callable[[Tensor, Tensor, Any], Tensor]] = {
     nn.Sigmoid: lambda one, x, _: _ATEN.sigmoid_backward(one, x.sigmoid()),
 }
 _ALONE |= dict.fromkeys((F.relu, torch.relu, Tensor.relu), _ALONE[nn.ReLU])
-_ALONE |= dict.fromkeys((F.tanh, torch.tanh, Tensor.tanh), _ALONE[nn.Tanh])
+_TANH: tuple[Any, ...] = (F.tanh, torch.tanh, Tensor.tanh)
+_ALONE |= dict.fromkeys(_TANH, _ALONE[nn.Tanh])
 _ALONE |= dict.fromkeys((F.sigmoid, torch.sigmoid, Tensor.sigmoid), _ALONE[nn.Sigmoid])
 _ALONE |= {F.silu: _ALONE[nn.SiLU], F.hardswish: _ALONE[nn.Hardswish]}
 

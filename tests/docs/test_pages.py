@@ -59,7 +59,7 @@ def without_picture(command: str, output: str) -> tuple[str, str]:
 
 
 def test_the_commands_that_are_run_again_are_of_most_kinds() -> None:
-    kinds = {re.search(r"gradflow (\w+)", s.command)[1] for s in SHOWN}  # type: ignore[index]
+    kinds = {re.search(r"gradflow (\S+)", s.command)[1] for s in SHOWN}  # type: ignore[index]
     assert kinds >= {"eval", "chain", "plot", "diagnose", "benchmark"}
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator, NullLocator
 
 from gradflow.arrays import Floats
@@ -58,6 +59,7 @@ def _dots(axes: Axes, records: Sequence[ActivationRow], column: str) -> None:
             va="center",
             size=8,
             color=GREY,
+            path_effects=[withStroke(linewidth=2, foreground="white")],  # over the row's line
         )
     axes.set_xlabel(_LABELS[column])
     axes.tick_params(axis="y", length=0)

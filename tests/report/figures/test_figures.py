@@ -14,6 +14,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 from support.figure_results import (
     ALL,
     EXAMPLES,
@@ -190,6 +191,26 @@ def test_no_marker_is_cut_at_an_edge(name):
             half = 0.4 * drawn.get_markersize() / 72 * axes.figure.dpi
             room = np.minimum.reduce([x - box.x0, box.x1 - x, y - box.y0, box.y1 - y])
             assert (room[seen] > half).all(), (axes.get_ylabel(), drawn.get_label())
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_no_line_strikes_words_through(name):
+    """Words stand clear of the lines, or on a white ground or with a white rim."""
+    for axes in shown(name):
+        for text in axes.texts:
+            if text.get_path_effects() or text.get_bbox_patch() or not text.get_text().strip():
+                continue
+            box = Text.get_window_extent(text)
+            if getattr(text, "arrow_patch", None) is not None or not axes.bbox.overlaps(box):
+                continue  # at a line's end, outside
+            height = box.height
+            for drawn in axes.get_lines():
+                path = drawn.get_path().transformed(drawn.get_transform())
+                inner = Bbox.from_extents(
+                    box.x0 + 1, box.y0 + 0.25 * height, box.x1 - 1, box.y1 - 0.25 * height
+                )
+                struck = drawn.get_linestyle() != "None" and path.intersects_bbox(inner, False)
+                assert not struck, (text.get_text(), drawn.get_label())
 
 
 @pytest.mark.parametrize("name", ALL)
