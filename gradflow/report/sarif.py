@@ -133,7 +133,7 @@ def file_of(result: Result) -> str | None:
     """Return the program or model file that was looked at, where there is one."""
     config = result.meta.config
     model, _, _ = str(config.get("model") or "").rpartition(":")  # file.py:name
-    for name in (config.get("script"), model):
+    for name in (config.get("path"), model):
         if isinstance(name, str) and PurePath(name).suffix:
             return PurePath(name).as_posix()
     return None

@@ -37,6 +37,11 @@ class Program:
     argv: tuple[str, ...] = ()
     is_module: bool = False
 
+    def named(self) -> dict[str, str]:
+        """Return what a result keeps of it: its name, and the file that it is."""
+        kept = {"script": Path(self.target).name}
+        return kept if self.is_module else {**kept, "path": Path(self.target).as_posix()}
+
     def refuse_missing(self) -> None:
         """Refuse what cannot be run, before anything is.
 

@@ -8,7 +8,6 @@ import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -129,7 +128,7 @@ class RateRun:
         rate = largest_rate(optimizer)
         in_use = float(rate) if rate is not None and math.isfinite(rate) and rate > 0 else None
         config = replace(self.config, optimizer=type(optimizer).__name__.lower())
-        options = {"script": Path(self.program.target).name, **vars(config)}
+        options = {**self.program.named(), **vars(config)}
         result = of_starts([start], config, (), options, in_use, self.progress)
         how = ("-m", self.program.target) if self.program.is_module else (self.program.target,)
         command = " ".join(("gradflow lr", *how, *self.program.argv))

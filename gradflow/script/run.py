@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
@@ -115,7 +114,7 @@ class ScriptRun:
     def _meta(self) -> RunMeta:
         program = self.program
         how = ("-m", program.target) if program.is_module else (program.target,)
-        config: dict[str, Any] = {"script": Path(program.target).name, "steps": self.config.steps}
+        config: dict[str, Any] = {**program.named(), "steps": self.config.steps}
         return RunMeta(
             torch=torch.__version__,
             threads=torch.get_num_threads(),

@@ -15,6 +15,7 @@ from gradflow.findings.codes import CODES
 from gradflow.report import sarif
 from gradflow.results.base import Finding, Result, RunMeta
 from gradflow.results.watching import WatchedModel
+from gradflow.script.program import Program
 
 LEVELS = {"error": "error", "warning": "warning", "info": "note"}
 
@@ -81,6 +82,18 @@ def test_layers_are_logical_locations_in_the_file() -> None:
     assert result["message"]["text"] == "fades\n→ mend it"
     assert run["invocations"][0]["commandLine"] == "gradflow diagnose"
     assert run["properties"]["verdict"] == base.verdict
+
+
+@pytest.mark.parametrize(("module", "file"), [(False, "src/train.py"), (True, None)])
+def test_a_program_is_the_artifact_and_a_module_is_none(module: bool, file: str | None) -> None:
+    program = Program("pkg.train" if module else "./src/train.py", (), module)
+    findings = (Finding("batch", "warning", (), "few", ""),)
+    result = dataclasses.replace(
+        watched(2), findings=findings, meta=RunMeta(config=program.named())
+    )
+    run = valid(sarif.document(result))
+    assert [a["location"]["uri"] for a in run.get("artifacts", ())] == ([file] if file else [])
+    assert ("locations" in run["results"][0]) is bool(file)
 
 
 def test_several_models_keep_their_layers_apart() -> None:

@@ -180,9 +180,9 @@ def _tone(result: Result, verdict: str) -> str:
 def _subject(result: Result) -> str:
     """What was looked at, in a line."""
     config = result.meta.config
-    named = (f"{name} {config[name]}" for name in ("model", "script", "arch") if config.get(name))
-    sizes = (f"{name} {config[name]}" for name in ("depth", "width") if config.get(name))
-    return escape.visible(", ".join([*named, *sizes]))
+    own = [name for name in ("model", "script") if config.get(name)]
+    named = own or [name for name in ("arch", "depth", "width") if config.get(name)]
+    return escape.visible(", ".join(f"{name} {config[name]}" for name in named))
 
 
 def _facts(result: Result) -> Iterator[Fact]:
