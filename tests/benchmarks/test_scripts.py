@@ -298,7 +298,7 @@ def test_repairs_prints_a_table(
 
 def test_repairs_parts_are_all_networks_once() -> None:
     module = script("repairs")
-    whole = list(module.failing(2, module.RECORDS))
+    whole = list(module.failing(2))
     parts = [module.todo(whole, f"{part}/3", []) for part in (1, 2, 3)]
     assert sorted(map(str, (job for part in parts for job in part))) == sorted(map(str, whole))
     assert module.todo(whole, "1/1", whole[:-1]) == whole[-1:]
@@ -306,7 +306,7 @@ def test_repairs_parts_are_all_networks_once() -> None:
 
 def test_repairs_takes_from_every_family_in_turn() -> None:
     module = script("repairs")
-    jobs = list(module.failing(1, module.RECORDS))
+    jobs = list(module.failing(1))
     names = [job["family"] for job in jobs]
     assert len(set(names)) == len(names) >= 10
     assert "built-in" in names
