@@ -1,11 +1,11 @@
 """Does what `diagnose` names first repair a sick network, and does its order mean anything?
 
 Takes networks that fail to learn at every rate (of benchmarks/results/families.jsonl, and built-in
-ones of calibration-2.jsonl; none on which remedies were chosen) and that the verdict calls sick. Remedies are tried as
-`diagnose(…, remedies=True)` tries them by default, on one batch; the best are then truly trained:
-other seeds, fresh examples at every step, more steps, every rate of the trial, the best of which
-goes on to the end. A network trains where its loss on examples that no step saw comes to 0.6 of
-the best constant prediction's (a flow: one nat below a Gaussian's).
+ones of calibration-2.jsonl; none on which remedies were chosen) and that the verdict calls sick.
+Remedies are tried as `diagnose(…, remedies=True)` tries them by default, on one batch; the best are
+then truly trained: other seeds, fresh examples at every step, more steps, every rate of the trial,
+the best of which goes on to the end. A network trains where its loss on examples that no step saw
+comes to 0.6 of the best constant prediction's (a flow: one nat below a Gaussian's).
 
     python benchmarks/repairs.py --out benchmarks/results/repairs.jsonl
     python benchmarks/repairs.py --table benchmarks/results/repairs.jsonl
