@@ -37,7 +37,7 @@ class Column:
         ``"name"`` for a layer's name, which is cut where it is too long.
     priority
         Where a table is too wide, columns with the largest number go first;
-        0 never goes, ``None`` is not for the console (it is in every file).
+        0 never goes, ``None`` is not for a person (it is in .json and .csv).
     logarithm
         Whether another column holds its logarithm, which stands alone where this one overflows.
     varied

@@ -15,13 +15,16 @@ import pytest
 from rich.console import Console
 
 from gradflow import report
+from gradflow.activations import ACTIVATIONS
 from gradflow.errors import GradflowError
 from gradflow.functions.chain import chain
-from gradflow.functions.evaluate import curves, evaluate
+from gradflow.functions.evaluate import catalogue, curves, evaluate
 from gradflow.report.console import ResultView
 from gradflow.report.files import check_writable, default_figure
 from gradflow.report.formatting import bars, cell
+from gradflow.report.html.page import page
 from gradflow.report.tabular import markdown
+from gradflow.results.activations import Cost
 from gradflow.results.base import Column, Finding, Result
 from gradflow.results.diagnosis import DiagnosisResult, LayerRow
 
@@ -264,3 +267,13 @@ def test_results_need_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("view", ["text", "markdown", "html"])
+def test_every_view_says_how_far_numbers_are_to_be_believed(view: str) -> None:
+    costs = {name: Cost(1.0, 1.0, 1.25, 25) for name in ACTIVATIONS}
+    result = catalogue(costs)
+    assert result.note is not None
+    seen = {"text": lambda: text(result, 400), "markdown": lambda: markdown(result)}
+    words = seen[view]() if view in seen else page(result)
+    assert "medians of 25 rounds on one thread" in words

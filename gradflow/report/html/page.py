@@ -254,7 +254,7 @@ def _whole(result: Result) -> Section:
         _tables([("Table", main), *further], at_fault(result.findings)),
         table(heading, remedies, without=("torch",)) if remedies else None,
         tuple(_torch(result)),
-        _shown(getattr(result, "trial_note", None) or ""),
+        _shown(getattr(result, "trial_note", None) or getattr(result, "note", None) or ""),
     )
 
 
