@@ -1,0 +1,90 @@
+"""Batch normalisation and shortcuts (Yang et al. 2019; De & Smith 2020)."""
+
+from __future__ import annotations
+
+import functools
+import math
+
+from published.claims import Claim
+from published.networks import hidden, mean_square, random_inputs
+
+from gradflow import NetworkConfig, diagnose
+
+DEPTH, WIDTH = 10, 128
+#: σ_w² with which two dense layers around a ReLU keep the variance: σ_w⁴/2 = 1.
+KEEPS = math.sqrt(2)
+
+
+def growth(act: str, examples: int) -> list[float]:
+    """Return δ's factor per layer going back, in batch-normalised stacks of 512 units."""
+    factors = []
+    for seed in range(3):
+        config = NetworkConfig(
+            depth=DEPTH,
+            width=512,
+            act=act,
+            init="he-normal",
+            bias_variance=0.0,
+            norm="batch",
+            batch_size=examples,
+            seed=seed,
+            device="cpu",
+        )
+        rows = diagnose(config).records
+        first, last = rows[1].delta_log10_rms, rows[-3].delta_log10_rms
+        factors.append(10 ** ((first - last) / (DEPTH - 3)))
+    return factors
+
+
+def variance(norm: str, blocks: int) -> list[float]:
+    """Return the variance after so many residual blocks, relative to that before them."""
+    config = NetworkConfig(
+        arch="resmlp",
+        depth=blocks,
+        width=WIDTH,
+        act="relu",
+        weight_variance=KEEPS,
+        bias_variance=0.0,
+        norm=norm,
+        seeds=40,
+    )
+    body = hidden(config, WIDTH)
+    inputs = random_inputs(config, 16, WIDTH)
+    embedded = body[0](inputs) / KEEPS**0.5
+    return mean_square(body[1:](embedded))
+
+
+CLAIMS = [
+    Claim(
+        "Yang et al. 2019, section 3.3",
+        "δ's growth per layer with batch norm, ReLU, a batch of 128",
+        "√(π/(π−1)) = 1.2112 at large batch",
+        math.sqrt(math.pi / (math.pi - 1)),
+        0.01,  # batch and width are finite, with terms of 1/128 and 1/512 each
+        functools.partial(growth, "relu", 128),
+    ),
+    Claim(
+        "Yang et al. 2019, section 3.3",
+        "δ's growth per layer with batch norm, linear layers, a batch of 8",
+        "√((B−2)/(B−3))",
+        math.sqrt(6 / 5),
+        0.02,  # 1/σ² of 512 units has a relative standard deviation of √(2/3)/√512 = 4 % a layer
+        functools.partial(growth, "identity", 8),
+    ),
+    Claim(
+        "De & Smith 2020, section 2",
+        "variance after 6 residual blocks without normalisation",
+        "2^ℓ",
+        2.0**6,
+        0.15,  # 40 products of six factors that scatter by √(5/128) = 0.2 each: 8 %
+        functools.partial(variance, "none", 6),
+    ),
+    Claim(
+        "De & Smith 2020, section 2",
+        "variance after 12 residual blocks with batch norm before the branch",
+        "ℓ + 1",
+        13.0,
+        0.05,  # 40 sums of 12 terms, each of which scatters by 0.2
+        functools.partial(variance, "batch", 12),
+    ),
+]
