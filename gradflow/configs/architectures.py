@@ -37,8 +37,8 @@ class Architecture:
     residual
         Whether ``--residual`` adds shortcuts, it has its own, or it can have none.
     theory
-        What the theory of a chain takes for its layers: dense layers, time steps, or None where it
-        is no chain.
+        What the theory of a chain takes for its layers: dense layers, time steps, convolutions
+        with positions, or None where it is no chain.
     wide
         ``"module:function"`` that returns the same network as parts of infinite width. None: no
         theory of it is known.
@@ -60,7 +60,7 @@ class Architecture:
     takes_act: bool = True
     takes_norm: bool = True
     residual: Literal["option", "own", "none"] = "option"
-    theory: Literal["layers", "steps"] | None = None
+    theory: Literal["layers", "steps", "positions"] | None = None
     wide: str | None = None
     scale_free: bool = False
     bounded: bool = False
@@ -100,6 +100,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         "3 × 3 convolutions",
         f"{_NETWORKS}:cnn",
         features=lambda _depth, _width: 3 * 16 * 16,
+        theory="positions",
     ),
     "resmlp": Architecture(
         "residual blocks of two dense layers",

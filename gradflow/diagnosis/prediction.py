@@ -16,8 +16,11 @@ from gradflow.configs.registries import loaded
 from gradflow.diagnosis.wide_networks import WideNetwork
 from gradflow.errors import GradflowError
 from gradflow.measurement.rates import fit_rates, interval
+from gradflow.networks.architectures import first_stride
 from gradflow.networks.initialization import configured
+from gradflow.networks.layers import Image
 from gradflow.networks.losses import LOSSES
+from gradflow.theories.convolution import Layer, position_deltas
 from gradflow.theories.meanfield import predict, predict_ensemble
 from gradflow.theories.wide import Chain, deltas
 
@@ -89,9 +92,13 @@ def predict_deltas(
         return None
     if config.norm != "none" or config.residual or not config.architecture.theory:
         return _predict_wide(config, phi, inputs, classes, labels)
-    theory = config.architecture.theory
-    if theory == "steps":
-        return _predict_steps(config, phi, float(np.mean(inputs**2)), inputs.shape[1], classes)
+    return _CHAINS[config.architecture.theory](config, phi, inputs, classes)
+
+
+def _predict_layers(
+    config: NetworkConfig, phi: Activation, inputs: Floats, classes: int
+) -> DeltaPrediction | None:
+    """Predict δ of dense layers, with a band over networks of their width."""
     mean_squares = np.mean(inputs**2, axis=1)
     variances, biases = _layer_variances(config, inputs.shape[1], classes)
     widths = [config.width] * config.depth + [classes]
@@ -109,6 +116,28 @@ def predict_deltas(
     log10_rms = 0.5 * _log10_mean([2 * one for one in each])
     low, high = np.quantile(drawn, [0.05, 0.95], axis=0) - np.median(drawn, axis=0)
     return DeltaPrediction(log10_rms, log10_rms + low, log10_rms + high)
+
+
+def _predict_positions(
+    config: NetworkConfig, phi: Activation, inputs: Floats, classes: int
+) -> DeltaPrediction | None:
+    """Predict δ of a convolutional network, position by position."""
+    how = configured(config.init, config.gain, config.weight_variance, config.bias_variance)
+    image, width = Image(inputs.shape[1]), config.width
+    counts = [image.channels, *[width] * config.depth]
+    layers = [
+        Layer(how.variance(9 * before, width), how.bias_variance(9 * before), before, width)
+        for before in counts[:-1]
+    ]
+    layers[0] = layers[0]._replace(stride=first_stride(image))
+    output = how.variance(width, classes), how.bias_variance(width), classes
+    images = inputs.reshape(-1, image.channels, image.side, image.side)
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = position_deltas(
+            phi, layers, output, images, lambda q: _output_delta(config, q, classes)
+        )
+    usable = np.isfinite(found).all() and (found > 0).all()
+    return DeltaPrediction(0.5 * np.log10(found)) if usable else None
 
 
 def _predict_wide(
@@ -178,7 +207,7 @@ def _loss_gradient(config: NetworkConfig, labels: Integers) -> Callable[[Floats]
 
 
 def _predict_steps(
-    config: NetworkConfig, phi: Activation, mean_square: float, features: int, classes: int
+    config: NetworkConfig, phi: Activation, inputs: Floats, classes: int
 ) -> DeltaPrediction | None:
     """Predict ∂C/∂h at every step of a plain recurrent network, as if each had weights of its own.
 
@@ -187,7 +216,7 @@ def _predict_steps(
     radius ρ has σ_w = ρ (circular law; exact for orthogonal ones).
     """
     how = configured(config.init, config.gain, config.weight_variance, config.bias_variance)
-    size = math.ceil(features / config.depth)
+    mean_square, size = float(np.mean(inputs**2)), math.ceil(inputs.shape[1] / config.depth)
     recurrent = how.variance(config.width, config.width) * config.width
     driven = recurrent / config.width * size * mean_square
     biases = 2 * how.bias_variance(config.width)
@@ -253,3 +282,11 @@ def _log10_mean(logs: list[Floats]) -> Floats:
     top = table.max(0)
     mean: Floats = top + np.log10(np.mean(10.0 ** (table - top), axis=0))
     return mean
+
+
+#: What the architecture's theory takes for layers -> how it is predicted.
+_CHAINS: dict[str, Callable[[NetworkConfig, Activation, Floats, int], DeltaPrediction | None]] = {
+    "layers": _predict_layers,
+    "steps": _predict_steps,
+    "positions": _predict_positions,
+}

@@ -82,7 +82,7 @@ def cnn(config: NetworkConfig, inputs: int, outputs: int, dtype: torch.dtype) ->
     layers: OrderedDict[str, nn.Module] = OrderedDict(image=image)
     channels = image.channels
     for index in range(1, config.depth + 1):
-        stride = 2 if index == 1 and image.side > 16 else 1
+        stride = first_stride(image) if index == 1 else 1
         conv = ReplicatedConv(config.seeds, channels, config.width, dtype, stride)
         layers[f"hidden{index}"] = Block(
             conv,
@@ -94,6 +94,11 @@ def cnn(config: NetworkConfig, inputs: int, outputs: int, dtype: torch.dtype) ->
         channels = config.width
     output = ReplicatedLinear(config.seeds, config.width, outputs, dtype)
     return _chain(layers, pool=Pool(), output=output)
+
+
+def first_stride(image: Image) -> int:
+    """Return the stride of a convolutional network's first layer."""
+    return 2 if image.side > 16 else 1
 
 
 def resmlp(config: NetworkConfig, inputs: int, outputs: int, dtype: torch.dtype) -> nn.Sequential:

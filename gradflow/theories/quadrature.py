@@ -139,6 +139,34 @@ def noise(act: Activation, ln_q: npt.ArrayLike) -> Noise:
     return Noise(*map(np.concatenate, parts))
 
 
+#: Hermite coefficients of an activation that a table has, and the nodes it has them at.
+_HERMITE, _HERMITE_NODES = 24, 121
+
+
+@functools.lru_cache(maxsize=16)
+def hermite_table(act: Activation) -> tuple[Floats, Floats]:
+    """Return a grid of ln q, and E[φ(√q z) he_k(z)]/√q on it for every k: (terms, grid).
+
+    he_k are the orthonormal Hermite polynomials: Σ over k of the squares is E[φ²]/q.
+    """
+    bend = 6.0
+    end = math.asinh(LN_LIMIT / bend)
+    grid = bend * np.sinh(np.linspace(-end, end, _HERMITE_NODES))
+    parts = [_hermite(act, part) for part in _blocks(grid)]
+    return grid, np.concatenate(parts, axis=1)
+
+
+def _hermite(act: Activation, ln_q: Floats) -> Floats:
+    x, z, weights, scale = _nodes(ln_q, act)
+    values = weights * act(x) / scale
+    before, here = np.zeros_like(z), np.ones_like(z)
+    terms = []
+    for k in range(_HERMITE):
+        terms.append((values * here).sum(axis=1))
+        before, here = here, (z * here - math.sqrt(k) * before) / math.sqrt(k + 1)
+    return np.stack(terms)
+
+
 def first_moment(act: Activation, ln_q: float) -> tuple[float, float]:
     """Return E[φ(√q z)] and its derivative by q."""
     x, z, weights, _ = _nodes(np.array([ln_q]), act)

@@ -57,6 +57,8 @@ def test_it_starts_from_the_data_and_not_from_unit_variance() -> None:
         {"arch": "resmlp", "act": "gelu", "init": "lecun-normal"},
         {"arch": "resmlp", "norm": "batch", "data": "mnist", "batch_size": 32},
         {"arch": "resmlp", "norm": "layer", "loss": "mse", "loss_scale": 100.0},
+        {"arch": "cnn", "init": "he-normal", "data": "mnist", "width": 64},
+        {"arch": "cnn", "act": "tanh", "init": "lecun-normal", "gain": 1.5, "width": 64},
         {"arch": "transformer", "depth": 3},
         {"arch": "transformer", "depth": 3, "norm_position": "post", "init": "lecun-normal"},
         {"arch": "transformer", "depth": 3, "norm": "none", "loss": "bce"},
@@ -65,6 +67,8 @@ def test_it_starts_from_the_data_and_not_from_unit_variance() -> None:
 )
 def test_other_networks_are_predicted_part_by_part(options: dict[str, Any]) -> None:
     """At a width of 256, to 0.05: the spread of eight networks' median, and 1/width's terms.
+
+    A convolution of 64 channels sums over 576 inputs.
 
     Of queries and keys to 0.15: they see what is left of the tokens' differences.
     """
@@ -81,7 +85,9 @@ def test_other_networks_are_predicted_part_by_part(options: dict[str, Any]) -> N
     "options",
     [
         {"bias_mean": -1.0},
-        {"arch": "cnn"},
+        {"arch": "cnn", "norm": "layer"},
+        {"arch": "cnn", "residual": True},
+        {"arch": "cnn", "gain": 1e30},
         {"arch": "lstm"},
         {"arch": "transformer", "norm": "batch"},
         {"norm": "batch", "batch_size": 4},
