@@ -12,11 +12,16 @@ DEMO := gradflow-demo
 # The stamps say what is installed, and go stale when the pins or the project's needs change.
 $(VENV)/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	@echo "Installing gradflow and what it needs: minutes, most of them for PyTorch"
+	$(BIN)/python -m pip install --constraint constraints.txt --editable .
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	$(BIN)/python -m pip install --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+$(VENV)/installed-docs: $(VENV)/installed
+	$(BIN)/python -m pip install --constraint constraints.txt --editable ".[docs]"
 	touch $@
 
 install: $(VENV)/installed
@@ -99,8 +104,7 @@ docs: $(VENV)/installed-dev
 	$(MAKE) docs-site
 
 # The site, strictly: a warning is an error. Its examples and its notebook are run, a minute in all.
-docs-site: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
+docs-site: $(VENV)/installed-docs
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -c docs -d build/doctrees . build/site
 	@echo "The site lies in $(CURDIR)/build/site: open index.html"
 
@@ -125,5 +129,5 @@ golden: $(VENV)/installed-dev
 	$(BIN)/python scripts/make_golden.py
 
 clean:
-	rm -rf $(VENV) $(VENV)-* dist build docs/gallery $(DEMO) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV)-* dist build docs/auto_examples $(DEMO) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	rm -rf .coverage .coverage.* htmlcov

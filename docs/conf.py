@@ -32,7 +32,7 @@ extensions = [
 ]
 root_doc = "docs/index"
 include_patterns = ["docs/**", "*.md", "gradflow/data/*.md"]
-exclude_patterns = ["docs/_site", "docs/examples/gallery", "docs/gallery/*.ipynb", "docs/runs"]
+exclude_patterns = ["docs/_site", "docs/examples/gallery", "docs/auto_examples/*.ipynb", "docs/runs"]
 
 # Markdown: anchors as a code host makes them, formulas between dollar signs.
 myst_enable_extensions = ["dollarmath"]
@@ -47,7 +47,7 @@ nb_execution_timeout = 120
 
 sphinx_gallery_conf = {
     "examples_dirs": "docs/examples/gallery",
-    "gallery_dirs": "docs/gallery",
+    "gallery_dirs": "docs/auto_examples",
     "image_scrapers": (scrape,),
     "capture_repr": (),
     "download_all_examples": False,

@@ -34,7 +34,7 @@ PARTS: dict[str, tuple[str, ...]] = {
         "docs/cluster",
     ),
     "Findings": ("docs/findings",),
-    "Examples": ("docs/gallery/index", "docs/gallery"),
+    "Examples": ("docs/auto_examples/index",),
     "How it works": ("docs/formulas", "docs/papers"),
     "Reference": ("docs/reference", "docs/results", "docs/api"),
     "How good it is": (

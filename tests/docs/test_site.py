@@ -18,7 +18,7 @@ DOCS = ROOT / "docs"
 TEXTS = [
     path
     for path in (*ROOT.glob("*.md"), *DOCS.rglob("*.md"))
-    if (DOCS / "gallery") not in path.parents
+    if (DOCS / "auto_examples") not in path.parents
 ]
 FENCED = re.compile(r"^( *)```.*?^\1```$", re.DOTALL | re.MULTILINE)
 NOTEBOOKS = sorted((DOCS / "examples").glob("*.ipynb"))
