@@ -32,7 +32,12 @@ extensions = [
 ]
 root_doc = "docs/index"
 include_patterns = ["docs/**", "*.md", "gradflow/data/*.md"]
-exclude_patterns = ["docs/_site", "docs/examples/gallery", "docs/auto_examples/*.ipynb", "docs/runs"]
+exclude_patterns = [
+    "docs/_site",
+    "docs/examples/gallery",
+    "docs/auto_examples/*.ipynb",
+    "docs/runs",
+]
 
 # Markdown: anchors as a code host makes them, formulas between dollar signs.
 myst_enable_extensions = ["dollarmath"]

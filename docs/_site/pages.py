@@ -27,6 +27,7 @@ PARTS: dict[str, tuple[str, ...]] = {
         "docs/remedies",
         "docs/benchmark",
         "docs/sweep",
+        "docs/width",
         "docs/architectures",
         "docs/ci",
         "docs/integrations",
@@ -34,7 +35,7 @@ PARTS: dict[str, tuple[str, ...]] = {
         "docs/cluster",
     ),
     "Findings": ("docs/findings",),
-    "Examples": ("docs/auto_examples/index",),
+    "Examples": ("docs/auto_examples/index", "docs/gallery"),
     "How it works": ("docs/formulas", "docs/papers"),
     "Reference": ("docs/reference", "docs/results", "docs/api"),
     "How good it is": (
