@@ -172,11 +172,14 @@ def test_a_phone_shows_all_of_it_without_scrolling_sideways(opened: Open) -> Non
 
 
 def test_paper_shows_the_folded_pages_and_no_controls(opened: Open) -> None:
-    page = opened(full(), color_scheme="dark")
+    paper = {"width": 794, "height": 1123}  # A4 at 96 dots per inch
+    page = opened(full(), color_scheme="dark", viewport=paper)
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     page.emulate_media(media="print")
     assert page.locator("details:not([open])").count() == 0
     assert not page.locator("#theme").is_visible()
+    assert not page.get_by_label("Quantity").is_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") == paper["width"]
     white = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert white == "rgb(255, 255, 255)"
 
