@@ -146,6 +146,12 @@ def _plain(loss: float) -> float | None:
     return round(loss, 6) if math.isfinite(loss) else None
 
 
+def outcomes(path: Path) -> list[dict[str, Any]]:
+    """Return what came of networks; of one that was trained again, more steps, the last."""
+    found = map(json.loads, path.read_text(encoding="utf-8").splitlines())
+    return list({(record["family"], record["seed"]): record for record in found}.values())
+
+
 def jobs(given: argparse.Namespace) -> Iterator[Job]:
     """Every network to train: the seeds of a half do not meet those of another."""
     for index in range(given.count):

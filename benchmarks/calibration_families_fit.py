@@ -12,7 +12,6 @@ best constant prediction's; between that and 0.6 it is slow, and counted apart.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import warnings
 from collections.abc import Iterable
@@ -22,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from calibration_families import outcomes
 from calibration_fit import auc, picture
 from families.others import OTHERS, draw_any
 from numpy.typing import NDArray
@@ -235,8 +235,7 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    lines = given.records.read_text(encoding="utf-8").splitlines()
-    networks = [measured(json.loads(line)) for line in lines]
+    networks = [measured(record) for record in outcomes(given.records)]
     print(f"{len(networks)} networks; chosen on half A (even seeds), judged on half B (odd seeds)")
     own = [n for n in networks if n.family not in OTHERS and n.seed < UNSEEN]
     for optimizer in OPTIMIZERS:

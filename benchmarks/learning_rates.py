@@ -138,13 +138,13 @@ METHODS: dict[str, Callable[[Drawn, str, int], Suggestion]] = {
 
 def chosen(kind: str, parity: int, each: int = EACH) -> list[dict[str, Any]]:
     """Return the first networks of every family and half that some rate of the grid trains."""
-    rows = read(GRID)
+    rows = {(r["family"], r["seed"]): r for r in reversed(read(GRID))}  # as first trained
     found = collections.defaultdict[str, list[dict[str, Any]]](list)
     finer = collections.defaultdict[tuple[str, int], dict[str, Any]](dict)
     for line in read(FINE):
         if line["optimizer"] == kind:
             finer[line["family"], line["seed"]][str(line["rate"])] = line["losses"]
-    drawn = (row for row in rows if row["seed"] // 10_000 == DRAW)
+    drawn = (row for row in rows.values() if row["seed"] // 10_000 == DRAW)
     for row in sorted(drawn, key=lambda row: int(row["seed"])):
         of_family = found[row["family"]]
         if row["learns"][kind] and row["seed"] % 2 == parity and len(of_family) < each:

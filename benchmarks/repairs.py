@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from calibration_families import BATCH, bound, checked, loss_of
+from calibration_families import BATCH, bound, checked, loss_of, outcomes
 from families.networks import Drawn, draw
 from scipy.stats import spearmanr
 
@@ -40,7 +40,7 @@ from gradflow.results.diagnosis import DiagnosisResult, RemedyRow
 
 RESULTS = Path(__file__).parent / "results"
 #: What came of training networks: of families, and of built-in ones.
-RECORDS = (RESULTS / "families.jsonl", RESULTS / "calibration-2.jsonl")
+FAMILIES, BUILT_IN = RESULTS / "families.jsonl", RESULTS / "calibration-2.jsonl"
 #: Remedies and how long they are tried were chosen on what was drawn from smaller seeds.
 FROM_SEED = 50_000
 #: Steps of the training that a trial is to foretell; examples of the batch given.
@@ -62,7 +62,7 @@ OFTENER = 4
 def failing(per_family: int) -> Iterator[dict[str, Any]]:
     """Networks that learnt at no rate: from every family in turn."""
     found: dict[str, list[dict[str, Any]]] = {}
-    for record in (record for path in RECORDS for record in _lines(path)):
+    for record in (*outcomes(FAMILIES), *_lines(BUILT_IN)):
         if "config" in record and max(record["accuracies"]) < 0.5:
             job = {"family": "built-in", "config": record["config"]}
         elif record.get("seed", 0) >= FROM_SEED and not any(record["learns"].values()):
