@@ -103,8 +103,10 @@ def _views() -> Views:
 
 
 def _codes() -> Collection[str]:
+    from gradflow.findings.check import added_checks
     from gradflow.findings.codes import CODES
 
+    added_checks()  # which may register codes of their own
     return CODES
 
 

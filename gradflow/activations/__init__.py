@@ -4,6 +4,6 @@
 """
 
 from gradflow.activations.base import SATURATION, Activation
-from gradflow.activations.registry import ACTIVATIONS, activation, activations
+from gradflow.activations.registry import ACTIVATIONS, activation, activations, every
 
-__all__ = ["ACTIVATIONS", "SATURATION", "Activation", "activation", "activations"]
+__all__ = ["ACTIVATIONS", "SATURATION", "Activation", "activation", "activations", "every"]

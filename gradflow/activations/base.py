@@ -40,7 +40,7 @@ class Activation:
     range
         Infimum and supremum of f.
     torch_class
-        Name of its module's class: in ``torch.nn``, or ``"QuickGELU"``.
+        Its module's class: a name in ``torch.nn``, ``"QuickGELU"``, or ``module:Class``.
     brackets
         Whether `range`'s ends are reached: ``"()"``, ``"[)"``, ``"[]"``.
     aliases

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from collections.abc import Mapping
 from typing import Any
@@ -20,11 +21,18 @@ class QuickGELU(nn.Module):
         return x * torch.sigmoid(QUICK_GELU_SLOPE * x)
 
 
+def _class(name: str) -> Any:
+    home, colon, own = name.partition(":")
+    if colon:
+        return getattr(importlib.import_module(home), own)
+    return QuickGELU if name == QuickGELU.__name__ else getattr(nn, name)
+
+
 def build_module(
     torch_class: str, arguments: Mapping[str, float | str], inplace: bool
 ) -> nn.Module:
     """Return an instance of the class by that name, in place where it can be and is asked to."""
-    cls: Any = QuickGELU if torch_class == QuickGELU.__name__ else getattr(nn, torch_class)
+    cls = _class(torch_class)
     options: dict[str, Any] = dict(arguments)
     if inplace and "inplace" in inspect.signature(cls).parameters:
         options["inplace"] = True

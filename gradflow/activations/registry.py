@@ -7,11 +7,38 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
+from gradflow import plugins
 from gradflow.activations.base import Activation
 from gradflow.activations.catalogue import ENTRIES
 from gradflow.errors import GradflowError, unknown_name
 
 ACTIVATIONS: dict[str, Activation] = {entry.name: entry for entry in ENTRIES}
+
+
+def every() -> dict[str, Activation]:
+    """Return the activations by name, with those that other packages add (entry points)."""
+    _add_others()
+    return ACTIVATIONS
+
+
+@lru_cache(maxsize=1)
+def _add_others() -> None:
+    for name, entry in plugins.added("activations"):
+        try:
+            _add(entry)
+        except Exception as error:  # noqa: PERF203 (whatever somebody else's formula does)
+            plugins.left_out("activations", name, error)
+
+
+def _add(entry: Activation) -> None:
+    if not isinstance(entry, Activation):
+        raise TypeError(f"a {type(entry).__name__} is no gradflow.activations.Activation")
+    for word in (entry.name, *entry.aliases):
+        if _known(word) is not None:
+            raise ValueError(f"the name '{word}' is taken")
+    if not (math.isfinite(entry(0.5)) and math.isfinite(entry.max_slope)):
+        raise ValueError("its values are not finite")
+    ACTIVATIONS[entry.name] = entry
 
 
 def activation(name: str, **parameters: float | None) -> Activation:
@@ -52,11 +79,21 @@ def activations(names: Iterable[str], alpha: float | None = None) -> list[Activa
     return [activation(phi.name, alpha=alpha if phi in given else None) for phi in found]
 
 
-def _find(name: str) -> Activation:
+def _known(name: str) -> Activation | None:
     wanted = _normalised(name)
     for entry in ACTIVATIONS.values():
         if wanted in map(_normalised, (entry.name, *entry.aliases)):
             return entry
+    return None
+
+
+def _find(name: str) -> Activation:
+    found = _known(name)
+    if found is None:
+        _add_others()
+        found = _known(name)
+    if found is not None:
+        return found
     raise unknown_name("activation", name, [*ACTIVATIONS, *_aliases()])
 
 

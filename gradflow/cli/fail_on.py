@@ -11,7 +11,7 @@ from gradflow.benchmarking import checks as benchmark
 from gradflow.clipping import checks as clipping
 from gradflow.diagnosis import checks as diagnosis
 from gradflow.errors import unknown_name
-from gradflow.findings.check import Check, declared
+from gradflow.findings.check import Check, added_checks, declared
 from gradflow.findings.codes import Code
 from gradflow.functions import checks as functions
 from gradflow.learning_rates import checks as learning_rates
@@ -53,6 +53,8 @@ def parse_fail_on(text: str) -> frozenset[str]:
         For a code that no check gives: a misspelt one would never fail.
     """
     codes, known = frozenset(_words(text)), known_codes()
+    if not known.keys() >= codes:
+        known |= declared(added_checks())
     for code in sorted(codes):
         if code not in known:
             raise unknown_name("finding", code, known)

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from torch.linalg import vector_norm
 
 from gradflow.configs.choices import NONFINITE
-from gradflow.configs.policies import POLICIES
+from gradflow.configs.policies import POLICIES, every
 from gradflow.configs.registries import loaded
 from gradflow.errors import GradflowError, unknown_name
 from gradflow.measurement.stats import accumulator
+from gradflow.plugins import points
 
 #: The parameters of a network, layer by layer.
 Layers = Sequence[Sequence[nn.Parameter]]
@@ -133,7 +134,14 @@ class Clipping:
 
 def make(name: str, limit: float) -> Clipper:
     """Return a new clipper of the named policy."""
-    clipper: Clipper = loaded(POLICIES[name].make)(limit)
+    policy = POLICIES[name]
+    try:
+        clipper: Clipper = loaded(policy.make)(limit)
+    except Exception as error:
+        if isinstance(error, GradflowError) or policy.make not in points("policies").values():
+            raise
+        said = f"{type(error).__name__}: {error}".split("\n")[0]
+        raise GradflowError(f"policy '{name}' of another package cannot be used: {said}") from error
     return clipper
 
 
@@ -146,7 +154,7 @@ def clipping(text: str, threshold: float) -> Clipping:
         For an unknown name, and for a limit that is not a number above 0.
     """
     name, colon, given = (part.strip() for part in text.partition(":"))
-    if name not in POLICIES:
+    if name not in POLICIES and name not in every():
         raise unknown_name("policy", name, POLICIES)
     if name == "none":
         if colon:

@@ -6,7 +6,7 @@ named by their address, ``module:attribute``, and imported when they are asked f
 
 from __future__ import annotations
 
-ACTIVATIONS = "gradflow.activations:ACTIVATIONS"
+ACTIVATIONS = "gradflow.activations:every"
 INITIALIZERS = "gradflow.networks.initialization:INITIALIZERS"
 ARCHITECTURES = "gradflow.configs.architectures:ARCHITECTURES"
 LOSSES = "gradflow.networks.losses:LOSSES"

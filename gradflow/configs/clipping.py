@@ -44,7 +44,8 @@ class ClipConfig:
     policy: tuple[str, ...] = option(
         ("none", "value", "norm"),
         "{names}; NAME:LIMIT for a limit of its own, as in norm:5. Repeatable.",
-        complete="gradflow.configs.policies:POLICIES",
+        complete="gradflow.configs.policies:every",
+        lists="gradflow.configs.policies:POLICIES",
         panel="Clipping",
     )
     steps: int | None = option(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gradflow import plugins
+
 
 @dataclass(frozen=True)
 class Policy:
@@ -48,3 +50,13 @@ POLICIES: dict[str, Policy] = {
         "gradflow.clipping.policies:AutoClip", "scaled to a percentile of the recent norms", 10.0
     ),
 }
+
+
+def every() -> dict[str, Policy]:
+    """Return the policies by name, with those that other packages add (entry points).
+
+    A further one is named by its entry point, whose object is the function; it is not loaded here.
+    """
+    for name, address in plugins.points("policies").items():
+        POLICIES.setdefault(name, Policy(address, "of another package"))
+    return POLICIES

@@ -6,10 +6,13 @@ Standard library only.
 from __future__ import annotations
 
 import dataclasses
+import functools
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from gradflow import plugins
 from gradflow.findings.codes import CODES, Code
 from gradflow.results.base import Finding, Result
 
@@ -102,12 +105,36 @@ def judged(
     weighed
         Returns findings with the severity that they have beside each other.
     """
-    said = (finding for check in checks for finding in check(result))
+    said = itertools.chain(
+        (finding for check in checks for finding in check(result)), _said_by_others(result)
+    )
     found = tuple(said if weighed is None else weighed(said, result))
     changes: dict[str, Any] = {"findings": found}
     if any(f.name == "verdict" for f in dataclasses.fields(result)):
         changes["verdict"] = verdict_of(found)
     return dataclasses.replace(result, **changes)
+
+
+@functools.cache
+def added_checks() -> tuple[Check[Any], ...]:
+    """Return the checks that other packages add (entry points): a check each, or several."""
+    found: list[Check[Any]] = []
+    for name, entry in plugins.added("checks"):
+        several = [entry] if isinstance(entry, Check) else entry
+        if isinstance(several, tuple | list) and all(isinstance(one, Check) for one in several):
+            found += several
+        else:
+            plugins.left_out("checks", name, f"a {type(entry).__name__} is no check")
+    return tuple(found)
+
+
+def _said_by_others(result: Result) -> Iterator[Finding]:
+    """Yield what checks of other packages say; each sees every result, and picks its own."""
+    for check in added_checks():
+        try:
+            yield from tuple(check(result))
+        except Exception as error:  # noqa: PERF203 (whatever somebody else's does)
+            plugins.left_out("checks", check.name, error)
 
 
 def verdict_of(found: Iterable[Finding]) -> str:

@@ -141,3 +141,18 @@ _ALL = (
 
 #: By name.
 CODES: dict[str, Code] = {code.name: code for code in _ALL}
+
+
+def register(code: Code) -> None:
+    """Add a code of another package's, before its checks are declared.
+
+    Raises
+    ------
+    ValueError
+        If there is one of that name, or the severity is none.
+    """
+    if code.name in CODES:
+        raise ValueError(f"there is a code '{code.name}' already")
+    if not {code.severity, *code.also} <= {"error", "warning", "info"}:
+        raise ValueError(f"a severity is error, warning or info, got '{code.severity}'")
+    CODES[code.name] = code

@@ -10,6 +10,7 @@ import re
 from importlib import resources
 
 from gradflow.errors import named
+from gradflow.findings.check import added_checks
 from gradflow.findings.codes import CODES, Code
 from gradflow.findings.thresholds import THRESHOLDS
 from gradflow.results.explain import CodeRow, CodesResult, Explanation
@@ -48,6 +49,8 @@ def explain(code: str) -> Explanation:
     >>> gradflow.explain("dead").see_also[0]
     'saturated'
     """
+    if code not in CODES:
+        added_checks()  # of other packages, which may register it
     found = named("finding", code, CODES)
     text = filled_in(source(code))
     return Explanation(
@@ -65,8 +68,13 @@ def every_code() -> CodesResult:
 
 
 def source(code: str) -> str:
-    """Return a page as it is written, with the names of thresholds in place of their numbers."""
+    """Return a page as it is written, with the names of thresholds in place of their numbers.
+
+    Of a code of another package, which has none, its one line.
+    """
     page = resources.files("gradflow.findings") / "pages" / f"{code}.md"
+    if not page.is_file():
+        return f"# {code}\n\n## What it means\n\n{CODES[code].summary}\n"
     return page.read_text(encoding="utf-8")
 
 

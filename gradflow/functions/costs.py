@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from gradflow.activations import ACTIVATIONS, activation
+from gradflow.activations import activation, every
 from gradflow.executors.processes import torch_threads
 from gradflow.results.activations import SCATTERED, Cost
 
@@ -27,7 +27,7 @@ def relative_costs(progress: Callable[[int, int], None] | None = None) -> dict[s
     has to wait for a processor would hold up the other. Where rounds differ much, more are made.
     """
     inputs = torch.randn(ENTRIES, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    modules = {name: activation(name).module() for name in ACTIVATIONS}
+    modules = {name: activation(name).module() for name in every()}
     ratios: dict[str, list[float]] = {name: [] for name in modules}
     with torch_threads(1):
         for _ in range(2):  # to warm up

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from gradflow.activations import ACTIVATIONS, Activation, activation, activations
+from gradflow.activations import Activation, activation, activations, every
 from gradflow.activations.base import SATURATION
 from gradflow.errors import GradflowError
 from gradflow.results.activations import (
@@ -149,7 +149,7 @@ def catalogue(costs: Mapping[str, Cost] | None = None) -> ActivationsResult:
     from gradflow.theories.meanfield import critical_gain
 
     rows = []
-    for name in ACTIVATIONS:
+    for name in every():
         phi = activation(name)
         cost = None if costs is None else costs[name]
         rows.append(

@@ -161,7 +161,7 @@ def test_rounds_are_repeated_until_the_costs_hold_still(
         return {"relu": 1.0, "elu": 9.0 if number < busy_until and number % 2 else 1.0}
 
     monkeypatch.setattr(costs, "ROUNDS", 6)
-    monkeypatch.setattr(costs, "ACTIVATIONS", ("relu", "elu"))
+    monkeypatch.setattr(costs, "every", lambda: ("relu", "elu"))
     monkeypatch.setattr(costs, "_round", one_round)
     assert costs.relative_costs()["elu"].rounds == rounds
 
