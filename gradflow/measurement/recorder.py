@@ -399,7 +399,8 @@ def normalized(gradient: Tensor) -> tuple[Tensor, Tensor]:
     limit = -int(math.log2(torch.finfo(gradient.dtype).tiny))  # 2**-e must be a normal number
     exponent = exponent.where(size.isfinite() & (size > 0), 0).clamp(-limit, limit)
     shape = (-1,) + (1,) * (gradient.dim() - 1)
-    return torch.ldexp(gradient, -exponent.view(shape)), exponent.to(accumulator(gradient.device))
+    power = torch.ldexp(torch.ones_like(size), -exponent)  # of the whole gradient it is slow
+    return gradient * power.view(shape), exponent.to(accumulator(gradient.device))
 
 
 def measure(

@@ -28,6 +28,7 @@ RUN = {
     "loop_thresholds",
     "memory",
     "printing",
+    "speedup",
     "step_cost",
     "suggest_grid",
     "sweep_throughput",
@@ -108,6 +109,21 @@ def test_sweep_throughput(
     _, *lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2
     assert all(float(line.split()[-1]) < 1e-5 for line in lines)
+
+
+def test_speedup(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    module = script("speedup")
+    workers: list[int] = []
+
+    def measure(size: int, own: int) -> Any:
+        workers.append(own)
+        return real(size, 1)  # on one worker: processes have tests of their own
+
+    real, _ = module.MEASURED["sweep"]
+    monkeypatch.setitem(module.MEASURED, "sweep", (measure, 3))
+    run(monkeypatch, module, "sweep", "--rounds", 2)
+    assert workers == [1, 2, 1, 2]
+    assert "sweep: two workers are " in capsys.readouterr().out
 
 
 def test_memory(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
