@@ -2,7 +2,8 @@
 
 One worker and two take turns, on the same tasks, each task on one thread of torch. Every number is
 of the whole command, the start of its processes included; beneath the ratio stands that of the time
-from the first result to the last, which a longer run comes nearer to.
+from the first result to the last, which a longer run comes nearer to. Seconds of processors that
+are far fewer than workers × seconds say that something else was running.
 
     python benchmarks/speedup.py                # both, about two minutes
     python benchmarks/speedup.py sweep --rounds 3
@@ -11,6 +12,7 @@ from the first result to the last, which a longer run comes nearer to.
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import time
 from collections.abc import Callable
@@ -23,20 +25,21 @@ from gradflow.sweeps import sweep
 
 
 class Took(NamedTuple):
-    """Seconds of a run, and what share of its work a second did once it had begun."""
+    """Seconds of a run, those of processors, and what share of its work a second did once begun."""
 
     whole: float
+    processors: float
     rate: float
 
 
 def timed(run: Callable[[Callable[[float], None]], object]) -> Took:
     """Run something that says what share of its work is done."""
     seen: list[tuple[float, float]] = []
-    start = time.perf_counter()
+    start, before = time.perf_counter(), sum(os.times()[:4])
     run(lambda share: seen.append((time.perf_counter(), share)))
-    whole = time.perf_counter() - start
+    whole, processors = time.perf_counter() - start, sum(os.times()[:4]) - before
     (begun, first), (ended, last) = next(s for s in seen if s[1] > 0), seen[-1]
-    return Took(whole, (last - first) / (ended - begun))
+    return Took(whole, processors, (last - first) / (ended - begun))
 
 
 def of_sweep(points: int, workers: int) -> Took:
@@ -87,8 +90,12 @@ def compare(name: str, size: int, rounds: int) -> tuple[float, float]:
         one, two = measure(size, 1), measure(size, 2)
         wholes.append(one.whole / two.whole)
         rates.append(two.rate / one.rate)
-        print(f"  {name}: {one.whole:.1f} s on one worker, {two.whole:.1f} s on two", flush=True)
+        print(f"  {name}: one worker {_said(one)}, two {_said(two)}", flush=True)
     return statistics.median(wholes), statistics.median(rates)
+
+
+def _said(took: Took) -> str:
+    return f"{took.whole:.1f} s ({took.processors:.1f} s of processors)"
 
 
 def main() -> None:
