@@ -141,8 +141,10 @@ def _curves(axes: Axes, groups: dict[str, list[Any]], panel: Panel) -> list[End]
     """Draw every setting over the epochs; return its name and last value for the line's end."""
     axes.set_ylabel(panel.label)
     ends: list[End] = []
+    courses = [epoch_curve(rows, panel.name) for rows in groups.values()]
+    widths = page.widths([course.mean for course in courses])
     for place, (name, rows) in enumerate(groups.items()):
-        epoch, mean, low, high = epoch_curve(rows, panel.name)
+        epoch, mean, low, high = courses[place]
         tint, dash = tint_of(place, rows, groups)
         axes.fill_between(epoch, low, high, color=tint, alpha=0.15, linewidth=0)
         axes.plot(
@@ -150,6 +152,7 @@ def _curves(axes: Axes, groups: dict[str, list[Any]], panel: Panel) -> list[End]
             mean,
             color=tint,
             linestyle=dash,
+            linewidth=widths[place],
             label=name,
             marker=page.markers(epoch.size),
             markersize=3,

@@ -123,7 +123,9 @@ def _losses(axes: Axes, result: ClipResult, tints: dict[str, str]) -> list[End]:
         axes.axhline(result.chance, color=GREY, linewidth=0.8, linestyle=DASHED, zorder=1)
     axes.set_ylabel("loss")
     log_axes.log_scale(axes)
-    if result.chance and any(row.step > 1 for row in result.history):
+    if not any(np.isfinite(row.loss) for row in result.history):
+        page.note(axes, "× no loss is finite")
+    elif result.chance and any(row.step > 1 for row in result.history):
         page.beside_line(axes, result.chance, "input ignored")
     return ends
 
@@ -135,6 +137,9 @@ def _flow(axes: Axes, result: ClipResult) -> None:
     axes.plot(x, y, color=GREY, marker=page.markers(len(x)), markersize=3)
     axes.set_xlabel("step of the sequence")
     axes.set_ylabel("raw ‖∂C/∂x‖")
+    if not np.isfinite(y).any():
+        page.note(axes, "no gradient arrives at any step")
+        return
     page.whole_numbers(axes.xaxis)
     low, high = axes.get_ylim()
     log_axes.decades(axes.yaxis, low, high)

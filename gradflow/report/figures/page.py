@@ -6,7 +6,7 @@ import io
 import math
 import re
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -155,6 +155,27 @@ def drawable(numbers: Floats) -> Floats:
 def markers(count: int) -> str:
     """Return the marker for a line of `count` points: none where there are many."""
     return "o" if count <= 40 else ""
+
+
+def widths(courses: Sequence[Floats]) -> list[float]:
+    """Return the widths of lines drawn one over the other, so that each is seen beneath the next.
+
+    A line is wider than those after it that go its way in a fifth of the points or more.
+    """
+    drawn = [np.asarray(course, dtype=np.float64) for course in courses]
+    known = np.concatenate([course[np.isfinite(course)] for course in drawn] or [np.zeros(0)])
+    near = 1e-3 * float(np.ptp(known)) if known.size else 0.0
+    return [
+        1.6 + 1.1 * sum(_same_way(course, other, near) for other in drawn[place + 1 :])
+        for place, course in enumerate(drawn)
+    ]
+
+
+def _same_way(one: Floats, other: Floats, near: float) -> bool:
+    if one.shape != other.shape or not one.size:
+        return False
+    with np.errstate(invalid="ignore"):
+        return bool((np.abs(one - other) <= near).mean() >= 0.2)
 
 
 def by(records: Iterable[Any], name: str) -> dict[str, list[Any]]:

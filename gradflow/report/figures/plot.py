@@ -111,16 +111,18 @@ def _lines(result: PlotResult, value: Axes | None, slope: Axes) -> list[End]:
     """Draw every curve; return the labels for the ends of those in the upper panel."""
     points = page.by(result.records, "activation")
     ends: list[End] = []
-    for curve in result.curves:
+    columns = [tuple(_columns(points.get(curve.activation, []))) for curve in result.curves]
+    wide, steep = (page.widths([column[k] for column in columns]) for k in (1, 2))
+    for place, curve in enumerate(result.curves):
         name = curve.activation
-        x, f, derivative = _columns(points.get(name, []))
+        x, f, derivative = columns[place]
         look = _look(name, alone=len(result.curves) == 1)
         if value is not None:
-            value.plot(x, f, **look)
+            value.plot(x, f, linewidth=wide[place], **look)
             corners = np.isin(x, curve.kinks)
             value.plot(x[corners], f[corners], "o", color=colour(name))
             value.set_ylabel("f(x)")
-        slope.plot(*split(x, derivative, curve.kinks), **look)
+        slope.plot(*split(x, derivative, curve.kinks), linewidth=steep[place], **look)
         for kink in curve.kinks:
             _jump(slope, kink, sides(x, derivative, kink), colour(name))
         ends += end_of(name, x, derivative if value is None else f, colour(name))

@@ -315,6 +315,11 @@ def test_a_loss_that_is_not_finite_ends_its_line_with_a_cross():
     assert "none = value = norm ×" in words(losses)  # the same course under all of them
 
 
+def test_panels_without_a_number_say_so():
+    assert "no loss is finite" in words(shown("clip diverged at once")[2])
+    assert "no gradient arrives" in words(shown("clip dead sequence")[3])
+
+
 def test_equal_courses_are_one_line_in_the_colours_of_all_that_go_it():
     *_, losses = panels(clipped())
     lines = [ln for ln in losses.get_lines() if len(ln.get_xdata()) == 20]

@@ -58,3 +58,14 @@ def test_layers_in_a_row_are_one_run():
 
 def test_lines_of_a_title_have_about_the_same_length():
     assert page.balanced("one two three four", 15) == "one two\nthree four"
+
+
+def test_lines_on_one_another_are_drawn_the_wider_the_further_beneath():
+    x = np.linspace(-5, 5, 101)
+    relu, other = np.maximum(x, 0), x**2
+    one = page.widths([relu])[0]
+    assert page.widths([relu, other]) == [one, one]
+    widths = page.widths([relu, np.where(x < 0, 0.2 * x, x), relu, other])
+    assert widths[0] > widths[1] > widths[2] == widths[3] == one
+    assert page.widths([np.full(3, np.nan)] * 2) == [one, one]
+    assert page.widths([]) == []
