@@ -163,13 +163,13 @@ def file_of(page: str) -> Path:
 
 
 def doc(code: str) -> str:
-    """Return a page as the docs show it: thresholds filled in, other codes linked."""
+    """Return a page as the docs show it: thresholds filled in, other codes and pages linked."""
     page = explain(code).page
     near = section(page, "See also")
     linked = re.sub(
         r"`([a-z-]+)`", lambda m: f"[{m[0]}]({m[1]}.md)" if m[1] in CODES else m[0], near
     )
-    return page.replace(near, linked)
+    return re.sub(r"\bdocs/([a-z-]+)\.md\b", r"[\1](../\1.md)", page.replace(near, linked))
 
 
 def paged() -> tuple[str, ...]:
