@@ -1,4 +1,4 @@
-"""Batch normalisation and shortcuts (Yang et al. 2019; De & Smith 2020)."""
+"""Normalisation and shortcuts (Yang et al. 2019; De & Smith 2020; Doshi et al. 2023)."""
 
 from __future__ import annotations
 
@@ -54,6 +54,35 @@ def variance(norm: str, blocks: int) -> list[float]:
     return mean_square(body[1:](embedded))
 
 
+def amplification(blocks: int) -> list[float]:
+    """Return δ at the first of so many pre-norm blocks over that at the last, per network."""
+    ratios = []
+    for seed in range(4):
+        config = NetworkConfig(
+            arch="resmlp",
+            depth=blocks,
+            width=256,
+            act="relu",
+            weight_variance=KEEPS,
+            bias_variance=0.0,
+            norm="layer",
+            batch_size=16,
+            seed=seed,
+            device="cpu",
+        )
+        rows = [row for row in diagnose(config).records if row.name.endswith("down")]
+        ratios.append(10 ** (rows[0].delta_log10_rms - rows[-1].delta_log10_rms))
+    return ratios
+
+
+def power_law(blocks: int) -> float:
+    """Return the same of infinite width: each block adds 1 to the stream's mean square, from √2 on.
+
+    Block k multiplies E δ² by 1 + 1/p, p = √2 + k − 1 being what its normalisation divides by.
+    """
+    return math.sqrt((KEEPS + blocks) / (KEEPS + 1))
+
+
 CLAIMS = [
     Claim(
         "Yang et al. 2019, section 3.3",
@@ -86,5 +115,16 @@ CLAIMS = [
         13.0,
         0.05,  # 40 sums of 12 terms, each of which scatters by 0.2
         functools.partial(variance, "batch", 12),
+    ),
+    *(
+        Claim(
+            "Doshi et al. 2023",
+            f"δ at the first of {blocks} residual blocks over the last, layer norm pre",
+            "a power of the depth",
+            power_law(blocks),
+            0.05,  # four networks that scatter by some 5 %
+            functools.partial(amplification, blocks),
+        )
+        for blocks in (6, 24)
     ),
 ]
