@@ -239,6 +239,21 @@ def test_attention_without_residual_connections_makes_all_tokens_the_same() -> N
     assert spread[-1] < 1e-3 * spread[0]
 
 
+def test_tokens_that_grow_alike_beside_residual_connections_are_no_finding() -> None:
+    found = {}
+    for residual in (True, False):
+        model = deep(residual)
+        with torch.no_grad():
+            for name, weight in model.named_parameters():
+                if "value.weight" in name or "out.weight" in name:
+                    weight.mul_(4)  # what attention adds, the mean of all tokens, outweighs them
+        found[residual] = diagnose(model, *sentences(), loss=loss)
+    alike = [row.token_spread for row in found[True].records if row.name.endswith("value")]
+    assert alike[0] > 0.5
+    assert alike[-1] < 0.15
+    assert ["collapse" in {f.code for f in found[r].findings} for r in found] == [False, True]
+
+
 def test_tokens_that_are_the_same_from_the_start_are_said() -> None:
     words = torch.zeros(16, 20, dtype=torch.long) + torch.arange(16).view(16, 1)
     result = diagnose(language_model(), words, words, loss=loss)

@@ -6,6 +6,7 @@ Standard library only.
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterator, Sequence
 
 from gradflow.findings.check import check, finding
@@ -17,6 +18,7 @@ from gradflow.findings.thresholds import (
     SATURATED_GATE,
     SHARP_ATTENTION,
     TOKEN_SPREAD,
+    TOKEN_SPREAD_BACK,
     TOKEN_SPREAD_LEFT,
     TOKEN_SPREAD_LOST,
     bearable_decades,
@@ -25,6 +27,8 @@ from gradflow.findings.words import indices, lost_decades, named_layers
 from gradflow.results.base import Finding
 from gradflow.results.diagnosis import DiagnosisResult, LayerRow, Recurrence
 
+#: What holds its attention's output itself.
+_WHOLE = "MultiheadAttention"
 #: Rows of which one at least has to tell tokens apart: what attention alone adds to the stream does
 #: so little.
 _FIRST, _LAST = slice(4), slice(-4, None)
@@ -69,21 +73,41 @@ def same_tokens(result: DiagnosisResult) -> Iterator[Finding]:
     first, last = (_largest(known[some]) for some in (_FIRST, _LAST))
     if not known or known[-1].index in result.facts.started:
         return
+    already = (known[0].token_spread or 0) <= TOKEN_SPREAD
+    if not already and _past_attention(hidden, result.facts.batch.dropout[0]):
+        return
     if last > TOKEN_SPREAD:
         if last <= TOKEN_SPREAD_LEFT and first >= TOKEN_SPREAD_LOST * last:
             yield _mixed(known, first, last)
         return
     rows = [row for row in known if (row.token_spread or 0) <= TOKEN_SPREAD]
-    already = "already " if rows[0] is known[0] else ""
     yield finding(
         "collapse",
-        f"the tokens of an example are {already}nearly the same in {named_layers(rows)} "
-        f"({last:.1g} of their mean square differs): attention can hardly tell "
-        "them apart",
+        f"the tokens of an example are {'already ' if already else ''}nearly the same in "
+        f"{named_layers(rows)} ({last:.1g} of their mean square differs): attention can hardly "
+        "tell them apart",
         "residual connections around attention, and positions or tokens that differ",
         layers=indices(rows),
         severity="warning",
     )
+
+
+def _past_attention(hidden: Sequence[LayerRow], dropout: float) -> bool:
+    """Whether what tells tokens apart goes past attention, in a residual connection or a gate.
+
+    Attention averages tokens: what it puts out is more alike than what the next layer takes, unless
+    that is nothing else. Then a step changes what each token is, however alike they begin.
+    """
+    gains = []
+    for at, row in enumerate(hidden):
+        if row.attention_entropy is None:
+            continue
+        behind = (r.token_spread for r in hidden[at + (row.kind != _WHOLE) :])
+        out, reader = [*(s for s in behind if s is not None), None, None][:2]
+        if out is not None and reader is not None:
+            noisy = out + dropout * (1 - out)  # which tells tokens apart by chance
+            gains.append(reader / noisy if noisy else math.inf if reader else 1.0)
+    return len(gains) > 1 and statistics.median(gains) >= TOKEN_SPREAD_BACK
 
 
 def _largest(rows: Sequence[LayerRow]) -> float:
