@@ -42,7 +42,16 @@ from gradflow.measurement.records import (
 )
 from gradflow.measurement.recurrence import RecurrentCalls
 from gradflow.measurement.remaining import remaining
-from gradflow.measurement.slopes import Function, known_slope, max_slope, slope, slope_by_parts
+from gradflow.measurement.slopes import (
+    Function,
+    has_formula,
+    known_slope,
+    max_slope,
+    node_of,
+    slope,
+    slope_at,
+    slope_by_parts,
+)
 from gradflow.measurement.stats import accumulator, largest
 from gradflow.measurement.together import Prepared, Together
 from gradflow.networks.layers import kind
@@ -52,6 +61,26 @@ __all__ = ["QUANTITIES", "LayerRecord", "Measurement", "Recorder", "measure", "n
 
 #: Largest slopes of torch's own activations on a CPU, which are the same in every pass.
 _MAX_SLOPES: dict[Any, Tensor] = {}
+
+
+@dataclass(frozen=True)
+class _Activating:
+    """An activation of somebody's own that runs.
+
+    Attributes
+    ----------
+    key
+        What it is `known_by`.
+    inputs
+        None: its slopes are measured already.
+    before
+        `node_of` its inputs.
+    """
+
+    key: Any
+    function: Function
+    inputs: Tensor | None
+    before: tuple[Any, int] | None
 
 
 @dataclass
@@ -89,6 +118,8 @@ class Recorder:
     _by_module: dict[int, LayerRecord] = field(default_factory=dict)
     _by_node: dict[Any, LayerRecord] = field(default_factory=dict)  # that made their output
     _max_slopes: dict[Any, Tensor] = field(default_factory=dict)
+    _by_nodes: dict[Any, bool] = field(default_factory=dict)  # kinds whose slopes a node has
+    _activating: _Activating | None = None
     kept: dict[int, Tensor | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -267,9 +298,21 @@ class Recorder:
 
     def activation_called(self, record: LayerRecord, function: Function, inputs: Tensor) -> None:
         """Measure the slopes of the first activation after a layer."""
+        self._activating = None
         if self._backward or in_transform() or not QUANTITIES.of("slopes", self.only):
             return
         key = known_by(function)
+        if self._by_nodes.get(key) and (before := node_of(inputs)) is not None:
+            self._activating = _Activating(key, function, inputs, before)
+            return
+        if key is not None and not self.replicated and not has_formula(key[0]):
+            self._activating = _Activating(key, function, None, node_of(inputs))
+        self._take_slopes(record, function, inputs, key)
+
+    def _take_slopes(
+        self, record: LayerRecord, function: Function, inputs: Tensor, key: Any
+    ) -> None:
+        """Measure slopes by running the activation once more."""
 
         def prepared(values: Tensor) -> Sample:
             with contextlib.nullcontext() if is_torchs_own(key) else random_states_kept():
@@ -284,19 +327,42 @@ class Recorder:
             own = not is_torchs_own(key)
             self._add(record, "slopes", inputs, prepared, (key, type(record.module)), costly=own)
 
-    def _max_slope(self, key: Any, alone: Function, like: Tensor) -> Tensor:
+    def _max_slope(self, key: Any, alone: Function, like: Tensor, *, copied: bool = True) -> Tensor:
         if key is None:
             return max_slope(alone, like)
         known = _MAX_SLOPES if is_torchs_own(key) and like.is_cpu else self._max_slopes
         key = key, like.dtype, like.device
         if key not in known:
-            known[key] = max_slope(alone, like)
+            with contextlib.nullcontext() if copied else random_states_kept():
+                known[key] = max_slope(alone if copied else on_a_copy(alone), like)
         return known[key]
 
     def activation_returned(self, record: LayerRecord, _: Function | None, output: Tensor) -> None:
         """Measure the output of that activation."""
-        if not self._backward and not in_transform():
-            self._add(record, "activation", output)
+        running, self._activating = self._activating, None
+        if self._backward or in_transform():
+            return
+        if running is not None:
+            self._slopes_of_run(record, running, output)
+        self._add(record, "activation", output)
+
+    def _slopes_of_run(self, record: LayerRecord, running: _Activating, output: Tensor) -> None:
+        """Measure slopes by what the activation that ran left in the graph.
+
+        Of the first one of a kind it is learnt whether it can be done, before anything rests on it.
+        """
+        slopes = slope_at(output, running.before)
+        if running.inputs is None:
+            self._by_nodes[running.key] = slopes is not None
+        elif slopes is None:
+            self._take_slopes(record, running.function, running.inputs, running.key)
+        else:
+            largest = self._max_slope(running.key, running.function, slopes, copied=False)
+
+            def prepared(values: Tensor) -> Sample:
+                return Sample(values, record.module, largest)
+
+            self._add(record, "slopes", slopes.abs_(), prepared, (running.key, type(record.module)))
 
     def _boundary(self, module: nn.Module, _: Any, output: Any) -> None:
         if not isinstance(output, Tensor) or self._backward:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import BackwardCFunction
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn import functional as F  # noqa: N812
 
@@ -77,6 +78,11 @@ _ALONE |= dict.fromkeys((F.sigmoid, torch.sigmoid, Tensor.sigmoid), _ALONE[nn.Si
 _ALONE |= {F.silu: _ALONE[nn.SiLU], F.hardswish: _ALONE[nn.Hardswish]}
 
 
+def has_formula(kind: Any) -> bool:
+    """Return whether `known_slope` knows the activations of a kind."""
+    return kind in _ALONE
+
+
 @torch.no_grad()
 def known_slope(kind: Any, function: Function, inputs: Tensor) -> Tensor | None:
     """Return `slope` of an activation of torch's own by its formula; None: of no other is it known.
@@ -91,6 +97,33 @@ def known_slope(kind: Any, function: Function, inputs: Tensor) -> Tensor | None:
         return None
     one = torch.ones((), dtype=inputs.dtype).expand(inputs.shape)
     return formula(one, inputs.detach(), getattr(function, "__self__", None))
+
+
+def node_of(inputs: Tensor) -> tuple[Any, int] | None:
+    """Return what made an activation's inputs; None where no graph is made that may be asked.
+
+    Hooks on saved tensors are somebody's, as a checkpoint's: it counts what is saved and read.
+    """
+    hooked = torch._C._autograd._top_saved_tensors_default_hooks(False) is not None
+    return None if inputs.grad_fn is None or hooked else (inputs.grad_fn, inputs.output_nr)
+
+
+@torch.no_grad()
+def slope_at(output: Tensor, before: tuple[Any, int] | None) -> Tensor | None:
+    """Return the slopes of an activation that ran, by its own node; None unless it is one of torch.
+
+    Parameters
+    ----------
+    before
+        `node_of` its inputs.
+    """
+    node: Any = output.grad_fn
+    if before is None or not callable(node) or isinstance(node, BackwardCFunction):
+        return None
+    if node.next_functions != (before,):
+        return None
+    derivative: Tensor = node(output.new_ones(()).expand_as(output))
+    return derivative
 
 
 def _itself(tensor: Tensor) -> Tensor:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
+from typing import Any, cast
+
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
+from torch.utils.checkpoint import checkpoint
 
 import gradflow
 from gradflow.measurement.slopes import known_slope, slope, slope_by_parts
@@ -43,6 +48,68 @@ def test_slopes_by_formula_are_those_of_autograd(module: nn.Module) -> None:
 
 def test_of_other_activations_no_formula_is_known() -> None:
     assert known_slope(nn.Softplus, nn.Softplus().forward, torch.ones(3)) is None
+
+
+class Handmade(torch.autograd.Function):
+    """ReLU by hand, with a backward pass of its own."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x.clamp(min=0)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return gradient * (x > 0)
+
+
+class Own(nn.Module):
+    """An activation in a module of somebody's own."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x)
+
+
+def stacked(activation: nn.Module, checkpointed: bool = False) -> nn.Sequential:
+    torch.manual_seed(0)
+    layers = [nn.Sequential(nn.Linear(6, 6), copy.deepcopy(activation)) for _ in range(3)]
+    for layer in layers:
+        layer[0].weight.data.mul_(5)
+    blocks = [Checkpointed(layer) for layer in layers] if checkpointed else layers
+    return nn.Sequential(*blocks, nn.Linear(6, 3))
+
+
+class Checkpointed(nn.Sequential):
+    def forward(self, x: Tensor) -> Tensor:
+        return cast("Tensor", checkpoint(super().forward, x, use_reentrant=False))
+
+
+@pytest.mark.parametrize(
+    ("own", "known"),
+    [
+        (Own(F.gelu), nn.GELU()),
+        (Own(torch.relu_), nn.ReLU()),
+        (Own(Handmade.apply), nn.ReLU()),
+        (Own(lambda x: x * torch.sigmoid(x)), nn.SiLU()),
+    ],
+    ids=["one node", "in place", "a function of one's own", "several nodes"],
+)
+@pytest.mark.parametrize("checkpointed", [False, True])
+def test_slopes_of_an_own_activation_are_those_of_torchs(
+    own: nn.Module, known: nn.Module, checkpointed: bool
+) -> None:
+    x, y = torch.randn(5, 6, generator=torch.Generator().manual_seed(1)), torch.arange(5) % 3
+    found = [gradflow.diagnose(stacked(a, checkpointed), x, y).records for a in (own, known)]
+    for one, other in zip(*found, strict=True):
+        assert one.saturated_fraction == other.saturated_fraction
+        assert one.dead_fraction == other.dead_fraction
+    assert found[0][2].saturated_fraction is not None
+    assert found[0][1].saturated_fraction or found[0][2].saturated_fraction
 
 
 class Sharper(nn.Module):

@@ -73,8 +73,8 @@ def same_tokens(result: DiagnosisResult) -> Iterator[Finding]:
     first, last = (_largest(known[some]) for some in (_FIRST, _LAST))
     if not known or known[-1].index in result.facts.started:
         return
-    already = (known[0].token_spread or 0) <= TOKEN_SPREAD
-    if not already and _past_attention(hidden, result.facts.batch.dropout[0]):
+    batch, already = result.facts.batch, (known[0].token_spread or 0) <= TOKEN_SPREAD
+    if not already and _past_attention(hidden, batch.dropout[0] if batch else 0.0):
         return
     if last > TOKEN_SPREAD:
         if last <= TOKEN_SPREAD_LEFT and first >= TOKEN_SPREAD_LOST * last:
