@@ -15,6 +15,7 @@ import contextlib
 import copy
 import importlib.machinery
 import io
+import math
 import os
 import random
 import signal
@@ -218,21 +219,26 @@ def _put_in(mutant: Mutant) -> None:
     loader.get_code = get_code  # type: ignore[assignment]
 
 
-def survivors(name: str, group: Group, count: int, random_: random.Random) -> int:
-    """Try so many mutants of a group, print those that survive, and return how many did."""
+def survivors(
+    name: str, group: Group, count: int, random_: random.Random, minutes: float = math.inf
+) -> tuple[int, int]:
+    """Try so many mutants, print those that survive; return how many did, and were tried."""
     start = time.perf_counter()
     if not passes(group, None, 3600):
         raise SystemExit(f"{name}: its tests fail as it is")
     usual = time.perf_counter() - start
-    alive = 0
+    alive = tried = 0
     for mutant in different(group, count, random_):
+        if time.perf_counter() - start > 60 * minutes:
+            break
+        tried += 1
         if passes(group, mutant, 2 * usual + 10):
             alive += 1
             where = mutant.path.relative_to(ROOT)
             print(f"survives  {where}:{mutant.line}: {mutant.change[:300]}", flush=True)
-    killed = count - alive
-    print(f"{name}: {count} mutants, {killed} killed ({killed / count:.0%})", flush=True)
-    return alive
+    killed = tried - alive
+    print(f"{name}: {tried} mutants, {killed} killed ({killed / max(tried, 1):.0%})", flush=True)
+    return alive, tried
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -241,14 +247,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--only", choices=list(GROUPS))
     parser.add_argument("--count", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--minutes", type=float, default=math.inf, help="of each group, at most")
     chosen = parser.parse_args(argv)
     torch.set_num_threads(1)
     scipy.special.erf(0.5)
     random_ = random.Random(chosen.seed)
     names = [chosen.only] if chosen.only else list(GROUPS)
-    alive = sum(survivors(name, GROUPS[name], chosen.count, random_) for name in names)
-    total = len(names) * chosen.count
-    print(f"{total} mutants, {total - alive} killed ({(total - alive) / total:.1%})")
+    found = [survivors(n, GROUPS[n], chosen.count, random_, chosen.minutes) for n in names]
+    alive, total = (sum(counts) for counts in zip(*found, strict=True))
+    print(f"{total} mutants, {total - alive} killed ({(total - alive) / max(total, 1):.1%})")
     return 0
 
 
