@@ -12,11 +12,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import math
 import os
 import random
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -132,9 +134,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", help="one command")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--count", type=int, default=0, help="pairs per command, at random")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="in all, at most")
     chosen = parser.parse_args(argv)
     random_ = random.Random(chosen.seed)
     tried = failed = late = 0
+    start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         Path("images").mkdir()
@@ -151,6 +155,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             drawing = ["-o", "warm.png"] if has_figure(command) else []
             run([name, *BASE.get(name, []), *drawing], seconds=0)  # no alarm while libraries load
             for extra in drawn:
+                if time.monotonic() - start > 60 * chosen.minutes:
+                    break
                 Path("program.py").write_text("pass\n", encoding="utf-8")
                 arguments = line(name, command, extra)
                 code, err = run(arguments)

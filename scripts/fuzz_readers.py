@@ -15,6 +15,7 @@ import argparse
 import contextlib
 import io
 import json
+import math
 import random
 import sys
 import tempfile
@@ -144,11 +145,15 @@ def _change_in(document: Any, drawn: random.Random) -> None:
         document[place] = drawn.choice(VALUES)
 
 
-def tried(reader: Reader, count: int, drawn: random.Random) -> Counter[str]:
+def tried(
+    reader: Reader, count: int, drawn: random.Random, minutes: float = math.inf
+) -> Counter[str]:
     """Read so many changed files; return how many were read, refused and broken."""
     ends: Counter[str] = Counter()
-    paths = list(reader.files)
+    paths, start = list(reader.files), time.perf_counter()
     for _ in range(count):
+        if time.perf_counter() - start > 60 * minutes:
+            break
         path = drawn.choice(paths)
         content = changed(reader.files[path], drawn)
         path.write_bytes(content)
@@ -279,6 +284,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--only", choices=list(READERS))
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--minutes", type=float, default=math.inf, help="of each reader, at most")
     chosen = parser.parse_args(argv)
     broken = 0
     for name, folder in zip(READERS, folders(), strict=False):
@@ -286,11 +292,11 @@ def main(argv: list[str] | None = None) -> int:
             continue
         reader = READERS[name](folder)
         start = time.perf_counter()
-        ends = tried(reader, chosen.count, random.Random(chosen.seed))
+        ends = tried(reader, chosen.count, random.Random(chosen.seed), chosen.minutes)
         seconds = time.perf_counter() - start
         broken += ends["broken"]
         print(
-            f"{name}: {chosen.count:,} files, {ends['read']:,} read, {ends['refused']:,} refused, "
+            f"{name}: {ends.total():,} files, {ends['read']:,} read, {ends['refused']:,} refused, "
             f"{ends['broken']} broken ({seconds:.0f} s)",
             flush=True,
         )
