@@ -204,12 +204,13 @@ def test_a_classifier_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_activation_has_the_colour_of_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    from gradflow.report.style import DASHES, PALETTE, colour, dashes
+    from gradflow.report.style import DASHES, MORE, PALETTE, colour, dashes
 
     mine = dataclasses.replace(ACTIVATIONS["tanh"], name="mine")
     monkeypatch.setitem(ACTIVATIONS, "mine", mine)
     place = len(ACTIVATIONS) - 1
-    assert colour("mine") == PALETTE[place % len(PALETTE)]
+    tints = PALETTE + MORE
+    assert colour("mine") == tints[place % len(tints)]
     assert dashes("mine") == DASHES[place // len(PALETTE) % len(DASHES)]
     assert offered(parameters(COMMANDS["plot"])["acts"], "mi") == ["mish", "mine"]
 
