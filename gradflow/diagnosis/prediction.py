@@ -31,6 +31,8 @@ _EXAMPLES = 12
 #: Examples from which on batch normalisation has a gradient whose mean square is known well, and up
 #: to which a layer's covariance over them is cheap.
 _LEAST_BATCH, _MOST_BATCH = 8, 128
+#: Side of images up to which the covariance of all positions is cheap.
+_MOST_SIDE = 40
 #: Numbers of all layers' samples together beyond which memory would be used in earnest.
 _MOST_NUMBERS = 2**25
 
@@ -121,9 +123,11 @@ def _predict_layers(
 def _predict_positions(
     config: NetworkConfig, phi: Activation, inputs: Floats, classes: int
 ) -> DeltaPrediction | None:
-    """Predict δ of a convolutional network, position by position."""
+    """Predict δ of a convolutional network, position by position; None for large images."""
     how = configured(config.init, config.gain, config.weight_variance, config.bias_variance)
     image, width = Image(inputs.shape[1]), config.width
+    if image.side > _MOST_SIDE:
+        return None
     counts = [image.channels, *[width] * config.depth]
     layers = [
         Layer(how.variance(9 * before, width), how.bias_variance(9 * before), before, width)

@@ -95,7 +95,8 @@ def _pooled_variance(
     for layer, q in zip(layers[1:], lengths, strict=False):
         behind = _paired(act, covariance, q)
         covariance = layer.inputs * layer.weight * _neighbour_pairs(behind) + layer.bias
-    return float(_paired(act, covariance, lengths[-1]).mean())
+    mean = float(_paired(act, covariance, lengths[-1]).mean())
+    return max(mean, 0.0)  # rounding, where all of it cancels
 
 
 def _paired(act: Activation, covariance: Floats, q: Floats) -> Floats:
@@ -107,17 +108,17 @@ def _paired(act: Activation, covariance: Floats, q: Floats) -> Floats:
     grid, table = hermite_table(act)
     ln_q = _ln(q).ravel()
     coefficients = np.stack([np.interp(ln_q, grid, column) for column in table])
-    coefficients *= np.sqrt(np.exp(ln_q))
-    scale = np.sqrt(np.exp(ln_q))
+    rest = np.maximum(1 - np.sum(coefficients**2, axis=0), 0)
+    scale, size = np.sqrt(np.exp(ln_q)), np.sqrt(_second_moment(act, q).ravel())
     flat = covariance.reshape(ln_q.size, -1)
     correlation = np.clip(flat / np.outer(scale, scale), -1, 1)
     result, power = np.zeros_like(flat), np.ones_like(flat)
     for row in coefficients:
         result += np.outer(row, row) * power
         power = power * correlation
-    rest = np.maximum(_second_moment(act, q).ravel() - np.sum(coefficients**2, axis=0), 0)
     result += np.outer(np.sqrt(rest), np.sqrt(rest)) * power
-    return result.reshape(covariance.shape)
+    pairs: Floats = (result * np.outer(size, size)).reshape(covariance.shape)
+    return pairs
 
 
 def _second_moment(act: Activation, q: Floats) -> Floats:

@@ -145,9 +145,9 @@ _HERMITE, _HERMITE_NODES = 24, 121
 
 @functools.lru_cache(maxsize=16)
 def hermite_table(act: Activation) -> tuple[Floats, Floats]:
-    """Return a grid of ln q, and E[φ(√q z) he_k(z)]/√q on it for every k: (terms, grid).
+    """Return a grid of ln q, and E[φ(√q z) he_k(z)]/√E[φ²] on it for every k: (terms, grid).
 
-    he_k are the orthonormal Hermite polynomials: Σ over k of the squares is E[φ²]/q.
+    he_k are the orthonormal Hermite polynomials: the sum of the squares over all k is 1.
     """
     bend = 6.0
     end = math.asinh(LN_LIMIT / bend)
@@ -158,7 +158,8 @@ def hermite_table(act: Activation) -> tuple[Floats, Floats]:
 
 def _hermite(act: Activation, ln_q: Floats) -> Floats:
     x, z, weights, scale = _nodes(ln_q, act)
-    values = weights * act(x) / scale
+    values = act(x) / scale
+    values = weights * values / np.sqrt((weights * _square(values)).sum(axis=1, keepdims=True))
     before, here = np.zeros_like(z), np.ones_like(z)
     terms = []
     for k in range(_HERMITE):

@@ -104,6 +104,11 @@ def test_where_no_theory_is_known_it_says_nothing(options: dict[str, Any]) -> No
     assert predict_deltas(chosen, activation("relu"), inputs, 10) is None
 
 
+def test_images_of_many_positions_are_left_to_measurement() -> None:
+    chosen = config(arch="cnn", depth=1, width=4, batch_size=2)
+    assert predict_deltas(chosen, activation("relu"), np.ones((2, 64 * 64)), 10) is None
+
+
 def test_it_draws_the_same_numbers_each_time() -> None:
     inputs = np.random.default_rng(0).standard_normal((16, 64))
     chosen = config(arch="resmlp", norm="batch", depth=2)
