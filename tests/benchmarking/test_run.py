@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -140,6 +141,34 @@ def test_numbers_are_the_same_whatever_workers_is(config: Make) -> None:
     assert numbers(alone) == numbers(together)
     assert len(alone.history) == 2
     assert alone.meta.threads == together.meta.threads
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_changes_no_number(config: Make, tmp_path: Path) -> None:
+    done: list[Event] = []
+
+    def kill_one(event: Event) -> None:
+        if isinstance(event, EpochDone):
+            done.append(event)
+            if len(done) == 2:
+                children = multiprocessing.active_children()
+                victim = next(c for c in children if "Manager" not in c.name)
+                os.kill(victim.pid or 0, signal.SIGKILL)
+
+    whole = run(config())
+    result = run(config(workers=2, output_dir=str(tmp_path / "run")), kill_one)
+    assert numbers(result) == numbers(whole)
+    assert len(done) > 2
+    assert "unjudged" not in {f.code for f in result.findings}
+
+
+def test_data_are_read_again_where_their_folder_is_not_shared(config: Make) -> None:
+    with splitting(config()) as split:
+        here = [array.copy() for array in split.arrays("validation")]
+    there = split.arrays("validation")  # the folder is gone, as on another machine
+    assert all((a == b).all() for a, b in zip(here, there, strict=True))
+    with pytest.raises(GradflowError, match="not the same data on every machine"):
+        dataclasses.replace(split, digest="another").arrays("train")
 
 
 @pytest.mark.parametrize(
