@@ -71,9 +71,10 @@ def _turned(values: Floats) -> Floats:
 
 
 def _root(covariance: Floats) -> Floats:
-    """Return R with RᵀR = covariance, which may be singular."""
+    """Return the symmetric root, the same on every machine, of what may be singular."""
     values, vectors = np.linalg.eigh(covariance)
-    root: Floats = np.sqrt(np.maximum(values, 0.0))[..., None] * _turned(vectors)
+    scaled = vectors * np.sqrt(np.maximum(values, 0.0))[..., None, :]
+    root: Floats = scaled @ _turned(vectors)
     return root
 
 
