@@ -33,10 +33,10 @@ def collapsing(result: DiagnosisResult) -> Iterator[Finding]:
     if sudden and result.facts.small_gains:  # what the branch adds to is there
         return
     beside = sudden or lost_around(result) is not None
-    how = "to 0" if lost == math.inf else f"by {lost:.1f} decades{grade.near}"
+    how = "to 0" if lost == math.inf else f"by {lost:.1f} decades"
     yield finding(
         "collapse",
-        f"the difference between examples shrinks {how} on its way forwards: "
+        f"the difference between examples shrinks {how} on its way forwards{grade.near}: "
         f"in {named_layers(rows)} every example is nearly the same point{grade.whom}",
         "smaller biases, weights at the critical variance, or normalisation over the batch",
         layers=indices(rows),
