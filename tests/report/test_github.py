@@ -39,7 +39,7 @@ def test_each_finding_is_an_annotation() -> None:
         Finding("inputs", "warning", (), "x", ""),
         Finding("batch", "info", (), "y", ""),
     )
-    meta = RunMeta(config={"script": "src/train, 50%.py"})
+    meta = RunMeta(config={"script": "train, 50%.py", "path": "src/train, 50%.py"})
     result = replace(diagnosed(0.0), findings=findings, meta=meta)
     found = [read(line) for line in github.commands(result)]
     assert [level for level, _, _ in found] == ["error", "warning", "notice"]
