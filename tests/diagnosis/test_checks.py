@@ -186,3 +186,21 @@ def test_outputs_that_are_lost_are_not_called_the_same() -> None:
     result = diagnose(model, inputs, labels)
     assert result.verdict == "broken"
     assert "collapse" not in {found.code for found in result.findings}
+
+
+@pytest.mark.parametrize(
+    ("gains", "severity", "layers"),
+    [((60, 60, 60, 60), "error", (1, 2, 3, 4)), ((1, 60, 1, 1), "warning", (2,))],
+)
+def test_saturation_is_an_error_where_no_unit_is_left(
+    gains: tuple[float, ...], severity: str, layers: tuple[int, ...]
+) -> None:
+    torch.manual_seed(0)
+    stack: list[nn.Module] = []
+    for gain in gains:
+        stack += [nn.Linear(64, 64), nn.Tanh()]
+        nn.init.normal_(stack[-2].weight, std=gain / 8)
+    inputs = torch.randn(128, 64)
+    result = diagnose(nn.Sequential(*stack, nn.Linear(64, 10)), inputs, torch.arange(128) % 10)
+    (found,) = [f for f in result.findings if f.code == "saturated"]
+    assert (found.severity, found.layers) == (severity, layers)

@@ -50,6 +50,11 @@ def test_types_decorators_and_messages_are_left_alone(mutants: Any) -> None:
     assert [ast.unparse(place) for place in mutants.places(tree)] == ["2", "5", "return x"]
 
 
+def test_nothing_is_replaced_by_itself(mutants: Any) -> None:
+    node = ast.parse("def f():\n    return None").body[0].body[0]
+    assert mutants.changes(node) == []
+
+
 def test_a_mutant_is_the_file_but_for_one_line(mutants: Any) -> None:
     for seed in range(3):
         mutant = mutants.drawn(mutants.GROUPS["policies"], random.Random(seed))
