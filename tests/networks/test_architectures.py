@@ -322,7 +322,9 @@ def test_depth_1000_of_residual_blocks_and_steps_does_not_overflow() -> None:
 @pytest.mark.parametrize("arch", RECURRENT)
 def test_remedies_of_recurrent_networks_are_their_own(arch: str) -> None:
     result = diagnose(
-        config(arch=arch, depth=60, spectral_radius=0.2, init="default"), remedies=True
+        config(arch=arch, depth=60, spectral_radius=0.2, init="default"),
+        remedies=True,
+        trial_steps=0,
     )
     assert result.verdict == "vanishing"
     assert "time steps" in result.findings[0].message
