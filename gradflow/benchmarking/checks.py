@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 
 from gradflow.findings.check import Check, check, finding
 from gradflow.findings.thresholds import BEHIND, DEAD_AFTER_TRAINING, SATURATED_AFTER_TRAINING
-from gradflow.findings.words import STOPPED, indices, shares
+from gradflow.findings.unfinished import not_done, stopped
+from gradflow.findings.words import indices, shares
 from gradflow.results.base import Finding
 from gradflow.results.benchmark import (
     BenchmarkResult,
@@ -18,28 +19,20 @@ from gradflow.results.benchmark import (
     seeds,
 )
 
+_RESUME = "with --output-dir, --resume trains what is missing"
+
 
 @check("interrupted")
 def interrupted(result: BenchmarkResult) -> Iterator[Finding]:
     """Ctrl-C came before all was done."""
-    if result.facts.interrupted:
-        done, wanted = len(result.history), result.facts.wanted_epochs
-        yield finding(
-            "interrupted",
-            f"{STOPPED}; {done} of {wanted} epochs were finished",
-            "with --output-dir, --resume trains what is missing",
-        )
+    done = f"{len(result.history)} of {result.facts.wanted_epochs} epochs were finished"
+    yield from stopped(result.facts.interrupted, done, _RESUME)
 
 
 @check("unjudged")
 def failed(result: BenchmarkResult) -> Iterator[Finding]:
     """Runs that could not be trained."""
-    for what, why in result.facts.failed:
-        yield finding(
-            "unjudged",
-            f"{what}: not trained to its end, {why}",
-            "with --output-dir, --resume trains what is missing",
-        )
+    yield from not_done(result.facts.failed, "trained to its end", _RESUME)
 
 
 @check("diverged")
@@ -155,8 +148,7 @@ CHECKS: tuple[Check[BenchmarkResult], ...] = (
 @check("interrupted")
 def unmeasured(result: PlanResult) -> Iterator[Finding]:
     """Ctrl-C came before every setting was measured."""
-    if result.facts.interrupted:
-        yield finding("interrupted", f"{STOPPED}; not every setting was measured")
+    yield from stopped(result.facts.interrupted, "not every setting was measured")
 
 
 #: The same for a plan.

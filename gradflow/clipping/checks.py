@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from gradflow.findings.check import Check, check, finding
 from gradflow.findings.thresholds import CLIPPED_OFTEN, DECADES, TURNED
-from gradflow.findings.words import STOPPED, shares
+from gradflow.findings.unfinished import stopped
+from gradflow.findings.words import shares
 from gradflow.results.base import Finding
 from gradflow.results.clipping import ClipResult, PolicyRow, best_of, listed
 from gradflow.results.names import told
@@ -21,12 +22,9 @@ _MOST_POLICIES = 4
 @check("interrupted")
 def interrupted(result: ClipResult) -> Iterator[Finding]:
     """Ctrl-C came before all was done."""
-    if result.facts.interrupted:
-        done = max((row.step for row in result.history), default=0)
-        yield finding(
-            "interrupted",
-            f"{STOPPED}; {done} of {result.steps} steps were done under each policy",
-        )
+    steps = max((row.step for row in result.history), default=0)
+    done = f"{steps} of {result.steps} steps were done under each policy"
+    yield from stopped(result.facts.interrupted, done)
 
 
 @check("diverged")

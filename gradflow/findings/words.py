@@ -13,8 +13,6 @@ from gradflow.results.names import IN_WORDS, Named, numbered, shortened
 #: Layers, or runs of them, that a sentence lists.
 _MOST = 8
 
-STOPPED = "stopped by Ctrl-C"
-
 
 class Layer(Protocol):
     """A row of any result that stands for a layer."""

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from gradflow.findings.check import Check, check, finding
 from gradflow.findings.thresholds import WIDTH_POWER
-from gradflow.findings.words import STOPPED, indices, named_layers
+from gradflow.findings.unfinished import not_done, stopped
+from gradflow.findings.words import indices, named_layers
 from gradflow.results.base import Finding
 from gradflow.results.width import WidthResult, WidthRow, failing
 
@@ -14,8 +15,7 @@ from gradflow.results.width import WidthResult, WidthRow, failing
 @check("interrupted")
 def interrupted(result: WidthResult) -> Iterator[Finding]:
     """Ctrl-C came before all was done."""
-    if result.facts.interrupted:
-        yield finding("interrupted", f"{STOPPED}; the rows show what was trained until then")
+    yield from stopped(result.facts.interrupted, "the rows show what was trained until then")
 
 
 @check("broken")
@@ -82,8 +82,7 @@ def _advice(result: WidthResult) -> str:
 @check("unjudged")
 def failed(result: WidthResult) -> Iterator[Finding]:
     """Networks that could not be trained, and nothing that could be judged."""
-    for what, why in result.facts.failed:
-        yield finding("unjudged", f"{what}: not trained, {why}")
+    yield from not_done(result.facts.failed, "trained")
     uncertain = [row for row in result.records if row.slope is not None and row.judged is None]
     if uncertain:
         yield finding(

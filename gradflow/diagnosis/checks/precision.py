@@ -9,7 +9,8 @@ from gradflow.diagnosis.checks.layers import named_at
 from gradflow.findings.batches import lost_at, of_batch
 from gradflow.findings.check import check, finding
 from gradflow.findings.thresholds import UNDERFLOW
-from gradflow.findings.words import STOPPED, indices, named_layers
+from gradflow.findings.unfinished import stopped
+from gradflow.findings.words import indices, named_layers
 from gradflow.results.base import Finding
 from gradflow.results.diagnosis import DiagnosisResult, LayerRow
 from gradflow.results.names import told
@@ -135,4 +136,4 @@ def no_remedies(why: str | None) -> Iterator[Finding]:
 
 def interrupted() -> Iterator[Finding]:
     """Say that Ctrl-C came before every remedy was tried to its end."""
-    yield finding("interrupted", f"{STOPPED}; not every remedy was trained to its end")
+    yield from stopped(True, "not every remedy was trained to its end")
