@@ -2,9 +2,13 @@
 
     python scripts/mutants.py --count 40             # drawn at random, of each group
     python scripts/mutants.py --only theory --seed 1
+    python scripts/mutants.py --workers 16 --minutes 20 --count 10000 --log mutants.jsonl
+    python scripts/mutants.py --file gradflow/theories/wide.py        # every one of a file
 
-A mutant is killed if a test of its group fails, or takes much longer than it did. Survivors are
-printed, to be read one by one: a test is missing, or the change makes no difference.
+A mutant is killed if a test of its group fails, or takes much longer than it did: the tests that
+name its module come first, the others only where those notice nothing. Survivors are printed, to be
+read one by one: a test is missing, or the change makes no difference. The log has a line of JSON
+for each as it is done.
 """
 
 from __future__ import annotations
@@ -13,15 +17,20 @@ import argparse
 import ast
 import contextlib
 import copy
+import gc
 import importlib.machinery
 import io
+import itertools
+import json
 import math
 import os
 import random
 import signal
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import CodeType
 from typing import Any, NamedTuple
@@ -49,6 +58,7 @@ GROUPS = {
     "checks": Group(
         ("gradflow/diagnosis/checks/*.py",),
         (
+            "tests/diagnosis/checks",
             "tests/diagnosis/test_checks.py",
             "tests/diagnosis/test_margins.py",
             "tests/diagnosis/test_parts.py",
@@ -142,31 +152,51 @@ def _text(node: ast.AST) -> str:
     return ast.unparse(node)
 
 
-def drawn(group: Group, random_: random.Random) -> Mutant:
-    """Return a file of the group with one change at random, each place as likely as another."""
-    paths = sorted(path for pattern in group.files for path in ROOT.glob(pattern))
-    found = [(path, number) for path in paths for number in range(len(_places(path)))]
-    path, number = random_.choice(found)
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+def mutants_of(path: Path) -> Iterator[Mutant]:
+    """Yield every mutant of a file."""
+    code = path.read_text(encoding="utf-8")
+    for number, place in enumerate(places(ast.parse(code))):
+        for other in range(len(changes(place))):
+            yield changed(path, code, number, other)
+
+
+def changed(path: Path, code: str, number: int, other: int) -> Mutant:
+    """Return a file with one of its places changed."""
+    tree = ast.parse(code)
     place = list(places(tree))[number]
-    other = random_.choice(changes(place))
-    change = f"{_text(place)}  →  {_text(other)}"
-    new = _Swap(place, other).visit(tree)
-    return Mutant(path, getattr(place, "lineno", 0), change, ast.fix_missing_locations(new))
+    new = changes(place)[other]
+    change = f"{_marked(place, code)}  →  {_text(new)}"
+    mutated = ast.fix_missing_locations(_Swap(place, new).visit(tree))
+    return Mutant(path, getattr(place, "lineno", 0), change, mutated)
 
 
-def _places(path: Path) -> list[ast.AST]:
-    return list(places(ast.parse(path.read_text(encoding="utf-8"))))
+def _marked(place: ast.AST, code: str) -> str:
+    """Return the first line of a place, with brackets around it."""
+    first, start = getattr(place, "lineno", 1), getattr(place, "col_offset", 0)
+    line = code.splitlines()[first - 1].encode()
+    whole = getattr(place, "end_lineno", first) == first
+    end = getattr(place, "end_col_offset", 0) if whole else len(line)
+    before, inside, after = line[:start], line[start:end], line[end:]
+    return f"{before.decode()}⟦{inside.decode()}{'' if whole else '…'}⟧{after.decode()}".strip()
 
 
-def different(group: Group, count: int, random_: random.Random) -> Iterator[Mutant]:
-    """Yield so many mutants of a group, none of them twice."""
-    seen: set[tuple[Path, int, str]] = set()
-    while len(seen) < count:
-        mutant = drawn(group, random_)
-        if mutant[:3] not in seen:
-            seen.add(mutant[:3])
-            yield mutant
+def files(group: Group) -> list[Path]:
+    """Return the files of a group."""
+    return sorted(path for pattern in group.files for path in ROOT.glob(pattern))
+
+
+def drawn(group: Group, random_: random.Random) -> Iterator[Mutant]:
+    """Yield the mutants of a group in random order, each place as likely as another."""
+    codes = {path: path.read_text(encoding="utf-8") for path in files(group)}
+    found = [
+        (path, number, other)
+        for path, code in codes.items()
+        for number, place in enumerate(places(ast.parse(code)))
+        for other in range(len(changes(place)))
+    ]
+    random_.shuffle(found)
+    for path, number, other in found:
+        yield changed(path, codes[path], number, other)
 
 
 class _Swap(ast.NodeTransformer):
@@ -179,21 +209,44 @@ class _Swap(ast.NodeTransformer):
         return self.new if node is self.old else self.generic_visit(node)
 
 
-def passes(group: Group, mutant: Mutant | None, seconds: float) -> bool:
-    """Return whether the tests pass, in a process of its own, within so many seconds."""
-    process = os.fork()
-    if not process:
-        signal.alarm(int(seconds) + 1)
-        code = 3
-        try:
-            code = _tested(group, mutant)
-        finally:
-            os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0
+def tests_of(group: Group, path: Path | None) -> list[list[str]]:
+    """Return the tests of a group: those that name the module of a file first, then the others."""
+    found = [file for place in group.tests for file in _test_files(ROOT / place)]
+    if path is None:
+        return [[str(file) for file in found]]
+    module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    named = [f"from {module} import", f"from {module.rpartition('.')[0]} import {path.stem}\n"]
+    own = f"test_{path.stem}"
+    near = [
+        file
+        for file in found
+        if file.stem == own or any(text in file.read_text("utf-8") for text in named)
+    ]
+    near.sort(key=lambda file: (file.stem != own, file.stat().st_size))
+    others = [file for file in found if file not in near]
+    return [[str(file)] for file in near] + [[str(file) for file in others]]
 
 
-def _tested(group: Group, mutant: Mutant | None) -> int:
-    """Run the tests with a mutant in the place of its file; return pytest's exit code."""
+def _test_files(place: Path) -> list[Path]:
+    return [place] if place.is_file() else sorted(place.rglob("test_*.py"))
+
+
+class _FirstFailure:
+    """Notes the first test that fails."""
+
+    name = ""
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self.name = self.name or report.nodeid
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self.name = self.name or report.nodeid
+
+
+def killer(group: Group, mutant: Mutant | None, near: bool = False) -> str:
+    """Return the first test that fails with a mutant in the place of its file; none: ''."""
     if mutant is not None:
         _put_in(mutant)
     phases = [Phase.explicit, Phase.generate]  # whether it fails is enough: no shrinking
@@ -203,8 +256,14 @@ def _tested(group: Group, mutant: Mutant | None) -> int:
     options = ["-x", "-q", "-n", "0", "-p", "no:cacheprovider", "--hypothesis-profile=mutants"]
     options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # it is loaded once for all
     os.chdir(ROOT)
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        return int(pytest.main([*options, *group.tests]))
+    batches = tests_of(group, None if mutant is None else mutant.path)
+    for tests in batches[:-1] if near else batches:
+        noted = _FirstFailure()
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            code = pytest.main([*options, *tests], plugins=[noted]) if tests else 0
+        if code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+            return noted.name or f"exit code {int(code)}"
+    return ""
 
 
 def _put_in(mutant: Mutant) -> None:
@@ -219,43 +278,141 @@ def _put_in(mutant: Mutant) -> None:
     loader.get_code = get_code  # type: ignore[assignment]
 
 
-def survivors(
-    name: str, group: Group, count: int, random_: random.Random, minutes: float = math.inf
-) -> tuple[int, int]:
-    """Try so many mutants, print those that survive; return how many did, and were tried."""
+def started(
+    group: Group, mutant: Mutant | None, seconds: float, said: Path, near: bool = False
+) -> int:
+    """Run the tests in a process of its own, for so many seconds at most; return its number."""
+    process = os.fork()
+    if not process:
+        code = 3
+        try:
+            signal.alarm(int(seconds) + 1)
+            said.write_text(killer(group, mutant, near), encoding="utf-8")
+            code = 0
+        finally:
+            os._exit(code)
+    return process
+
+
+class Running(NamedTuple):
+    """A mutant whose tests run."""
+
+    group: str
+    mutant: Mutant
+    since: float
+    said: Path
+
+
+class Tally:
+    """Counts what was tried and killed, of each group, and writes it down as it happens."""
+
+    def __init__(self, names: Iterable[str], log: Path | None) -> None:
+        self.tried, self.killed = Counter(dict.fromkeys(names, 0)), Counter(dict.fromkeys(names, 0))
+        self.log = log
+
+    def note(self, run: Running, status: int) -> None:
+        """Count one that is done; print it where it survives."""
+        by = run.said.read_text("utf-8") if os.waitstatus_to_exitcode(status) == 0 else "time"
+        self.tried[run.group] += 1
+        self.killed[run.group] += bool(by)
+        where = f"{run.mutant.path.relative_to(ROOT)}:{run.mutant.line}"
+        if not by:
+            print(f"survives  {where}: {run.mutant.change[:300]}", flush=True)
+        if self.log is not None:
+            seconds = round(time.perf_counter() - run.since, 2)
+            entry = {"group": run.group, "where": where, "change": run.mutant.change[:300]}
+            entry |= {"killed_by": by, "seconds": seconds}
+            with self.log.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+
+    def show(self) -> None:
+        """Print the counts of each group, and of all."""
+        for name, tried in [*self.tried.items(), ("all", self.tried.total())]:
+            killed = self.killed.total() if name == "all" else self.killed[name]
+            share = f" ({killed / tried:.1%})" if tried else ""
+            print(f"{name}: {tried:,} mutants, {killed:,} killed{share}", flush=True)
+
+
+def try_all(
+    mutants: Iterator[tuple[str, Mutant]],
+    seconds: dict[str, float],
+    tally: Tally,
+    chosen: argparse.Namespace,
+) -> None:
+    """Try mutants side by side until there are none left, or no time."""
+    running: dict[int, Running] = {}
+    end = time.perf_counter() + 60 * chosen.minutes
+    with tempfile.TemporaryDirectory() as folder:
+        said = (Path(folder, str(number)) for number in itertools.count())
+        while True:
+            late = time.perf_counter() > end
+            following = next(mutants, None) if len(running) < chosen.workers and not late else None
+            if following is not None:
+                name, mutant = following
+                run = Running(name, mutant, time.perf_counter(), next(said))
+                running[started(GROUPS[name], mutant, seconds[name], run.said, chosen.near)] = run
+            elif running:
+                process, status = os.wait()
+                tally.note(running.pop(process), status)
+            else:
+                return
+
+
+def usual_seconds(name: str) -> float:
+    """Return how long the tests of a group take; they have to pass."""
     start = time.perf_counter()
-    if not passes(group, None, 3600):
-        raise SystemExit(f"{name}: its tests fail as it is")
-    usual = time.perf_counter() - start
-    alive = tried = 0
-    for mutant in different(group, count, random_):
-        if time.perf_counter() - start > 60 * minutes:
-            break
-        tried += 1
-        if passes(group, mutant, 2 * usual + 10):
-            alive += 1
-            where = mutant.path.relative_to(ROOT)
-            print(f"survives  {where}:{mutant.line}: {mutant.change[:300]}", flush=True)
-    killed = tried - alive
-    print(f"{name}: {tried} mutants, {killed} killed ({killed / max(tried, 1):.0%})", flush=True)
-    return alive, tried
+    with tempfile.TemporaryDirectory() as folder:
+        said = Path(folder, "said")
+        status = os.waitpid(started(GROUPS[name], None, 3600, said), 0)[1]
+        failed = said.read_text("utf-8") if status == 0 else f"status {status}"
+    if failed:
+        raise SystemExit(f"{name}: a test fails as it is: {failed}")
+    return time.perf_counter() - start
+
+
+def in_turn(draws: dict[str, Iterator[Mutant]]) -> Iterator[tuple[str, Mutant]]:
+    """Yield a mutant of each group in turn."""
+    for found in itertools.zip_longest(*draws.values()):
+        yield from ((n, m) for n, m in zip(draws, found, strict=True) if m is not None)
+
+
+def chosen_mutants(chosen: argparse.Namespace) -> dict[str, Iterator[Mutant]]:
+    """Return what is to be tried, of each group."""
+    if chosen.file is not None:
+        path = chosen.file.resolve()
+        names = [name for name, group in GROUPS.items() if path in files(group)]
+        if not names:
+            raise SystemExit(f"{chosen.file} is in no group")
+        return {names[0]: mutants_of(path)}
+    names = [chosen.only] if chosen.only else list(GROUPS)
+    return {
+        name: itertools.islice(
+            drawn(GROUPS[name], random.Random(f"{name} {chosen.seed}")), chosen.count
+        )
+        for name in names
+    }
 
 
 def main(argv: list[str] | None = None) -> int:
     """Try mutants of every group; return 0, since survivors are to be read."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", choices=list(GROUPS))
-    parser.add_argument("--count", type=int, default=40)
+    parser.add_argument("--file", type=Path, help="every mutant of this file")
+    parser.add_argument("--count", type=int, default=40, help="of each group")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--minutes", type=float, default=math.inf, help="of each group, at most")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="in all, at most")
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--log", type=Path, help="a line of JSON for each is added to this file")
+    parser.add_argument("--near", action="store_true", help="only tests that name the module")
     chosen = parser.parse_args(argv)
     torch.set_num_threads(1)
     scipy.special.erf(0.5)
-    random_ = random.Random(chosen.seed)
-    names = [chosen.only] if chosen.only else list(GROUPS)
-    found = [survivors(n, GROUPS[n], chosen.count, random_, chosen.minutes) for n in names]
-    alive, total = (sum(counts) for counts in zip(*found, strict=True))
-    print(f"{total} mutants, {total - alive} killed ({(total - alive) / max(total, 1):.1%})")
+    draws = chosen_mutants(chosen)
+    seconds = {name: 60.0 if chosen.near else 3 * usual_seconds(name) + 20 for name in draws}
+    gc.freeze()  # pytest collects garbage several times: not what is loaded here
+    tally = Tally(draws, chosen.log)
+    try_all(in_turn(draws), seconds, tally, chosen)
+    tally.show()
     return 0
 
 

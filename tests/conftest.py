@@ -14,9 +14,6 @@ from hypothesis import settings
 from support.benchmark_runs import write_stripes
 from typer.testing import CliRunner, Result
 
-from gradflow.cli.app import app
-from gradflow.executors import processes
-
 # One thread per test worker: two workers of two threads each wait for one another on two cores.
 torch.set_num_threads(1)
 
@@ -31,6 +28,8 @@ Run = Callable[..., Result]
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Run:
     """Run the command line in an empty folder."""
+    from gradflow.cli.app import app  # here: most tests of one file need none of it
+
     monkeypatch.chdir(tmp_path)
 
     def invoke(*args: str, stdin: str | None = None, width: int = 80) -> Result:
@@ -94,4 +93,6 @@ def stripes(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture
 def one_core(monkeypatch: pytest.MonkeyPatch) -> None:
     """One thread per run: test workers side by side would wait for each other's."""
+    from gradflow.executors import processes
+
     monkeypatch.setattr(processes, "cores", lambda: 1)

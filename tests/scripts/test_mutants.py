@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import json
 import random
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +58,72 @@ def test_nothing_is_replaced_by_itself(mutants: Any) -> None:
     assert mutants.changes(node) == []
 
 
+def changed_lines(mutant: Any) -> int:
+    before = ast.unparse(ast.parse(mutant.path.read_text(encoding="utf-8"))).splitlines()
+    after = ast.unparse(mutant.tree).splitlines()
+    assert len(before) == len(after)
+    return sum(a != b for a, b in zip(before, after, strict=True))
+
+
 def test_a_mutant_is_the_file_but_for_one_line(mutants: Any) -> None:
-    for seed in range(3):
-        mutant = mutants.drawn(mutants.GROUPS["policies"], random.Random(seed))
-        before = ast.unparse(ast.parse(mutant.path.read_text(encoding="utf-8"))).splitlines()
-        after = ast.unparse(mutant.tree).splitlines()
-        assert len(before) == len(after)
-        assert sum(a != b for a, b in zip(before, after, strict=True)) == 1
+    drawn = mutants.drawn(mutants.GROUPS["policies"], random.Random(3))
+    assert [changed_lines(mutant) for mutant, _ in zip(drawn, range(3), strict=False)] == [1] * 3
+
+
+def test_a_draw_is_the_same_each_time_and_holds_every_mutant_of_a_file_once(
+    mutants: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "x.py").write_text("a = 1 + 2\nb = not a or 0.5\n", encoding="utf-8")
+    monkeypatch.setattr(mutants, "ROOT", tmp_path)
+    group = mutants.Group(("*.py",), ())
+    draws = [[m.change for m in mutants.drawn(group, random.Random(seed))] for seed in (1, 1, 2)]
+    assert draws[0] == draws[1] != draws[2]
+    assert len(set(draws[0])) == 9
+    assert sorted(draws[0]) == sorted(m.change for m in mutants.mutants_of(tmp_path / "x.py"))
+
+
+def test_the_place_is_marked_in_its_line(mutants: Any) -> None:
+    changes = [
+        mutants.changed(Path("x.py"), "def φ(x):\n    return x or x\n", at, 0).change
+        for at in (0, 1)
+    ]
+    assert changes == ["⟦return x or x⟧  →  return None", "return ⟦x or x⟧  →  x and x"]
+
+
+def test_tests_that_name_a_module_come_first_and_none_is_left_out(mutants: Any) -> None:
+    group = mutants.GROUPS["theory"]
+    first, *others = mutants.tests_of(group, mutants.ROOT / "gradflow" / "theories" / "wide.py")
+    assert [Path(file).name for file in first] == ["test_wide.py"]
+    found = [*first, *(file for batch in others for file in batch)]
+    (everything,) = mutants.tests_of(group, None)
+    assert sorted(found) == sorted(everything)
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+import mutants
+mutants.ROOT = Path(sys.argv[2])
+mutants.GROUPS = {"g": mutants.Group(("x.py",), ("test_x.py",))}
+mutants.main(["--log", sys.argv[3], "--workers", "2"])
+"""
+
+
+def test_a_mutant_is_killed_by_a_test_that_notices_it(tmp_path: Path) -> None:
+    module, test, log = tmp_path / "x.py", tmp_path / "test_x.py", tmp_path / "log"
+    module.write_text("N, M = 1, 7\n", encoding="utf-8")
+    test.write_text(
+        f"import sys\nsys.path.insert(0, {str(tmp_path)!r})\n"
+        "import x\ndef test_n():\n    assert x.N == 1\n",
+        encoding="utf-8",
+    )
+    command = [sys.executable, "-c", PROGRAM, str(SCRIPT.parent), str(tmp_path), str(log)]
+    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "survives  x.py:1: N, M = 1, ⟦7⟧  →  8" in out
+    assert out.endswith("g: 4 mutants, 2 killed (50.0%)\nall: 4 mutants, 2 killed (50.0%)\n")
+    entries = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
+    killed = {entry["change"]: entry["killed_by"].endswith("::test_n") for entry in entries}
+    assert killed == {f"N, M = ⟦1⟧, 7  →  {n}": True for n in (0, 2)} | {
+        f"N, M = 1, ⟦7⟧  →  {n}": False for n in (6, 8)
+    }

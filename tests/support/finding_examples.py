@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 from gradflow.benchmarking.rows import summarize
@@ -53,6 +54,18 @@ def diagnosed(rate: float | None = None, row: dict[str, Any] | None = None, **gi
     """Return a diagnosis of four hidden layers, all alike, and the output."""
     rows = [layer(i, delta_log10_rms=float(i), **(row or {})) for i in range(1, 6)]
     return DiagnosisResult(records=tuple(rows), hidden=4, rate=rate, **given)
+
+
+def network(*rows: dict[str, Any], **given: Any) -> DiagnosisResult:
+    """Return a diagnosis of these layers, the last of which is the output; facts by their names.
+
+    `used` is the learning rate in use, since the result has a rate of its own.
+    """
+    records = tuple(layer(i, **{"name": f"l{i}"} | row) for i, row in enumerate(rows, start=1))
+    of_facts = {f.name for f in fields(DiagnosisFacts)} - {"rate"}
+    known = {name: given.pop(name) for name in list(given) if name in of_facts}
+    facts = DiagnosisFacts(rate=given.pop("used", None), **known)
+    return DiagnosisResult(records=records, facts=facts, **{"hidden": len(rows) - 1} | given)
 
 
 def facts(**given: Any) -> Result:
