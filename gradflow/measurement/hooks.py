@@ -14,10 +14,11 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from types import FrameType, TracebackType
-from typing import Any, Protocol, TypeAlias
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.jit import _recursive as recursive
 from torch.overrides import TorchFunctionMode
 
 from gradflow.measurement import walks
@@ -162,6 +163,35 @@ def own_hooks_off(model: nn.Module) -> Iterator[None]:
         for hooks, all_of_them in before:
             hooks.clear()
             hooks.update(all_of_them)
+
+
+class ScriptsWithoutHooks:
+    """A handle: until its `remove()`, `torch.jit.script` sees no hook of gradflow's.
+
+    It would compile them with the module, and raise.
+    """
+
+    _original: ClassVar[Callable[..., Any] | None] = None
+    _users: ClassVar[int] = 0
+
+    def __init__(self) -> None:
+        kind = type(self)
+        kind._users += 1
+        if kind._users == 1 and hasattr(recursive, "get_hook_stubs"):
+            kind._original = recursive.get_hook_stubs
+            recursive.get_hook_stubs = functools.partial(_of_own_hooks_free, kind._original)
+
+    def remove(self) -> None:
+        """Let it see all hooks again, once nobody looks at a module."""
+        kind = type(self)
+        kind._users -= 1
+        if not kind._users and kind._original is not None:
+            recursive.get_hook_stubs, kind._original = kind._original, None
+
+
+def _of_own_hooks_free(stubs_of: Callable[[nn.Module], Any], module: nn.Module) -> Any:
+    with own_hooks_off(module):
+        return stubs_of(module)
 
 
 def _is_own(hook: Any) -> bool:

@@ -20,7 +20,7 @@ from torch.optim.optimizer import (
 )
 
 from gradflow.errors import GradflowError
-from gradflow.measurement.hooks import Hooks, is_running
+from gradflow.measurement.hooks import Hooks, ScriptsWithoutHooks, is_running
 from gradflow.measurement.modules import normalizes_batch
 from gradflow.measurement.norms import divided
 from gradflow.measurement.preserving import is_compiled, original
@@ -28,7 +28,7 @@ from gradflow.results.watching import WatchFacts, WatchResult
 from gradflow.watching import grad_scaler
 from gradflow.watching.gradients import Gradients, StepsInBackward
 from gradflow.watching.guard import never_raises
-from gradflow.watching.layers import run_meta, watched_layers
+from gradflow.watching.layers import Layers, run_meta
 from gradflow.watching.loop import Loop
 from gradflow.watching.optimizers import unwrapped, with_closure
 from gradflow.watching.recording import LoopNotes, Norms, Recording, Snapshot
@@ -136,7 +136,8 @@ class Watch:
         self.seen, self.skipped = 0, 0
         self.failures: list[str] = []
         self.snapshots: list[Snapshot] = []
-        self.gradients = Gradients(self.model)
+        self.gradients, self.layers = Gradients(self.model), Layers(self.model)
+        self.layers.look(self.gradients.named)
         self.loop = Loop(self.model, self.gradients, self.compiled)
         read = activations and not self.compiled
         self.sampler = Sampler(self.model, window, deltas) if read else None
@@ -185,12 +186,18 @@ class Watch:
             else one.register_step_post_hook(self._after_step)
         )
         self._hooks.add(grad_scaler.listen(self))
+        self._hooks.add(ScriptsWithoutHooks())
         self.loop.attach(self._hooks, self.optimizer)
 
     def _hook_parameters(self, parameters: Iterable[nn.Parameter]) -> None:
         for parameter in parameters:
             hook: Any = parameter.register_post_accumulate_grad_hook
             self._hooks.add(hook(self._accumulated))
+
+    def _look_again(self) -> None:
+        """See which parameters and layers train now: a loop may change that at any time."""
+        self._hook_parameters(self.gradients.refresh())
+        self.layers.look(self.gradients.named)
 
     def step(self) -> None:
         """Record a step of a loop without an optimizer; call it between backward and update."""
@@ -219,7 +226,7 @@ class Watch:
         sampler = self.sampler
         places = {} if sampler is None else sampler.places
         return Recording(
-            layers=tuple(watched_layers(self.model, self.gradients.named, places)),
+            layers=self.layers.watched(places),
             snapshots=tuple(s for s in self.snapshots if s is not self._snapshot),
             sampled=none if sampler is None else sampler.table.table(len(sampler.places)),
             skipped_sampled=none[:0]
@@ -296,7 +303,7 @@ class Watch:
             self._close_in_backward()
         # A step that evaluates its gradient several times began with the first.
         elif self.recording and (self._frame is None or self._before is None):
-            self._hook_parameters(self.gradients.refresh())
+            self._look_again()
             self._before, self._marks = self.gradients.read(), self.gradients.marks()
 
     # -- the step
@@ -346,7 +353,7 @@ class Watch:
         self.loop.opened(owner)
         if self.sampling and self.updates and (changes or owner is not None):
             if self._before is None:
-                self._hook_parameters(self.gradients.refresh())
+                self._look_again()
             self.gradients.keep_weights()
 
     @never_raises
@@ -356,7 +363,7 @@ class Watch:
             return
         before, after, gradients = self._before, None, self.gradients
         if before is None:
-            self._hook_parameters(gradients.refresh())
+            self._look_again()
             before = gradients.read()
         elif self._changed or gradients.marks() != self._marks:
             after = gradients.read()

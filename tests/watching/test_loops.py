@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
+from torch.nn.utils import prune
 from torch.overrides import _get_current_function_mode_stack
 from torch.utils.checkpoint import checkpoint
 
@@ -241,10 +242,47 @@ def test_parameters_may_come_and_go() -> None:
         step()
     result = w.result()
     assert before(result) == pytest.approx(seen, rel=1e-6)
-    assert [row.name for row in result.records] == ["0", "2", "4.0", "4.1"]
+    assert [row.name for row in result.records] == ["0", "2", "4", "4.0", "4.1"]
     first = [row.gradient_log10_norm for row in result.history if row.index == 1]
     assert first[0] is None
     assert None not in first[1:]
+
+
+def _frozen(model: nn.Sequential) -> None:
+    model[0].requires_grad_(False)
+
+
+def _pruned(model: nn.Sequential) -> None:
+    prune.l1_unstructured(model[0], "weight", 0.25)
+
+
+def _parametrised(model: nn.Sequential) -> None:
+    nn.utils.parametrizations.weight_norm(model[0])
+
+
+@pytest.mark.parametrize("change", [_frozen, _pruned, _parametrised])
+def test_a_layer_keeps_the_row_of_what_it_trained_before(
+    change: Callable[[nn.Sequential], None],
+) -> None:
+    model, seen = network(), []
+    with gradflow.watch(model) as w:
+        for step in range(2):
+            loss_of(model).backward()
+            own = [
+                p.grad.norm()
+                for n, p in model[0].named_parameters()
+                if "bias" not in n and p.grad is not None
+            ]
+            seen.append(float(torch.stack(own).norm()) if own else None)
+            sgd(model).step()
+            if not step:
+                model.zero_grad()
+                change(model)
+    rows = [row.gradient_log10_norm for row in w.result().history if row.index == 1]
+    assert [row.name for row in w.result().records] == ["0", "2", "4"]
+    assert [None if row is None else 10**row for row in rows] == [
+        None if norm is None else pytest.approx(norm, rel=1e-5) for norm in seen
+    ]
 
 
 def test_one_unused_matrix_does_not_hide_the_others() -> None:
@@ -356,8 +394,14 @@ def _compiled(model: nn.Module) -> None:
     torch.compile(model, backend="eager")(INPUTS)
 
 
+def _scripted(model: nn.Module) -> None:
+    with gradflow.watch(model):  # another, which is over sooner
+        torch.jit.script(model)
+    torch.jit.script(model)
+
+
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("trace", [_traced, _exported, _compiled])
+@pytest.mark.parametrize("trace", [_traced, _exported, _compiled, _scripted])
 def test_a_watched_model_can_be_traced(trace: Callable[[nn.Module], None]) -> None:
     model = network()
     with gradflow.watch(model) as w:
