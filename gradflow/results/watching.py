@@ -300,19 +300,19 @@ class WatchResult(Result):
 
     @property
     def title(self) -> str:
-        """Say the verdict, and how often clipping engaged and by how much."""
+        """Say the verdict, and of a run that clips how often it did and by how much."""
         if len(self.models) > 1:
             return "; ".join(f"{m.name}: {m.verdict}, {m.seen} steps" for m in self.models)
         steps = f"{self.seen} step{'' if self.seen == 1 else 's'}"
         if not self.steps:
             return f"Nothing was recorded in {steps}"
-        return f"{self.verdict.capitalize()} over {steps}: {self._clipping()}"
+        return f"{self.verdict.capitalize()} over {steps}{self._clipping()}"
 
     def _clipping(self) -> str:
         if not self.clip_rate:
-            return "clipping never engaged"
+            return ""
         cut = f" to {self.clip_factor:.2g} of the norm" if self.clip_factor is not None else ""
-        return f"clipping engaged in {self.clip_rate:.0%} of them, cutting{cut}"
+        return f": clipping engaged in {self.clip_rate:.0%} of them, cutting{cut}"
 
     @property
     def of_the_program(self) -> tuple[Finding, ...]:
