@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from gradflow.findings.check import Check, check, finding
 from gradflow.findings.first_rate import factor
-from gradflow.findings.thresholds import FAR_ABOVE_ADAM, FAR_BELOW_ADAM, FAR_RATE
+from gradflow.findings.thresholds import FAR_ABOVE_ADAM, FAR_BELOW_ADAM, FAR_RATE, PLAIN
 from gradflow.results.base import Finding
 from gradflow.results.learning_rate import LearningRateResult
 
@@ -17,6 +17,8 @@ def far_off(result: LearningRateResult) -> Iterator[Finding]:
 
     A program's own was chosen with care more often than one that is named to be judged.
     """
+    if _vanishes(result):  # a rate for the last layers alone
+        return
     used, right, program = result.in_use, result.suggested, "script" in result.meta.config
     above, below = (FAR_ABOVE_ADAM, FAR_BELOW_ADAM) if program else (FAR_RATE, FAR_RATE)
     if used is None or right is None or 1 / below < used / right < above:
@@ -41,4 +43,21 @@ def unstable(result: LearningRateResult) -> Iterator[Finding]:
         )
 
 
-CHECKS: tuple[Check[LearningRateResult], ...] = (unstable, far_off)
+@check("vanishing")
+def vanishing(result: LearningRateResult) -> Iterator[Finding]:
+    """The rate that was found is one for the last layers: the first ones hardly have a gradient."""
+    if _vanishes(result):
+        yield finding(
+            "vanishing",
+            f"the gradient of half of the weight matrices lies {result.lost_decades:.1f} decades "
+            "below the largest, each beside its weights: no learning rate evens that out",
+            "gradflow diagnose, of the same network, says what does",
+            severity="warning",
+        )
+
+
+def _vanishes(result: LearningRateResult) -> bool:
+    return (result.lost_decades or 0.0) >= PLAIN.decades
+
+
+CHECKS: tuple[Check[LearningRateResult], ...] = (unstable, vanishing, far_off)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass
+from statistics import median
 
 import torch
 from torch import Tensor
@@ -25,11 +26,15 @@ class Estimate:
         Of gradient descent, whose steps grow with the gradient; None for any other optimizer.
     step
         Of any other: by how much an entry moves at a rate of 1 (root mean square; Adam: by 1).
+    lost
+        Of gradient descent: decades by which the gradient of half of the matrices lies below the
+        largest, each beside its weights.
     """
 
     rate: float
     momentum: float | None = None
     step: float = 1.0
+    lost: float | None = None
 
 
 def estimate(optimizer: Optimizer) -> Estimate | None:
@@ -54,7 +59,20 @@ def _of_descent(trained: list[Tensor], momentum: float) -> Estimate | None:
     gradient = _norm([p.grad for p in trained if p.grad is not None])
     entries = sum(p.numel() for p in trained)
     rate = first_rate.of_descent(_norm(trained), gradient, entries, momentum)
-    return None if rate is None else Estimate(rate, momentum)
+    return None if rate is None else Estimate(rate, momentum, lost=_lost(trained))
+
+
+def _lost(trained: list[Tensor]) -> float | None:
+    """Decades from the largest ‖g‖/‖w‖ of a matrix down to the median of the first half."""
+    norms = [
+        (_norm([p.grad]), _norm([p]))
+        for p in trained
+        if p.grad is not None and p.squeeze().dim() > 1
+    ]
+    ratios = [gradient / weight for gradient, weight in norms if gradient > 0 and weight > 0]
+    if len(ratios) < 2 or not all(map(math.isfinite, ratios)):
+        return None
+    return math.log10(max(ratios) / median(ratios[: len(ratios) // 2]))
 
 
 def _of_scaled(optimizer: Optimizer, trained: list[Tensor]) -> Estimate | None:

@@ -45,6 +45,8 @@ def rate_fields(tests: Sequence[RangeTest]) -> dict[str, Any]:
         fields[name] = _middle(known) if known else None
         if len(known) > 1:
             fields |= {f"{name}_low": min(known), f"{name}_high": max(known)}
+    lost = [test.estimate.lost for test in tests if test.estimate.lost is not None]
+    fields["lost_decades"] = median(lost) if lost else None
     fields["passes"] = max(test.passes for test in tests)
     return fields
 

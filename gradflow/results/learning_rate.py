@@ -45,6 +45,9 @@ class LearningRateResult(Result):
         What one pass says, without a step of the test.
     start
         The loss before the first step.
+    lost_decades
+        Of gradient descent: by how many powers of ten the gradient of half of the weight matrices
+        lies below the largest, each beside its weights.
     passes
         Forward and backward passes that one seed took.
     in_use
@@ -65,6 +68,7 @@ class LearningRateResult(Result):
     estimate_low: float | None = None
     estimate_high: float | None = None
     start: float | None = None
+    lost_decades: float | None = None
     passes: int = 0
     in_use: float | None = None
 

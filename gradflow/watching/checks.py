@@ -15,18 +15,12 @@ from gradflow.findings.thresholds import (
     HEAD_DECADES,
     LEAST_SCALE,
     NO_GRADIENT,
-    bearable_decades,
-    of_a_run,
 )
 from gradflow.findings.words import (
-    Graded,
     at,
     dead_rows,
-    graded,
     indices,
-    lost_decades,
     named_layers,
-    near,
 )
 from gradflow.results.base import Finding
 from gradflow.results.watching import NonFiniteFacts, WatchResult, WatchRow
@@ -38,6 +32,7 @@ from gradflow.watching.curve_checks import (
     stuck,
     unfinished,
 )
+from gradflow.watching.flow import bad_flow
 from gradflow.watching.loop_checks import (
     conflicting_targets,
     not_updated,
@@ -224,22 +219,19 @@ def _largest_gradients(result: WatchResult) -> dict[int, float]:
 @check("vanishing", "exploding")
 def flow(result: WatchResult) -> Iterator[Finding]:
     """δ shrinks or grows on its way back: at the first step, as `diagnose` says, or the median."""
-    hidden = len(result.records) - 1 if result.facts.span is None else result.facts.span
-    for rate, when in ((result.first_rate, "first"), (result.rate, "median")):
-        lost = lost_decades(rate, hidden)
-        grade = None if lost is None else _flow_grade(result, lost, hidden)
-        if lost is None or grade is None:
-            continue
-        code, verb = ("vanishing", "shrinks") if lost > 0 else ("exploding", "grows")
-        yield finding(
-            code,
-            f"δ {verb} by {abs(lost):.1f} decades over {hidden} layers (a factor of "
-            f"{rate:.3g} per layer{grade.near}) at the {when} step{grade.whom}",
-            "other weights at the start, normalisation, or residual connections",
-            severity=grade.severity,
-        )
+    found = bad_flow(result)
+    if found is None:
+        yield from _gained(result)
         return
-    yield from _gained(result)
+    code, verb = ("vanishing", "shrinks") if found.lost > 0 else ("exploding", "grows")
+    yield finding(
+        code,
+        f"δ {verb} by {abs(found.lost):.1f} decades over {found.hidden} layers (a factor of "
+        f"{found.rate:.3g} per layer{found.grade.near}) at the {found.when} "
+        f"step{found.grade.whom}",
+        "other weights at the start, normalisation, or residual connections",
+        severity=found.grade.severity,
+    )
 
 
 def _gained(result: WatchResult) -> Iterator[Finding]:
@@ -263,16 +255,6 @@ def _gained(result: WatchResult) -> Iterator[Finding]:
             "normalisation",
             layers=(largest.index,),
         )
-
-
-def _flow_grade(result: WatchResult, lost: float, hidden: int) -> Graded | None:
-    """How bad it is that δ shrinks, for the run's optimizer; or that it grows."""
-    if lost > 0:
-        known = result.facts.optimizer
-        optimizer = of_a_run(None if known is None else known.kind)
-        return graded(lost, lambda t: t.bearable_decades(hidden), optimizer)
-    bound = bearable_decades(hidden, batch_norm=result.facts.batch_norm)
-    return Graded("error", near(-lost, bound)) if -lost >= bound else None
 
 
 @check("unjudged")

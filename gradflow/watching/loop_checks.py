@@ -34,6 +34,7 @@ from gradflow.findings.thresholds import (
 from gradflow.findings.words import at, indices, named_layers
 from gradflow.results.base import Finding
 from gradflow.results.watching import WatchResult, WatchRow
+from gradflow.watching.flow import vanishes
 from gradflow.watching.outcome import losses_curve, outcome
 
 
@@ -45,15 +46,7 @@ def not_updated(result: WatchResult) -> Iterator[Finding]:
     if rows and len(rows) == len(result.records):
         yield _nothing_changes(result)
     elif rows:
-        missing = [name for name in facts.unowned if _of_rows(name, rows)]
-        why = "no optimizer was given them" if missing else "their updates were exactly 0"
-        yield finding(
-            "not-updated",
-            f"{named_layers(rows)} had a gradient at every step and never changed: {why}",
-            "give the optimizer all parameters, model.parameters(); set requires_grad_(False) on "
-            "what is meant to stay as it is",
-            layers=indices(rows),
-        )
+        yield _some_stay(result, rows)
     elif (share := _without_rate(result)) >= STOPPED_RATE and outcome(result) != "learnt":
         rates = [step.learning_rate or 0.0 for step in result.steps]
         yield finding(
@@ -70,6 +63,22 @@ def not_updated(result: WatchResult) -> Iterator[Finding]:
             "call backward() on a loss of this very model: a copy, or one that was loaded or made "
             "again, has weights of its own, and needs an optimizer of its own",
         )
+
+
+def _some_stay(result: WatchResult, rows: Sequence[WatchRow]) -> Finding:
+    missing = any(_of_rows(name, rows) for name in result.facts.unowned)
+    lost = not missing and vanishes(result)
+    why = "no optimizer was given them" if missing else "their updates were exactly 0"
+    return finding(
+        "not-updated",
+        f"{named_layers(rows)} had a gradient at every step and never changed: "
+        + ("it has vanished, and the updates round to 0" if lost else why),
+        "what mends vanishing: no learning rate does"
+        if lost
+        else "give the optimizer all parameters, model.parameters(); set requires_grad_(False) on "
+        "what is meant to stay as it is",
+        layers=indices(rows),
+    )
 
 
 def _last_without_gradient(result: WatchResult) -> int:
@@ -150,7 +159,7 @@ def step_size(result: WatchResult) -> Iterator[Finding]:
         yield _too_large(result, ratios, usual)
     elif (start := median(_start(result))) > LARGE_START:  # whatever it killed moves no more
         yield _too_large(result, ratios, start)
-    elif 0 < median(ratios.values()) < RIGHT_UPDATE:
+    elif 0 < median(ratios.values()) < RIGHT_UPDATE and not vanishes(result):
         yield from _too_small(result, median(ratios.values()))
 
 

@@ -16,12 +16,14 @@ from typer.testing import CliRunner
 import gradflow
 from gradflow.cli.app import app
 from gradflow.configs.learning_rate import LearningRateConfig
+from gradflow.configs.network import NetworkConfig
 from gradflow.errors import GradflowError
 from gradflow.findings.first_rate import LARGEST_STEP, SCALED
 from gradflow.learning_rates import estimate, range_test
 from gradflow.learning_rates.estimate import Estimate
 from gradflow.learning_rates.range_test import RangeTest
 from gradflow.learning_rates.rows import rate_fields, rate_rows
+from gradflow.learning_rates.run import of_config
 from gradflow.learning_rates.subjects import Start, made
 from gradflow.results.base import Result
 from gradflow.results.learning_rate import LearningRateResult
@@ -166,6 +168,14 @@ def test_every_tensor_of_the_test_is_on_the_networks_device(
     assert len(test.losses) == 5
     assert normed == {"meta"}
     assert {p.grad.device.type for p in model.parameters() if p.grad is not None} == {"meta"}
+
+
+@pytest.mark.parametrize(("hidden", "code"), [(1, "step-size"), (8, "vanishing")])
+def test_where_the_gradient_vanishes_no_rate_is_called_wrong(hidden: int, code: str) -> None:
+    config = NetworkConfig(depth=hidden, width=32, batch_size=64, act="sigmoid")
+    options = LearningRateConfig(optimizer="sgd", steps=5)
+    (found,) = of_config(config, options, in_use=1e-6).findings
+    assert (found.code, found.severity) == (code, "warning")
 
 
 def test_what_cannot_be_trained_is_said_in_a_line() -> None:

@@ -365,5 +365,6 @@ EXAMPLES: dict[str, dict[str, Callable[[], Result]]] = {
     "widths.failed": {"unjudged": WidthResult},
     "widths.partial": {"uncovered": lambda: WidthResult(facts=WidthFacts(partial=("head",)))},
     "widths.one_seed": {"one-seed": lambda: WidthResult(meta=RunMeta(seeds=(0,)))},
+    "learning_rates.vanishing": {"vanishing": lambda: LearningRateResult(lost_decades=8.0)},
     "learning_rates.far_off": {"step-size": lambda: LearningRateResult(suggested=1e-3, in_use=1.0)},
 }

@@ -73,6 +73,22 @@ def test_a_slow_start_is_vanishing_though_the_median_step_is_not() -> None:
     assert result.first_rate < 0.7 * result.rate
 
 
+def test_the_title_of_a_run_that_does_not_clip_is_silent_about_it() -> None:
+    assert watched(stack(1, nn.ReLU), steps=3).title == "Healthy over 3 steps"
+
+
+def test_where_the_gradient_vanishes_no_learning_rate_is_advised() -> None:
+    def advice(hidden: int, lr: float) -> dict[str, str | None]:
+        found = watched(stack(hidden, nn.Sigmoid), lr=lr, kind=torch.optim.SGD).findings
+        return {finding.code: finding.advice for finding in found}
+
+    deep = advice(10, 0.01)
+    assert "vanishing" in deep
+    assert "step-size" not in deep
+    assert "no learning rate" in (deep["not-updated"] or "")
+    assert "learning rate near" in (advice(1, 1e-6)["step-size"] or "")
+
+
 def test_what_fades_for_sgd_is_a_warning_there_and_nothing_with_adam() -> None:
     faded = {
         kind: [
