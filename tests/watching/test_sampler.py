@@ -353,3 +353,13 @@ def test_norms_of_many_entries_are_right(shape: tuple[int, int]) -> None:
     expected = float(tensor.double().norm())
     for found in (read_norms([tensor, tensor]), norm(tensor)):
         assert float(as_tensor(found)[0]) == pytest.approx(expected, rel=1e-6)
+
+
+def test_norms_of_small_and_large_tensors_keep_their_places_and_leave_the_memory_alone() -> None:
+    kinds = ((3, 5), (2**14,), (7,), (4, 4))
+    tensors = [torch.rand(shape, generator=torch.Generator().manual_seed(0)) for shape in kinds]
+    tensors[-1] = tensors[-1].T
+    found = as_tensor(read_norms([tensors[0], None, *tensors[1:]])).tolist()
+    assert found.pop(1) == -math.inf
+    assert found == pytest.approx([float(t.double().norm()) for t in tensors], rel=1e-6)
+    assert all(t.untyped_storage().resizable() for t in tensors)
