@@ -136,23 +136,28 @@ class OutputSignal:
     on_a_line
         Whether they are scores of more than two classes, and all examples lie on one line: no
         more than two can be told apart.
+    single
+        Whether an example has one number.
     """
 
     decades: float
     numbers: bool = False
     on_a_line: bool = False
+    single: bool = False
 
     def bound(self, tolerance: Tolerance) -> float:
         """Return how many an optimizer copes with."""
         if self.on_a_line:
             return tolerance.line_decades
-        return tolerance.value_decades if self.numbers else tolerance.score_decades
+        if not self.numbers:
+            return tolerance.score_decades
+        return tolerance.number_decades if self.single else tolerance.value_decades
 
     def bound_together(self, tolerance: Tolerance) -> float:
         """Return how many an optimizer copes with, with those that δ loses."""
-        if self.numbers and self.decades >= LEAST_TOGETHER:
-            return tolerance.value_together
-        return tolerance.score_together
+        if not self.numbers or self.decades < LEAST_TOGETHER:
+            return tolerance.score_together
+        return tolerance.number_together if self.single else tolerance.value_together
 
 
 def output_signal(facts: BatchFacts) -> OutputSignal | None:
@@ -168,5 +173,6 @@ def output_signal(facts: BatchFacts) -> OutputSignal | None:
         spread = output.example_spread
         lost = -0.5 * math.log10(spread) if spread > 0 else math.inf
         line = criterion.kind in OF_CLASSES and (output.directions or 9.0) < ONE_DIRECTION
-        found.append(OutputSignal(lost, criterion.kind in DISTANCES, line))
+        single = math.prod(output.shape[1:]) == 1
+        found.append(OutputSignal(lost, criterion.kind in DISTANCES, line, single))
     return min(found, key=lambda signal: signal.decades, default=None)

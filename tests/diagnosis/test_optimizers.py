@@ -376,3 +376,26 @@ def test_a_network_on_its_plateaus_everywhere_is_sick_though_its_gradient_flows(
         found = severities(result, "saturated")
         assert found == ([severity] if severity else found)
         assert (result.verdict == "saturated") is (severity == "error")
+
+
+def test_one_number_is_met_where_many_are_not() -> None:
+    torch.manual_seed(0)
+    inputs = torch.randn(64, 16)
+    said = {}
+    for outputs in (1, 16):
+        layers = [layer for _ in range(7) for layer in (nn.Linear(16, 16), nn.Tanh())]
+        model = nn.Sequential(*layers, nn.Linear(16, outputs))
+        with torch.no_grad():
+            for parameter in model.parameters():
+                if parameter.dim() > 1:
+                    parameter.normal_(0, 0.38 / 4)
+                else:
+                    parameter.fill_(0.2)
+        targets = torch.randn(64, outputs)
+        for optimizer in ("adam", "sgd"):
+            result = gradflow.diagnose(model, inputs, targets, loss=F.mse_loss, optimizer=optimizer)
+            lost = together(result)
+            assert lost is not None
+            assert ADAPTIVE.value_together < lost < ADAPTIVE.number_together
+            said[outputs, optimizer] = result.verdict == "healthy"
+    assert said == {(1, "adam"): True, (1, "sgd"): False, (16, "adam"): False, (16, "sgd"): False}
