@@ -191,7 +191,8 @@ def table(halves: list[list[Judged]], optimizer: str) -> None:
         print(f"{family:14}" + "".join(_cell(counted(row, optimizer)) for row in rows))
     print(f"{'all':14}" + "".join(_cell(counted(half, optimizer)) for half in halves))
     slow = counted(networks, optimizer)
-    print(f"{'AUC':14}" + "".join(f"  {_auc(half, optimizer):5.3f}{'':17}" for half in halves))
+    aucs = (f"  {_auc(half, optimizer):5.3f}" for half in halves)
+    print(f"{'AUC':14}" + (" " * 17).join(aucs))
     print(f"{slow.slow} are slow, of which {slow.slow_passed} pass")
 
 
