@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -9,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from gradflow.measurement.quick_stats import QuickStats, is_quick
+from gradflow.measurement import quick_stats
+from gradflow.measurement.quick_stats import QuickStats, is_quick, sum_of_squares
 from gradflow.measurement.slopes import dead_units, slope
 from gradflow.measurement.stats import example_spread, tensor_stats, token_spread
 
@@ -105,3 +107,101 @@ def test_units_without_slope_are_told_and_of_no_example_all_are() -> None:
     slopes[0, :, 1] = 1e-9
     assert dead_units(slopes, None, torch.tensor(1.0)).tolist() == [[False, True, False, False]]
     assert dead_units(slopes[:, :0], None).tolist() == [[True] * 4]
+
+
+def exactly(values: Tensor, name: str) -> bool:
+    """Return whether a statistic was taken in float64 after all."""
+    stats = QuickStats(values)
+    getattr(stats, name)
+    return "_exact" in vars(stats)
+
+
+@pytest.mark.parametrize(
+    ("square", "exact"), [(1.05e-30, False), (0.95e-30, True), (0.95e30, False), (1.05e30, True)]
+)
+def test_a_sum_of_squares_is_trusted_between_its_bounds(square: float, exact: bool) -> None:
+    values = torch.tensor([[math.sqrt(square)]])
+    assert exactly(values, "norm") is exact
+    assert QuickStats(values).norm == pytest.approx(math.sqrt(square), rel=1e-6)
+
+
+def test_zeros_and_sums_that_are_finite_need_no_float64() -> None:
+    for name in NAMES:
+        assert not exactly(torch.zeros(1, 3), name), name
+        assert not exactly(torch.tensor([[1.0, -2.0]]), name), name
+    assert exactly(torch.tensor([[1e-30]]), "norm")  # its square is 0
+    assert exactly(torch.full((1, 4), 3e38), "mean")
+    assert exactly(torch.full((1, 4), 3e38), "mean_abs")
+
+
+@pytest.mark.parametrize(("share", "exact"), [(0.011, False), (0.009, True)])
+def test_a_variance_that_is_a_small_share_of_the_square_is_taken_again(
+    share: float, exact: bool
+) -> None:
+    apart = math.sqrt(share / (1 - share))
+    values = torch.tensor([[1 - apart, 1 + apart]])
+    assert exactly(values, "variance") is exact
+    assert QuickStats(values).variance == pytest.approx(apart**2, rel=1e-4)
+
+
+@pytest.mark.parametrize(("share", "known"), [(0.011, True), (0.009, False)])
+def test_so_is_a_small_spread(share: float, known: bool) -> None:
+    apart = math.sqrt(share / (1 - share))
+    values = torch.tensor([[[1 - apart], [1 + apart]]])
+    stats = QuickStats(values)
+    found = stats._apart(values, stats.norm, 1)
+    assert (found is not None) is known
+    assert found is None or found == pytest.approx(share, rel=1e-4)
+    assert stats.example_spread == pytest.approx(share, rel=1e-4)
+    assert stats._apart(values, 0.0, 1) is stats._apart(values, math.inf, 1) is None
+
+
+def test_the_spread_of_tokens_is_that_of_the_first_four_examples() -> None:
+    for examples in (3, 4, 5):
+        values = normal(1, examples, 3, 2)
+        expected = float(token_spread(values.double()))
+        assert QuickStats(values).token_spread == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("entries", "parts"), [(2**15, [2**15]), (2**15 + 1, [2**15, 1]), (3, [3])]
+)
+def test_squares_are_summed_part_by_part(
+    entries: int, parts: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+
+    def dot(first: Tensor, second: Tensor) -> Tensor:
+        seen.append(first.numel())
+        return (first * second).sum()
+
+    monkeypatch.setattr(torch, "dot", dot)
+    assert sum_of_squares(torch.full((entries,), 2.0)) == 4 * entries
+    assert seen == parts
+
+
+def test_statistics_of_nothing_are_not_a_number() -> None:
+    nothing = QuickStats(torch.ones(1, 0))
+    assert all(math.isnan(getattr(nothing, name)) for name in ("mean", "mean_abs"))
+
+
+def test_exact_numbers() -> None:
+    stats = QuickStats(torch.tensor([[0.0, -3.0, 4.0, 0.0]]))
+    assert [getattr(stats, name) for name in NAMES] == [0.25, 5.0, 6.1875, 2.5, 1.75, 4.0, 0.5, 0.0]
+    lost = QuickStats(torch.tensor([[torch.nan, 1.0, torch.inf, -torch.inf]]))
+    assert lost.nonfinite_count == 3.0
+
+
+def test_entries_are_read_as_they_lie_in_memory_without_a_copy() -> None:
+    turned = normal(1, 5, 4).mT
+    assert QuickStats(turned)._flat.data_ptr() == turned.data_ptr()
+    assert QuickStats(normal(1, 5, 8)[:, :, :3])._flat.shape == (15,)
+    assert quick_stats._in_memory_order(normal(1, 6)).shape == (6,)
+
+
+def test_parameters_are_plain_and_subclasses_are_not() -> None:
+    class Own(Tensor):
+        """Somebody's own."""
+
+    assert is_quick(torch.nn.Parameter(torch.ones(1, 3)))
+    assert not is_quick(torch.ones(1, 3).as_subclass(Own))

@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from gradflow.measurement.stats import l2_norm, tensor_stats
+from gradflow.measurement import stats as of
+from gradflow.measurement.stats import (
+    below,
+    count_nonzero,
+    example_spread,
+    l2_norm,
+    largest,
+    nonfinite_count,
+    tensor_stats,
+    token_spread,
+)
 
 
 def test_they_are_numpys() -> None:
@@ -68,3 +78,117 @@ def test_it_runs_on_meta_so_nothing_waits_for_the_device() -> None:
     stats = tensor_stats(torch.empty(2, 3, 4, device="meta"))
     assert stats.rms.device.type == "meta"
     assert stats.rms.shape == (2,)
+
+
+@pytest.mark.parametrize(("entries", "copied"), [(2**15, True), (2**15 + 1, False)])
+def test_few_entries_are_copied_once_for_all(entries: int, copied: bool) -> None:
+    few = tensor_stats(torch.zeros(1, entries))._flat
+    assert (few.dtype == torch.float64) is copied
+
+
+@pytest.mark.parametrize(
+    ("threads", "entries", "parts"),
+    [
+        (1, 2**15, None),
+        (1, 2**15 + 1, [2**15, 1]),
+        (2, 2**16, None),
+        (2, 3 * 2**16, [2**16] * 3),
+    ],
+)
+def test_large_tensors_are_summed_part_by_part(
+    threads: int, entries: int, parts: list[int] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    seen: list[int] = []
+
+    def total(part: torch.Tensor) -> float:
+        assert part.dtype == torch.float64
+        seen.append(part.numel())
+        return 0.5
+
+    found = of._by_parts(torch.zeros(1, entries), total)
+    assert seen == (parts or [])
+    assert (found is None) is (parts is None)
+    if parts is not None:
+        assert found is not None
+        assert (found.dtype, found.tolist()) == (torch.float64, [0.5 * len(parts)])
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "device", "known"),
+    [
+        ((1, 70_000), torch.float32, "cpu", True),
+        ((1, 70_000), torch.float16, "cpu", True),
+        ((1, 70_000), torch.bfloat16, "cpu", True),
+        ((1, 70_000), torch.float64, "cpu", False),
+        ((2, 70_000), torch.float32, "cpu", False),
+        ((1, 70_000), torch.float32, "meta", False),
+    ],
+)
+def test_so_is_one_row_on_a_cpu_that_a_copy_would_widen(
+    shape: tuple[int, int], dtype: torch.dtype, device: str, known: bool
+) -> None:
+    values = torch.zeros(shape, dtype=dtype, device=device)
+    assert (of._by_parts(values, lambda part: 0.0) is not None) is known
+
+
+def test_a_variance_is_never_below_0() -> None:
+    # 0.1 is no double: the mean of its squares is less than its mean squared, by rounding.
+    for value in (0.1, 0.3, 0.7, 1e8 + 0.1):
+        assert tensor_stats(torch.full((1, 7), value, dtype=torch.float64)).variance.item() >= 0
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_the_largest_magnitude_may_be_negative(replicas: int) -> None:
+    rows = torch.tensor([[1.0, -3.0, 2.0], [5.0, -4.0, 0.0]])[:replicas]
+    assert largest(rows).tolist() == [3.0, 5.0][:replicas]
+    assert largest(-rows).tolist() == [3.0, 5.0][:replicas]
+    assert largest(rows).shape == (replicas,)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.bool])
+def test_entries_that_are_not_0_are_counted_row_by_row(dtype: torch.dtype) -> None:
+    rows = torch.tensor([[0, 1, 1], [0, 0, 1]]).to(dtype)
+    assert count_nonzero(rows).tolist() == [2, 1]
+    assert count_nonzero(rows.to("meta")).shape == (2,)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_below_is_strict(dtype: torch.dtype) -> None:
+    values = torch.tensor([0.25, 0.5, 0.75], dtype=dtype)
+    assert below(values, 0.5).tolist() == [True, False, False]
+    assert below(values, torch.tensor(0.5)).tolist() == [True, False, False]
+    assert below(values.to("meta"), 0.5).device.type == "meta"
+
+
+def test_a_total_that_is_finite_spares_the_count() -> None:
+    rows = torch.tensor([[1.0, torch.nan], [1.0, 2.0]])
+    assert nonfinite_count(rows).tolist() == [1, 0]
+    assert nonfinite_count(rows, torch.tensor([torch.nan, 3.0])).tolist() == [1, 0]
+    assert nonfinite_count(rows, torch.tensor([0.0, 3.0])).tolist() == [0, 0]
+    # Entries may be finite where their sum is not.
+    assert nonfinite_count(torch.full((1, 4), 3e38)).tolist() == [0]
+    assert nonfinite_count(rows.to("meta")).device.type == "meta"
+    assert nonfinite_count(torch.zeros(2, 3)).dtype == torch.int64
+
+
+def test_spreads_are_the_share_that_is_not_the_mean() -> None:
+    values = torch.tensor([[[3.0, 0.0], [1.0, 0.0]], [[2.0, 2.0], [2.0, 2.0]], [[0.0, 0.0]] * 2])
+    assert example_spread(values).tolist() == pytest.approx([2 / 10, 0.0, 0.0])
+    known = torch.tensor([2 * 10**0.5, 8.0, 0.0])  # as if the norm were twice as large
+    assert example_spread(values, known).tolist() == pytest.approx([0.05, 0.0, 0.0])
+
+
+def test_the_spread_of_tokens_is_that_of_the_first_four_examples() -> None:
+    tokens = torch.tensor([[3.0, 0.0], [1.0, 0.0]])
+    values = torch.zeros(1, 6, 2, 2)
+    values[0, 3] = tokens  # the fourth
+    assert token_spread(values).item() == pytest.approx(2 / 10)
+    values[0, 4] = 100 * torch.eye(2)
+    assert token_spread(values).item() == pytest.approx(2 / 10)
+    assert token_spread(torch.zeros(1, 2, 2, 2)).item() == 0
+
+
+def test_sums_run_in_float64_but_on_mps() -> None:
+    assert of.accumulator(torch.device("cpu")) == torch.float64
+    assert of.accumulator(torch.device("mps")) == torch.float32

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -71,6 +72,8 @@ def test_what_is_lost_to_the_first_layer_where_delta_goes_around(
         (("a1", "b1", "b2", "a2", "b3", "b4"), 1.0),
         # At 2 of 5 it does not: the largest of all.
         (("a1", "b1", "a2", "b2", "b3", "b4"), 4.0),
+        (("a1", "b1", "b2", "b3", "b4", "c"), 4.0),
+        (("a", "b", "c", "d", "e", "f"), 4.0),  # no role is found twice
     ],
 )
 def test_layers_are_compared_with_those_that_do_the_same(
@@ -292,3 +295,17 @@ def test_of_delta_that_goes_around_what_comes_to_the_first_layer_counts(
     assert around == last
     assert (grade and grade.severity) == severity
     assert bool(grade and grade.near) is near
+
+
+def test_what_is_at_a_bound_is_beyond_it() -> None:
+    result = seen(1.25, 2.0)
+    output, both = of.seen_output(result), of.together(result)
+    assert output is not None
+    assert both is not None
+    bound = of.bearable_fading(result)
+    assert bound(ADAPTIVE) == ADAPTIVE.bearable_seen(LAYERS)
+    for at in (
+        replace(ADAPTIVE, score_decades=output.decades),
+        replace(ADAPTIVE, score_together=both),
+    ):
+        assert bound(at) == ADAPTIVE.bearable_decades(LAYERS)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from support.finding_examples import network
 
+from gradflow.diagnosis.checks import margins as of
 from gradflow.diagnosis.checks.margins import Margin, margins, near_threshold
 from gradflow.findings.thresholds import ADAPTIVE, NEAR_DECADES, PLAIN, bearable_decades
 from gradflow.results.diagnosis import DiagnosisResult
@@ -125,3 +126,13 @@ def test_strain_is_the_value_over_the_bound() -> None:
     assert Margin("", "", 3.0, lambda tolerance: tolerance.decades).strain(PLAIN) == (
         pytest.approx(3.0 / PLAIN.decades)
     )
+
+
+def test_what_is_at_its_bound_is_beyond_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def found(decades: float) -> int:
+        one = Margin("", "", decades, lambda tolerance: tolerance.decades)
+        monkeypatch.setattr(of, "margins", lambda _: [one])
+        return len(list(near_threshold(known())))
+
+    assert found(PLAIN.decades) == 0
+    assert found(PLAIN.decades - NEAR_DECADES / 2) == 1

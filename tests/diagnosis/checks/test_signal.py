@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from support.finding_examples import network
 
+from gradflow.diagnosis.checks import signal
+from gradflow.diagnosis.checks.layers import signal_of
 from gradflow.diagnosis.checks.signal import collapsing, lost_together, same_outputs
 from gradflow.findings.thresholds import ADAPTIVE, PLAIN, SIGNAL_DECADES
 from gradflow.results.base import Finding
@@ -61,6 +63,9 @@ def graded(found: list[Finding]) -> list[tuple[str, tuple[int, ...]]]:
         ((0.5, 0.5, 0.5, BOUND + BIT), {}, ("warning", (4,))),
         ((0.5, 0.5, 0.5, BOUND + BIT), {"small_gains": (1,)}, None),
         ((0.5, 1.5, 3.0, BOUND + BIT), {"small_gains": (1,)}, ("error", (4,))),
+        ((0.5, 0.5, BOUND + BIT, BOUND + BIT), {}, ("warning", (3, 4))),
+        ((1.5, 2.0, 0.5, BOUND + BIT), {}, ("warning", (4,))),
+        ((1.5, 1.5, 0.5, 3.3), {"optimizer": "sgd"}, ("warning", (4,))),
         ((0.5, 0.9, None, BOUND + BIT), {}, ("warning", (4,))),
         ((0.5, 1.0, None, BOUND + BIT), {}, ("error", (4,))),
         ((BOUND + BIT,) * 4, {}, ("error", (1, 2, 3, 4))),
@@ -169,3 +174,22 @@ def test_all_three_numbers_are_said() -> None:
     (found,) = lost_together(outputs(1.5, 2.25, optimizer="sgd"))
     assert "δ shrinks by 2.2 decades over 4 hidden layers" in found.message
     assert "1 part in 10^1.5: together 3.8 decades" in found.message
+
+
+def test_bounds_belong_to_what_they_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = losing(0.5, 0.5, 0.5, 5.5)
+    lost = [signal_of(row) for row in result.records[:4]]
+    monkeypatch.setattr(signal, "SIGNAL_DECADES", lost[3] - lost[2])
+    (found,) = collapsing(result)
+    assert found.severity == "warning"
+    exact = losing(1.0, 1.0, 3.0, 4.0, optimizer="sgd")
+
+    class Tolerance:
+        """Bears what the third layer has lost."""
+
+        def bearable_signal(self, layers: int) -> float:
+            return signal_of(exact.records[2])
+
+    monkeypatch.setattr(signal, "tolerances", lambda _: (Tolerance(), Tolerance()))
+    (found,) = collapsing(exact)
+    assert found.layers == (3, 4)
