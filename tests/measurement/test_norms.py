@@ -97,10 +97,19 @@ def test_no_entries_have_a_norm_of_0(widened: list[int]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("entries", "parts"), [(2**18, [2**18]), (2**18 + 1, [2**18, 1]), (5, [5])]
+    ("sizes", "parts"),
+    [
+        ([2**18], [2**18]),
+        ([2**18 + 1], [2**18, 1]),
+        ([5], [5]),
+        ([2**13 + 1, 5], [2**13 + 1, 5]),  # one small one alone
+        ([2**13, 5], []),  # two small ones: at once
+        ([5, 2**13 + 1, 7], [2**13 + 1]),
+        ([], []),
+    ],
 )
-def test_squares_are_summed_part_by_part(
-    entries: int, parts: list[int], monkeypatch: pytest.MonkeyPatch
+def test_squares_of_large_tensors_are_summed_part_by_part(
+    sizes: list[int], parts: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[int] = []
 
@@ -109,10 +118,10 @@ def test_squares_are_summed_part_by_part(
         return (first * second).sum()
 
     monkeypatch.setattr(torch, "dot", dot)
-    given = [torch.ones(2), torch.full((entries,), 0.5), torch.ones(1, 3)]
-    assert of._squares(given) == [2.0, entries / 4, 3.0]
-    assert seen == [2, *parts, 3]
-    assert of._squares([]) == []
+    tensors = [torch.full((size,), 0.5 * at) for at, size in enumerate(sizes, start=1)]
+    squares = [size * (0.5 * at) ** 2 for at, size in enumerate(sizes, start=1)]
+    assert of._squares(tensors) == squares
+    assert seen == parts
 
 
 @pytest.mark.parametrize(
