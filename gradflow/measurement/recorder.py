@@ -133,7 +133,16 @@ class Recorder:
             self._calls.attach(hooks)
             for module in self._boundaries():
                 hooks.after_forward(module, self._boundary)
-            yield self
+            try:
+                yield self
+            finally:
+                self._let_go()
+
+    def _let_go(self) -> None:
+        """Forget the graph: its hooks lead here, and a circle through it is never collected."""
+        self._by_node.clear()
+        self._activating = None
+        self._calls.restart()
 
     def functions(self, also: Mapping[Any, AfterCall]) -> TorchFunctionMode:
         """Return the context in which functions called without a module are seen.

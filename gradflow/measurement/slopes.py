@@ -26,7 +26,8 @@ _PART = 2**15
 def slope(function: Function, inputs: Tensor) -> Tensor:
     """Return the derivative of an elementwise function at `inputs`, by autograd."""
     # Hooks of our own, so that a checkpoint around the model does not count what is saved here.
-    with torch.enable_grad(), saved_tensors_hooks(_itself, _itself):
+    # Detached: an output that is saved as it is holds its node, which holds it, for ever.
+    with torch.enable_grad(), saved_tensors_hooks(Tensor.detach, _itself):
         x = inputs.detach().requires_grad_()
         own = x * 1  # it may work in place
         before = own.grad_fn

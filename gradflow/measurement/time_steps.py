@@ -120,8 +120,9 @@ class _Unrolled:
         def on_state(gradient: Tensor) -> None:
             row.update(self._delta(gradient[..., :units]))
 
+        previous = step.previous[..., :units].detach()  # of `step` itself the graph keeps nothing
+
         def on_recurrent(gradient: Tensor) -> None:
-            previous = step.previous[..., :units].detach()
             row.update(measured("gradient", Sample(gradient.mT @ previous)))
             row.update(measured("bias_gradient", Sample(gradient.sum(1))))
             row["weight_exponent"] = self.recorder.current(gradient)
