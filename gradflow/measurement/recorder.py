@@ -171,7 +171,10 @@ class Recorder:
         self.begin_backward()
         parameters = walks.parameters(self.model)
         with walks.remembered(False):
-            gradient_of = gradients(loss, parameters, also)
+            # A layer without a graph of its own may lie in a checkpoint.
+            hidden = bool(also) or not all(record.observed for record in self.records)
+            again = hidden and not self.replicated and _is_reentrant(loss)
+            gradient_of = gradients(loss, parameters, also, reentrant=again)
         self.kept = {i: gradient_of[i] for i in self.keep if i in gradient_of}
         if look is not None:
             look.after_backward(gradient_of)
@@ -418,23 +421,42 @@ class Recorder:
 
 
 def gradients(
-    loss: Tensor, parameters: Sequence[nn.Parameter], also: Sequence[Tensor] = ()
+    loss: Tensor,
+    parameters: Sequence[nn.Parameter],
+    also: Sequence[Tensor] = (),
+    *,
+    reentrant: bool = False,
 ) -> dict[int, Tensor | None]:
     """Return the gradient of `loss` for each parameter that is trained, by ``id``.
 
     A function of somebody's own may call ``backward()`` itself, as reversible blocks do: what that
     writes into ``.grad`` is part of the gradient.
+
+    Parameters
+    ----------
+    reentrant
+        Whether a checkpoint is on the way that runs only where gradients are written.
     """
     trained = [p for p in parameters if p.requires_grad]
-    before = [p.grad for p in trained]
-    try:
-        for p in trained:
-            p.grad = None
+    with _gradients_kept([*trained, *(_leaves_behind(loss) if reentrant else [])]):
+        if reentrant:
+            torch.autograd.backward(loss)
+            return {id(p): p.grad for p in trained}
         found = torch.autograd.grad(loss, [*trained, *also], allow_unused=True)
         return {id(p): _sum(p.grad, g) for p, g in zip(trained, found, strict=False)}
+
+
+@contextlib.contextmanager
+def _gradients_kept(tensors: Sequence[Tensor]) -> Iterator[None]:
+    """Begin without gradients, and put back those that were there."""
+    before = [(t, t.grad) for t in tensors]
+    try:
+        for t in tensors:
+            t.grad = None
+        yield
     finally:
-        for p, grad in zip(trained, before, strict=True):
-            p.grad = grad
+        for t, grad in before:
+            t.grad = grad
 
 
 def _sum(one: Tensor | None, other: Tensor | None) -> Tensor | None:
@@ -518,8 +540,7 @@ def measure(
         attention.note()
         if look is not None:
             look.before_backward(loss)
-        also = [] if leaves and _refuses_inputs(loss) else leaves
-        recorder.backward(loss.sum(), [*recurrent.leaves, *also], look)
+        recorder.backward(loss.sum(), [*recurrent.leaves, *leaves], look)
     return replace(
         measurement(recorder.records, loss, replicated=replicated),
         recurrent=tuple(recurrent.calls),
@@ -529,17 +550,24 @@ def measure(
     )
 
 
-def _refuses_inputs(loss: Tensor) -> bool:
-    """Return whether a reentrant checkpoint is on the way, which raises if inputs are asked for."""
+def _is_reentrant(loss: Tensor) -> bool:
+    """Return whether a checkpoint is on the way that raises if gradients are asked for."""
+    return any(node.name() == "CheckpointFunctionBackward" for node in _nodes(loss))
+
+
+def _leaves_behind(loss: Tensor) -> list[Tensor]:
+    """Return the tensors that a backward pass writes gradients into, as far as the graph shows."""
+    found = (getattr(node, "variable", None) for node in _nodes(loss))
+    return [leaf for leaf in found if isinstance(leaf, Tensor)]
+
+
+def _nodes(loss: Tensor) -> Iterator[Any]:
     seen, queue = {loss.grad_fn}, [loss.grad_fn]
     while queue:
-        node = queue.pop()
-        if node is None:
+        if (node := queue.pop()) is None:
             continue
-        if node.name() == "CheckpointFunctionBackward":
-            return True
+        yield node
         for before, _ in node.next_functions:
             if before not in seen:
                 seen.add(before)
                 queue.append(before)
-    return False

@@ -391,9 +391,18 @@ def test_a_checkpointed_model_has_each_layer_once() -> None:
 
     model, labels = Checkpointed(), torch.randint(3, (8,))
     x = torch.randn(8, 16)
-    assert len(diagnose(model, (x, False), labels).records) == 8
-    result = diagnose(model, (x.requires_grad_(), True), labels)
+    whole = diagnose(model, (x, False), labels).records
+    assert len(whole) == 8
+    # Inputs without a gradient: such a checkpoint hands none to what is inside.
+    with pytest.warns(UserWarning, match="None of the inputs"):
+        result = diagnose(model, (x, True), labels)
     assert {f.code: f.layers for f in result.findings}["unreached"] == tuple(range(1, 8))
+    x.requires_grad_()
+    reached = diagnose(model, (x, True), labels).records
+    assert [r.gradient_norm for r in reached] == pytest.approx([r.gradient_norm for r in whole])
+    assert [r.delta_log10_rms for r in reached] == pytest.approx([r.delta_log10_rms for r in whole])
+    assert x.grad is None
+    assert all(p.grad is None for p in model.parameters())
 
 
 class OwnActivation(nn.Module):
