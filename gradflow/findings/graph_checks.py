@@ -42,8 +42,8 @@ def unregistered(result: Result) -> Iterator[Finding]:
         f"{many(len(found), 'weight')} that the model uses {'is' if len(found) == 1 else 'are'} "
         f"not among its parameters ({shapes}), {facts.unregistered_share:.0%} of all that "
         "the loss would train: model.parameters() does not give them to the optimizer",
-        "nn.ModuleList or nn.ModuleDict instead of a list or dict, and layers made in __init__, "
-        "not in forward",
+        "nn.ModuleList or nn.ModuleDict instead of a list or dict, nn.Parameter(…) for a tensor, "
+        "and layers made in __init__, not in forward",
         severity="error" if facts.unregistered_share >= UNREGISTERED else "warning",
     )
 

@@ -392,6 +392,11 @@ DECAYED = _threshold(
     0.5,
     "Last ‖w‖ over the first, of the median layer, from which weights shrink away.",
 )
+MOST_PENALISED = _threshold(
+    "most penalised",
+    0.5,
+    "Share of the weights whose size the loss has to take for a penalty on them.",
+)
 DECAYED_AWAY = _threshold(
     "decayed away",
     0.7,

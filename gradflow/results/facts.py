@@ -343,6 +343,8 @@ class BatchFacts:
     drawn_signal
         Of codes that are drawn around a mean, as a variational autoencoder's: the variance of the
         mean between examples over that of the draw, of the unit where it is largest.
+    penalised
+        Of which share of the weights the loss takes the size, as an L1 or L2 penalty does.
     draws
         Whether the model draws random numbers as it runs, as with dropout or a drawn code: then
         outputs of equal examples differ, too.
@@ -370,6 +372,7 @@ class BatchFacts:
     symmetric: tuple[str, ...] = ()
     copied_outputs: tuple[int, int] | None = None
     drawn_signal: float | None = None
+    penalised: float = 0.0
     draws: bool = False
     first_layer: FirstLayerFacts | None = None
     plain_step: StepFacts | None = None

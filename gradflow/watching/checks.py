@@ -36,6 +36,7 @@ from gradflow.watching.flow import bad_flow
 from gradflow.watching.loop_checks import (
     conflicting_targets,
     not_updated,
+    penalty,
     perhaps_mixed,
     stale_gradients,
     step_size,
@@ -415,6 +416,7 @@ CHECKS: tuple[Check[WatchResult], ...] = (
     collapse,
     step_size,
     weight_decay,
+    penalty,
     conflicting_targets,
     perhaps_mixed,
     unfinished,

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from statistics import median, median_low
 
+from gradflow.findings.batches import in_words
 from gradflow.findings.check import check, finding
 from gradflow.findings.graph_checks import mixed_by
 from gradflow.findings.thresholds import (
@@ -35,7 +36,7 @@ from gradflow.findings.words import at, indices, named_layers
 from gradflow.results.base import Finding
 from gradflow.results.watching import WatchResult, WatchRow
 from gradflow.watching.flow import vanishes
-from gradflow.watching.outcome import losses_curve, outcome
+from gradflow.watching.outcome import losses_curve, outcome, penalty_won
 
 
 @check("not-updated")
@@ -236,7 +237,8 @@ def _too_small(result: WatchResult, usual: float) -> Iterator[Finding]:
         f"in {result.seen} steps the weights moved by at most {median(moved):.2g} of their norm "
         f"(the median layer; {usual:.1g} a step{_at_rate(result)}), and the loss "
         f"{_loss_said(result)}",
-        f"{_right_rate(result, usual)}{_clipped_says(result)}",
+        # Steps near the usual size may be too small all the same, as the loss shows.
+        f"{_right_rate(result, min(usual, RIGHT_UPDATE / 3))}{_clipped_says(result)}",
     )
 
 
@@ -296,6 +298,23 @@ def weight_decay(result: WatchResult) -> Iterator[Finding]:
         f"the weights shrank to {_shrunk(result):.2g} of their norm (the median layer): weight "
         f"decay of {decay:g} {why}",
         "a weight decay of 1e-4 to 1e-2",
+        layers=indices(result.records),
+    )
+
+
+@check("weight-decay")
+def penalty(result: WatchResult) -> Iterator[Finding]:
+    """Weights that shrink away under a penalty in the loss, and nothing learnt of the targets."""
+    won = penalty_won(result)
+    if won is None or _shrunk(result) > DECAYED:
+        return
+    first, last = won
+    yield finding(
+        "weight-decay",
+        f"the loss takes the size of the weights, and they shrank to {_shrunk(result):.2g} of "
+        f"their norm (the median layer); {in_words(last.kind)} went from {first.first_loss:.4g} to "
+        f"{last.first_loss:.4g}, where a constant prediction has {last.constant_loss:.4g}",
+        "a penalty far smaller than the loss of the targets: a hundredth of it at the start",
         layers=indices(result.records),
     )
 

@@ -9,9 +9,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 
-from gradflow.findings.thresholds import ENOUGH_EXAMPLES, FELL, FLAT, LEAST_LOSSES
+from gradflow.findings.thresholds import (
+    ENOUGH_EXAMPLES,
+    FELL,
+    FLAT,
+    LEAST_LOSSES,
+    MOST_PENALISED,
+)
 from gradflow.results.base import Finding
-from gradflow.results.facts import BatchFacts
+from gradflow.results.facts import BatchFacts, CriterionFacts
 from gradflow.results.watching import WatchResult
 
 #: Errors that training itself is the evidence of: they stay whatever the loss does.
@@ -110,7 +116,26 @@ def outcome(result: WatchResult) -> str:
     found = losses_curve(result)
     if found is None:
         return "unknown"
+    if penalty_won(result) is not None:
+        return "not"  # whatever the whole loss did
     return outcome_of(found, constant_loss(result))
+
+
+def penalty_won(result: WatchResult) -> tuple[CriterionFacts, CriterionFacts] | None:
+    """Return a criterion at the start and later, if a penalty on weights kept it from being learnt.
+
+    The loss has then fallen by the penalty alone: of the targets nothing more is known than a
+    constant prediction tells.
+    """
+    first, last = result.facts.batch, result.facts.last_batch
+    if first is None or last is None or first is last or first.penalised < MOST_PENALISED:
+        return None
+    if len(first.criteria) != 1 or len(last.criteria) != 1:
+        return None
+    own, constant = last.criteria[0].first_loss, last.criteria[0].constant_loss
+    if not own or not constant or own < FLAT * constant or (last.examples or 0) < ENOUGH_EXAMPLES:
+        return None
+    return first.criteria[0], last.criteria[0]
 
 
 def outcome_of(found: Curve, constant: float | None) -> str:

@@ -300,6 +300,27 @@ class Hidden(nn.Module):
         return self.head(x)
 
 
+class OwnWeight(nn.Module):
+    """A matrix that is a plain tensor, and data of its own that takes a gradient."""
+
+    def __init__(self, kind: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.weight = kind(torch.randn(10, 32))
+        self.points = torch.randn(len(X), 10).requires_grad_()
+        self.head = nn.Linear(32, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.tanh((x + self.points) @ self.weight))
+
+
+def test_a_plain_tensor_that_multiplies_is_not_registered() -> None:
+    model, mended = OwnWeight(Tensor.requires_grad_), OwnWeight(nn.Parameter)
+    found = only(model, lambda: F.cross_entropy(model(X), LABELS))
+    assert (found.code, found.severity) == ("unregistered", "error")
+    assert "(10, 32)" in found.message
+    assert said(mended, lambda: F.cross_entropy(mended(X), LABELS)) == {}
+
+
 def test_layers_in_a_list_are_not_registered() -> None:
     model, mended = Hidden(list), Hidden(nn.ModuleList)
     found = only(model, lambda: F.cross_entropy(model(X), LABELS))

@@ -107,6 +107,11 @@ def with_losses(losses: list[float], **given: Any) -> Result:
     return watched(**{"steps": steps, "seen": len(steps)} | given)
 
 
+def _penalised(loss: float) -> BatchFacts:
+    judged = CriterionFacts("cross-entropy", first_loss=loss, constant_loss=1.1)
+    return BatchFacts(examples=32, criteria=(judged,), penalised=1.0)
+
+
 def _recurrence(rate: float) -> Recurrence:
     """Return a recurrent layer over 30 steps, whose candidate is saturated."""
     return Recurrence("lstm", (1,), (0.0,) * 30, rate, (("candidate", 0.9),))
@@ -304,6 +309,11 @@ EXAMPLES: dict[str, dict[str, Callable[[], Result]]] = {
         "weight-decay": lambda: with_losses(
             [1.0] * 10,
             facts=WatchFacts(shrunk=(0.01,), optimizer=OptimizerFacts("SGD", weight_decay=5.0)),
+        )
+    },
+    "watching.penalty": {
+        "weight-decay": lambda: watched(
+            facts=WatchFacts(shrunk=(0.01,), batch=_penalised(1.2), last_batch=_penalised(1.1))
         )
     },
     "watching.conflicting_targets": {

@@ -273,6 +273,22 @@ def test_weights_that_decay_away() -> None:
     assert "weight decay of 0.5" in message(result, "weight-decay")
 
 
+def penalised(strength: float) -> Step:
+    def step(model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor) -> None:
+        optimizer.zero_grad()
+        size = torch.stack([p.abs().sum() for p in model.parameters()]).sum()
+        (F.cross_entropy(model(x), y) + strength * size).backward()
+        optimizer.step()
+
+    return step
+
+
+def test_a_penalty_that_takes_the_weights_away() -> None:
+    result = trained(adam(lr=3e-3), penalised(1.0))
+    assert "takes the size of the weights" in message(result, "weight-decay")
+    assert "weight-decay" not in said(trained(adam(lr=3e-3), penalised(1e-4)))
+
+
 def test_clipping_that_leaves_a_thousandth() -> None:
     def clipped(model: nn.Module, optimizer: Any, x: Tensor, y: Tensor) -> None:
         optimizer.zero_grad()

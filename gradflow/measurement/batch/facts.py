@@ -18,6 +18,7 @@ from gradflow.measurement.batch.graph import Graph, Node, name_of, saved_tensor
 from gradflow.measurement.batch.judged import criterion_facts, output_numbers
 from gradflow.measurement.batch.layers import dropout_of, is_linear, linear_runs, unregistered
 from gradflow.measurement.batch.mixing import mixing_of
+from gradflow.measurement.batch.penalties import penalised_share
 from gradflow.measurement.batch.seen import SeenBatch
 from gradflow.measurement.batch.tensors import copied_columns, tensor_facts
 from gradflow.measurement.batch.terms import Term, terms_of
@@ -78,6 +79,7 @@ def _facts(seen: SeenBatch) -> BatchFacts:
         first_layer=_read(lambda: first_layer(own, seen), None),
         hazards=_read(lambda: _hazards(behind), ()),
         drawn_signal=_read(lambda: drawn_signal(loss, behind), None),
+        penalised=_read(lambda: penalised_share(behind, sources, seen.model), 0.0),
         copied_outputs=_read(lambda: copied_columns(seen.outputs[0]), None),
     )
 

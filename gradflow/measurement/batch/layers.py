@@ -18,6 +18,7 @@ from gradflow.measurement.batch.graph import (
     name_of,
     saved_tensor,
 )
+from gradflow.measurement.hooks import tensors_in
 from gradflow.measurement.preserving import plain_name
 from gradflow.results.facts import LeafFacts
 
@@ -134,10 +135,15 @@ def module_of(node: Node, known: dict[int, tuple[str, nn.Module]]) -> tuple[str,
 def _leaves_near(node: Node) -> Iterator[Tensor]:
     """Leaves that are a weight of a node, itself or transposed."""
     for before, _ in inputs_of(node):
-        turned = name_of(before) in ("T", "Transpose")
-        of = next((n for n, _ in inputs_of(before)), before) if turned else before
-        if is_leaf(of):
-            yield of.variable
+        yield from _leaf_of(before)
+
+
+def _leaf_of(node: Node) -> Iterator[Tensor]:
+    """The leaf of a node, itself or transposed."""
+    turned = name_of(node) in ("T", "Transpose")
+    of = next((n for n, _ in inputs_of(node)), node) if turned else node
+    if is_leaf(of):
+        yield of.variable
 
 
 def _layer_before(node: Node, graph: Graph) -> Node | None:
@@ -169,10 +175,34 @@ def _kernel(module: nn.Module) -> tuple[int, ...]:
 
 
 def unregistered(graph: Graph, model: nn.Module, known: frozenset[int]) -> list[LeafFacts]:
-    """Return the weights in a graph that are no parameters of the model, nor otherwise known."""
+    """Return the weights in a graph that are no parameters of the model, nor otherwise known.
+
+    A plain tensor is one if a part of the model holds it and multiplies by it, as ``self.w``.
+    """
     own = {id(p) for p in walks.parameters(model)} | known
-    strange = [t for t in graph.leaves if id(t) not in own and isinstance(t, nn.Parameter)]
+    strange = [t for t in graph.leaves if id(t) not in own]
+    if any(not isinstance(t, nn.Parameter) for t in strange):
+        weights = _held(model) & _multiplied_by(graph)
+        strange = [t for t in strange if isinstance(t, nn.Parameter) or id(t) in weights]
     return [LeafFacts(tuple(t.shape), t.numel()) for t in strange]
+
+
+def _held(model: nn.Module) -> set[int]:
+    """Plain tensors among the attributes of a model's parts, in lists and dictionaries too."""
+    own = (vars(part).items() for part in walks.parts(model))
+    values = [value for items in own for name, value in items if not name.startswith("_")]
+    return {id(tensor) for tensor in tensors_in(values, depth=3)}
+
+
+def _multiplied_by(graph: Graph) -> set[int]:
+    """Leaves that stand where a weight does: a product's second factor, itself or transposed."""
+    found = set()
+    for node in graph.named("Mm", "Addmm", "Bmm", "Convolution"):
+        edges = node.next_functions
+        place = 2 if name_of(node) == "Addmm" else 1
+        if len(edges) > place and edges[place][0] is not None:
+            found |= {id(leaf) for leaf in _leaf_of(edges[place][0])}
+    return found
 
 
 def dropout_of(model: nn.Module, graph: Graph) -> tuple[float, int]:
