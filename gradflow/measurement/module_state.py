@@ -94,7 +94,7 @@ class ModuleState:
             if kind in _CONTAINERS and not item:  # as most of a module's own are
                 if depth > 1:
                     self._empty.append(item)
-            else:
+            elif depth > 1 and not isinstance(item, nn.Module):
                 self._keep(item, depth - 1)
 
     def _tensor(self, tensor: Tensor) -> Undo:

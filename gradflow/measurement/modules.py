@@ -206,7 +206,7 @@ def _is_empty(value: Any) -> bool:
 
 
 def _is_elementwise(module: nn.Module) -> bool:
-    """Try a copy: one input changed changes that output alone, and the map is not linear.
+    """Try a copy: the map is not linear, and one input changed changes that output alone.
 
     Two are changed, one after the other: where one of them is, ReLU is flat; the other becomes
     the largest of all.
@@ -215,17 +215,27 @@ def _is_elementwise(module: nn.Module) -> bool:
     try:
         with random_states_kept(), torch.no_grad():
             trial = trial_copy(module)
-            y, others = trial.forward(x.clone()), []
-            for place in (4, 9):
-                moved = x.clone()
-                moved[place] += 2
-                others.append((trial.forward(moved) != y).nonzero().flatten().tolist())
+            y = trial.forward(x.clone())
+            return _may_be_one(y, x) and _apart(trial, x, y)
     except Exception:  # whatever a foreign forward may raise: it is no activation
         return False
+
+
+def _may_be_one(y: Any, x: Tensor) -> bool:
+    """Return whether the outputs y of a trial are numbers that bend over its inputs x."""
     if not isinstance(y, Tensor) or y.shape != x.shape or not y.is_floating_point():
         return False
-    bends = (y[2:] - 2 * y[1:-1] + y[:-2]).abs().max() > 1e-4
-    return others in ([[4], [9]], [[], [9]], [[4], []]) and bool(bends)
+    return bool((y[2:] - 2 * y[1:-1] + y[:-2]).abs().max() > 1e-4)
+
+
+def _apart(trial: nn.Module, x: Tensor, y: Tensor) -> bool:
+    """Return whether one input of a trial that is changed changes its own output alone."""
+    others = []
+    for place in (4, 9):
+        moved = x.clone()
+        moved[place] += 2
+        others.append((trial.forward(moved) != y).nonzero().flatten().tolist())
+    return others in ([[4], [9]], [[], [9]], [[4], []])
 
 
 def normalizes_batch(model: nn.Module) -> bool:

@@ -59,7 +59,12 @@ class Lying:
         inner
             Entries of that axis in a row that belong to one example.
         """
-        return replace(like, shape=shape, stride=inner * math.prod(shape[axis + 1 :]))
+        stride = inner * math.prod(shape[axis + 1 :])
+        return cls(shape, stride, like.count, like.mixing)
+
+    def viewed(self, shape: Shape) -> Lying:
+        """Return the same entries in another shape."""
+        return Lying(shape, self.stride, self.count, self.mixing)
 
     @property
     def place(self) -> tuple[int, int] | None:
@@ -155,4 +160,4 @@ def _aligned(lying: list[Lying], shape: Shape) -> Lying | None:
     if len(same) > 1 or wide[0] is None:
         return None
     mixing = next((one.mixing for one in wide if one is not None and one.mixing), None)
-    return replace(wide[0], mixing=mixing)
+    return wide[0] if wide[0].mixing is mixing else replace(wide[0], mixing=mixing)

@@ -68,7 +68,7 @@ def _facts(seen: SeenBatch) -> BatchFacts:
         loss=_read(lambda: loss.detach().double().mean().item() / seen.scale, None),
         inputs=_read(lambda: tuple(map(tensor_facts, seen.inputs[:_MOST_INPUTS])), ()),
         outputs=_read(lambda: output_numbers(seen.outputs), ()),
-        criteria=tuple(_criteria(terms, seen)),
+        criteria=tuple(_criteria(terms, seen, own if len(sources) == 1 else None)),
         cut_off=loss.grad_fn is None and loss.requires_grad,
         unregistered=tuple(strange),
         unregistered_share=share / (share + entries) if share else 0.0,
@@ -111,14 +111,15 @@ def _terms(seen: SeenBatch, graph: _Whole) -> list[Term]:
     return found
 
 
-def _criteria(terms: list[Term], seen: SeenBatch) -> list[CriterionFacts]:
-    found = (_read(lambda t=t: _criterion(t, seen), None) for t in terms)  # type: ignore[misc]
+def _criteria(terms: list[Term], seen: SeenBatch, own: Graph | None) -> list[CriterionFacts]:
+    found = (_read(lambda t=t: _criterion(t, seen, own), None) for t in terms)  # type: ignore[misc]
     return [facts for facts in found if facts is not None]
 
 
-def _criterion(term: Term, seen: SeenBatch) -> CriterionFacts:
+def _criterion(term: Term, seen: SeenBatch, own: Graph | None) -> CriterionFacts:
     facts = criterion_facts(term, seen.outputs)
-    mixing = _read(lambda: mixing_of(term, seen), None)
+    graph = own if own is not None and own.nodes and own.nodes[0] is term.source else None
+    mixing = _read(lambda: mixing_of(term, seen, graph), None)
     codebook = _read(lambda: codebook_of(term.source), None)
     return replace(facts, mixing=mixing, codebook=codebook)
 

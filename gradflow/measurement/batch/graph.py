@@ -94,26 +94,26 @@ class Graph:
     @classmethod
     def of(cls, roots: Iterable[Node], stop: Iterable[Node] = ()) -> Graph:
         """Walk it, but not beyond the nodes in `stop`."""
-        graph = cls()
         seen, queue = set(stop), []
         for root in roots:
             if root is not None and root not in seen:
                 seen.add(root)
                 queue.append(root)
+        graph = cls(nodes=queue)
+        edges, before, users = graph.edges, graph.before, graph.users
         for node in queue:  # grows meanwhile
             if len(queue) > MOST_NODES:
-                graph.complete = False
+                graph.nodes, graph.complete = queue[: len(edges)], False
                 break
-            graph.nodes.append(node)
-            edges = graph.edges[node] = node.next_functions
-            if not edges and isinstance(leaf := getattr(node, "variable", None), Tensor):
+            ends = edges[node] = node.next_functions
+            if not ends and isinstance(leaf := getattr(node, "variable", None), Tensor):
                 graph.leaves.append(leaf)
-            graph.before[node] = [before for before, _ in edges if before is not None]
-            for before in graph.before[node]:
-                graph.users[before] = graph.users.get(before, 0) + 1
-                if before not in seen:
-                    seen.add(before)
-                    queue.append(before)
+            before[node] = [end for end, _ in ends if end is not None]
+            for end in before[node]:
+                users[end] = users.get(end, 0) + 1
+                if end not in seen:
+                    seen.add(end)
+                    queue.append(end)
         return graph
 
     def __contains__(self, node: Node) -> bool:

@@ -55,13 +55,19 @@ class Inputs:
     wide: bool
 
 
-def mixing_of(term: Term, seen: SeenBatch) -> MixingFacts | None:
-    """Return what mixes the examples in what a criterion judges; None: nothing, or not known."""
+def mixing_of(term: Term, seen: SeenBatch, graph: Graph | None = None) -> MixingFacts | None:
+    """Return what mixes the examples in what a criterion judges; None: nothing, or not known.
+
+    Parameters
+    ----------
+    graph
+        From what it judges to the model's inputs, where that is known.
+    """
     shape = _shape_judged(term)
     inputs = None if shape is None or term.source is None else _inputs(seen, shape)
     if inputs is None or shape is None or term.source is None or term.expanded is not None:
         return None
-    found = _mixing(_known(term.source, inputs))
+    found = _mixing(_known(term.source, inputs, graph))
     if found is None or (found.how in ("Recurrence", "Attention") and not inputs.wide):
         return None
     return replace(found, sure=inputs.sure)
@@ -108,10 +114,10 @@ def _is_sequence(tensor: Tensor, target: tuple[int, ...]) -> bool:
     return steps and len(target) > 1 and tensor.dim() > 1 and tensor.shape[1] == target[1] > 1
 
 
-def _known(source: Node, inputs: Inputs) -> State:
+def _known(source: Node, inputs: Inputs, graph: Graph | None) -> State:
     """Return what is known of the output of a node, from the inputs on."""
     outside = {t.grad_fn: (t, axis) for t, axis in inputs.tensors if t.grad_fn is not None}
-    graph = Graph.of([source], stop=outside)
+    graph = graph or Graph.of([source], stop=outside)
     if len(graph.nodes) > _MOST_NODES or not graph.complete:
         return None
     made: dict[tuple[Node, int], State] = {}
@@ -120,15 +126,16 @@ def _known(source: Node, inputs: Inputs) -> State:
     given: dict[Node, list[State]] = {}
 
     def output(node: Node, place: int) -> State:
-        if (node, place) not in made:
-            made[node, place] = output_of(node, place, given.get(node, ()))
-        return made[node, place]
+        key = node, place
+        if key not in made:
+            made[key] = output_of(node, place, given.get(node, ()))
+        return made[key]
 
     nothing = Neutral()
     for node in _in_turn(graph):
         edges = graph.edges[node]
         if not edges and is_leaf(node):
-            made[node, 0] = _as_given(node.variable.detach(), inputs) or nothing
+            made[node, 0] = _as_given(node.variable, inputs) or nothing
             continue
         states = [nothing if n is None else output(n, i) for n, i in edges]
         given[node] = _with_entry(node, edges, states, inputs)
@@ -189,7 +196,7 @@ def _as_given(data: Tensor, inputs: Inputs) -> State:
     """What is known of a tensor that holds the numbers of an input; None if it holds others."""
     for tensor, axis in inputs.tensors:
         if tensor.numel() == data.numel() <= _MOST_COMPARED and tensor.dtype == data.dtype:
-            found = _same_numbers(data, tensor, axis, inputs)
+            found = _same_numbers(data.detach(), tensor, axis, inputs)
             if found is not None:
                 return found
     return None

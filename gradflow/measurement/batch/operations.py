@@ -85,7 +85,7 @@ def _dims(node: Node, rank: int) -> set[int] | None:
 def _view(made: Made, data: Lying) -> State:
     if math.prod(made.shape) != math.prod(data.shape):
         return None
-    return replace(data, shape=made.shape)
+    return data.viewed(made.shape)
 
 
 @lies
@@ -208,7 +208,7 @@ def _over_the_last(shape: Shape, of: Lying) -> State:
         return Lost(MixingFacts("View", 0, of.shape))
     if of.stride % last:
         return None
-    return replace(of, shape=shape, stride=of.stride // last * shape[-1])
+    return Lying(shape, of.stride // last * shape[-1], of.count, of.mixing)
 
 
 def _product(shape: Shape, one: State, other: State) -> State:
