@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -25,9 +26,7 @@ _PART = 2**15
 
 def slope(function: Function, inputs: Tensor) -> Tensor:
     """Return the derivative of an elementwise function at `inputs`, by autograd."""
-    # Hooks of our own, so that a checkpoint around the model does not count what is saved here.
-    # Detached: an output that is saved as it is holds its node, which holds it, for ever.
-    with torch.enable_grad(), saved_tensors_hooks(Tensor.detach, _itself):
+    with torch.enable_grad(), _uncounted():
         x = inputs.detach().requires_grad_()
         own = x * 1  # it may work in place
         before = own.grad_fn
@@ -105,8 +104,9 @@ def node_of(inputs: Tensor) -> tuple[Any, int] | None:
 
     Hooks on saved tensors are somebody's, as a checkpoint's: it counts what is saved and read.
     """
-    hooked = torch._C._autograd._top_saved_tensors_default_hooks(False) is not None
-    return None if inputs.grad_fn is None or hooked else (inputs.grad_fn, inputs.output_nr)
+    if inputs.grad_fn is None or _saving_is_hooked():
+        return None
+    return inputs.grad_fn, inputs.output_nr
 
 
 @torch.no_grad()
@@ -125,6 +125,19 @@ def slope_at(output: Tensor, before: tuple[Any, int] | None) -> Tensor | None:
         return None
     derivative: Tensor = node(output.new_ones(()).expand_as(output))
     return derivative
+
+
+def _saving_is_hooked() -> bool:
+    """Return whether somebody is told of what is saved for a backward pass."""
+    return torch._C._autograd._top_saved_tensors_default_hooks(False) is not None
+
+
+def _uncounted() -> contextlib.AbstractContextManager[Any]:
+    """Return a context with hooks of our own: a checkpoint does not count what is saved there."""
+    if not _saving_is_hooked():
+        return contextlib.nullcontext()
+    # Detached: an output that is saved as it is holds its node, which holds it, for ever.
+    return saved_tensors_hooks(Tensor.detach, _itself)
 
 
 def _itself(tensor: Tensor) -> Tensor:

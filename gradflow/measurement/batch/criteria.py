@@ -81,6 +81,7 @@ class _Ear:
         self.lock = threading.RLock()
         self.listeners: list[list[CriterionCall]] = []
         self.originals: dict[str, Callable[..., Any]] = {}
+        self.known: dict[str, Callable[..., Any]] = {}  # what stood for each the last time
 
     def begin(self, calls: list[CriterionCall]) -> None:
         """Have calls appended to a list."""
@@ -101,7 +102,10 @@ class _Ear:
             original = getattr(F, name, None)
             if original is not None and not hasattr(original, "_gradflow_ear"):
                 self.originals[name] = original
-                setattr(F, name, self._heard(name, original))
+                known: Any = self.known.get(name)
+                if known is None or known.__wrapped__ is not original:
+                    known = self.known[name] = self._heard(name, original)
+                setattr(F, name, known)
 
     def _restore(self) -> None:
         """Put the functions back, but not over what somebody else has put there since."""

@@ -24,7 +24,7 @@ from gradflow.measurement.batch.tensors import copied_columns, tensor_facts
 from gradflow.measurement.batch.terms import Term, terms_of
 from gradflow.measurement.batch.updates import first_layer
 from gradflow.measurement.modules import normalizes_batch
-from gradflow.results.facts import BatchFacts, CriterionFacts, LeafFacts
+from gradflow.results.facts import BatchFacts, CriterionFacts, LeafFacts, TensorFacts
 
 T = TypeVar("T")
 
@@ -63,12 +63,14 @@ def _facts(seen: SeenBatch) -> BatchFacts:
     strange = _read(lambda: unregistered(own, seen.model, _trained(seen)), no_leaves)
     entries = sum(p.numel() for p in walks.parameters(seen.model) if p.requires_grad)
     share = sum(leaf.entries for leaf in strange)
+    unknown: tuple[TensorFacts, ...] = ()
+    numbers = _read(lambda: output_numbers(seen.outputs), unknown)
     return BatchFacts(
         examples=_examples(seen),
         loss=_read(lambda: loss.detach().double().mean().item() / seen.scale, None),
         inputs=_read(lambda: tuple(map(tensor_facts, seen.inputs[:_MOST_INPUTS])), ()),
-        outputs=_read(lambda: output_numbers(seen.outputs), ()),
-        criteria=tuple(_criteria(terms, seen, own if len(sources) == 1 else None)),
+        outputs=numbers,
+        criteria=tuple(_criteria(terms, seen, numbers, own if len(sources) == 1 else None)),
         cut_off=loss.grad_fn is None and loss.requires_grad,
         unregistered=tuple(strange),
         unregistered_share=share / (share + entries) if share else 0.0,
@@ -111,13 +113,18 @@ def _terms(seen: SeenBatch, graph: _Whole) -> list[Term]:
     return found
 
 
-def _criteria(terms: list[Term], seen: SeenBatch, own: Graph | None) -> list[CriterionFacts]:
-    found = (_read(lambda t=t: _criterion(t, seen, own), None) for t in terms)  # type: ignore[misc]
+def _criteria(
+    terms: list[Term], seen: SeenBatch, numbers: tuple[TensorFacts, ...], own: Graph | None
+) -> list[CriterionFacts]:
+    known = list(zip(seen.outputs, numbers, strict=False))
+    found = (_read(lambda t=t: _criterion(t, seen, known, own), None) for t in terms)  # type: ignore[misc]
     return [facts for facts in found if facts is not None]
 
 
-def _criterion(term: Term, seen: SeenBatch, own: Graph | None) -> CriterionFacts:
-    facts = criterion_facts(term, seen.outputs)
+def _criterion(
+    term: Term, seen: SeenBatch, known: list[tuple[Tensor, TensorFacts]], own: Graph | None
+) -> CriterionFacts:
+    facts = criterion_facts(term, seen.outputs, known)
     graph = own if own is not None and own.nodes and own.nodes[0] is term.source else None
     mixing = _read(lambda: mixing_of(term, seen, graph), None)
     codebook = _read(lambda: codebook_of(term.source), None)

@@ -66,3 +66,20 @@ def test_what_somebody_else_puts_there_meanwhile_stays(monkeypatch: pytest.Monke
 def test_a_module_that_listens_can_be_stored() -> None:
     with criteria_heard([]):
         assert isinstance(pickle.loads(pickle.dumps(nn.CrossEntropyLoss())), nn.CrossEntropyLoss)
+
+
+def test_what_somebody_put_there_between_two_blocks_is_called_and_put_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls = list[CriterionCall]()
+    with criteria_heard(calls):
+        F.mse_loss(scores(), torch.zeros(4, 3))
+
+    def own(input: torch.Tensor, target: torch.Tensor) -> str:
+        return "own"
+
+    monkeypatch.setattr(F, "mse_loss", own)
+    with criteria_heard(calls):
+        assert F.mse_loss(scores(), torch.zeros(4, 3)) == "own"
+    assert F.mse_loss is own
+    assert len(calls) == 2
