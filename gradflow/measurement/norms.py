@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -76,6 +76,8 @@ _SAFE = (1e-30, 1e30)
 _CHUNK = 2**18
 #: Entries up to which a copy costs less than calls of torch for one tensor alone.
 _SMALL = 2**13
+#: Entries of such copies, about, that are held at once.
+_TOGETHER = 2**16
 
 
 @torch.no_grad()
@@ -95,10 +97,7 @@ def _root(square: float, tensor: Tensor) -> float:
 
 def _squares(tensors: Sequence[Tensor]) -> list[float]:
     """Return the sums of the squares of float32 tensors on a CPU."""
-    small = [t for t in tensors if t.numel() <= _SMALL]
-    if len(small) < 2:
-        return [_square(t) for t in tensors]
-    found = iter(_squares_of_small(small))
+    found = _squares_of_small([t for t in tensors if t.numel() <= _SMALL])
     return [next(found) if t.numel() <= _SMALL else _square(t) for t in tensors]
 
 
@@ -109,12 +108,22 @@ def _square(tensor: Tensor) -> float:
     return sum(torch.dot(part, part).item() for part in torch.split(flat, _CHUNK))
 
 
-def _squares_of_small(tensors: Sequence[Tensor]) -> list[float]:
+def _squares_of_small(tensors: Sequence[Tensor]) -> Iterator[float]:
+    """Yield what `_square` returns of each, of many with few calls."""
+    ends = itertools.accumulate(t.numel() for t in tensors)
+    pairs = zip(tensors, ends, strict=True)
+    for _, some in itertools.groupby(pairs, lambda pair: pair[1] // _TOGETHER):
+        yield from _squares_in_one([t for t, _ in some])
+
+
+def _squares_in_one(tensors: list[Tensor]) -> list[float]:
     """Copy several tensors into one: numpy's calls cost a fraction of torch's.
 
     Not on the tensors themselves, whose memory could not be resized any more.
     """
-    flat = torch._C._nn.flatten_dense_tensors(list(tensors)).numpy()
+    if len(tensors) < 2:
+        return [_square(t) for t in tensors]
+    flat = torch._C._nn.flatten_dense_tensors(tensors).numpy()
     ends = list(itertools.accumulate(t.numel() for t in tensors))
     parts = [flat[start:end] for start, end in zip([0, *ends], ends, strict=False)]
     with np.errstate(all="ignore"):  # a sum that overflows is summed again

@@ -23,7 +23,7 @@ Prepared: TypeAlias = "Callable[[Tensor], Sample]"
 _SMALL, _WAITING = 2**15, 2**16
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Waiting:
     record: LayerRecord
     values: Tensor
@@ -81,12 +81,22 @@ class Together:
         """Measure all that waits."""
         groups, self._groups, self._entries = self._groups, {}, 0
         for (source, *_), same in groups.items():
-            values = same[0].values if len(same) == 1 else torch.cat([w.values for w in same])
-            found = measured(source, same[0].prepared(values), self.only)
+            sizes = [waiting.values.numel() for waiting in same]
+            found = measured(source, same[0].prepared(_joined(same)), self.only)
             parts = {
                 name: value.view(-1, 1).unbind() if isinstance(value, Tensor) else [value]
                 for name, value in found.items()
             }
-            for place, waiting in enumerate(same):
+            for place, (waiting, size) in enumerate(zip(same, sizes, strict=True)):
                 own = {name: part[place] for name, part in parts.items()}
-                waiting.record.merge(source, own, waiting.values.numel())
+                waiting.record.merge(source, own, size)
+
+
+def _joined(same: list[_Waiting]) -> Tensor:
+    """Return the samples side by side, which are not held any longer."""
+    if len(same) == 1:
+        return same[0].values
+    values = torch.cat([waiting.values for waiting in same])
+    for waiting in same:
+        waiting.values = values
+    return values
