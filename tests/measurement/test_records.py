@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -66,6 +67,7 @@ def test_layers_that_wait_for_a_gradient_are_counted_from_1() -> None:
 
 def test_the_last_rows_belong_to_no_layer() -> None:
     assert made().layers == 3
+    assert replace(made(), beside=1).layers == 2
 
 
 @pytest.mark.parametrize(
