@@ -220,9 +220,9 @@ def tests_of(group: Group, path: Path | None) -> list[list[str]]:
     near = [
         file
         for file in found
-        if file.stem == own or any(text in file.read_text("utf-8") for text in named)
+        if file.stem.startswith(own) or any(text in file.read_text("utf-8") for text in named)
     ]
-    near.sort(key=lambda file: (file.stem != own, file.stat().st_size))
+    near.sort(key=lambda file: (not file.stem.startswith(own), file.stat().st_size))
     others = [file for file in found if file not in near]
     return [[str(file)] for file in near] + [[str(file) for file in others]]
 
