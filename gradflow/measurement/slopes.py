@@ -128,8 +128,9 @@ def slope_at(output: Tensor, before: tuple[Any, int] | None) -> Tensor | None:
 
 
 def _saving_is_hooked() -> bool:
-    """Return whether somebody is told of what is saved for a backward pass."""
-    return torch._C._autograd._top_saved_tensors_default_hooks(False) is not None
+    """Return whether somebody is told of what is saved for a backward pass, or may be."""
+    top = getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", None)
+    return top is None or top(False) is not None  # torch 2.6 does not say
 
 
 def _uncounted() -> contextlib.AbstractContextManager[Any]:
