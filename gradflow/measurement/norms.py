@@ -97,8 +97,15 @@ def _root(square: float, tensor: Tensor) -> float:
 
 def _squares(tensors: Sequence[Tensor]) -> list[float]:
     """Return the sums of the squares of float32 tensors on a CPU."""
-    found = _squares_of_small([t for t in tensors if t.numel() <= _SMALL])
-    return [next(found) if t.numel() <= _SMALL else _square(t) for t in tensors]
+    sizes = [t.numel() for t in tensors]
+    if sum(sizes) <= _TOGETHER and max(sizes, default=0) <= _SMALL:
+        return _squares_in_one(tensors, sizes)
+    small = [(t, size) for t, size in zip(tensors, sizes, strict=True) if size <= _SMALL]
+    found = _squares_of_small(small)
+    return [
+        next(found) if size <= _SMALL else _square(t)
+        for t, size in zip(tensors, sizes, strict=True)
+    ]
 
 
 def _square(tensor: Tensor) -> float:
@@ -108,26 +115,28 @@ def _square(tensor: Tensor) -> float:
     return sum(torch.dot(part, part).item() for part in torch.split(flat, _CHUNK))
 
 
-def _squares_of_small(tensors: Sequence[Tensor]) -> Iterator[float]:
-    """Yield what `_square` returns of each, of many with few calls."""
-    ends = itertools.accumulate(t.numel() for t in tensors)
+def _squares_of_small(tensors: Sequence[tuple[Tensor, int]]) -> Iterator[float]:
+    """Yield what `_square` returns of each tensor, given with its size."""
+    ends = itertools.accumulate(size for _, size in tensors)
     pairs = zip(tensors, ends, strict=True)
     for _, some in itertools.groupby(pairs, lambda pair: pair[1] // _TOGETHER):
-        yield from _squares_in_one([t for t, _ in some])
+        part = [pair for pair, _ in some]
+        yield from _squares_in_one([t for t, _ in part], [size for _, size in part])
 
 
-def _squares_in_one(tensors: list[Tensor]) -> list[float]:
+def _squares_in_one(tensors: Sequence[Tensor], sizes: Sequence[int]) -> list[float]:
     """Copy several tensors into one: numpy's calls cost a fraction of torch's.
 
     Not on the tensors themselves, whose memory could not be resized any more.
     """
     if len(tensors) < 2:
         return [_square(t) for t in tensors]
-    flat = torch._C._nn.flatten_dense_tensors(tensors).numpy()
-    ends = list(itertools.accumulate(t.numel() for t in tensors))
-    parts = [flat[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+    flat, start, found = torch._C._nn.flatten_dense_tensors(list(tensors)).numpy(), 0, []
     with np.errstate(all="ignore"):  # a sum that overflows is summed again
-        return [float(part.dot(part)) for part in parts]
+        for size in sizes:
+            part = flat[start : (start := start + size)]
+            found.append(float(part.dot(part)))
+    return found
 
 
 @torch.no_grad()

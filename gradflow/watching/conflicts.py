@@ -80,9 +80,9 @@ def _kept(rows: Tensor) -> tuple[Tensor, ...]:
 
     Those are the same only of the same row.
     """
+    flat = rows if rows.dim() == 2 else rows.reshape(len(rows), -1)
     if rows.numel() <= WHOLE * len(rows):
-        return (rows.reshape(len(rows), -1).clone(),)
-    flat = rows.reshape(len(rows), -1)
+        return (flat.clone(),)
     return flat[:, :: flat.shape[1] // PLACES][:, :PLACES].clone(), flat.sum(1, True)
 
 
