@@ -30,6 +30,7 @@ from gradflow.measurement.modules import (
     is_own_function,
     takes_hooks,
 )
+from gradflow.measurement.preserving import random_states_kept
 from gradflow.measurement.slopes import Function
 
 GradientHook: TypeAlias = "Callable[[Tensor], Tensor | None]"
@@ -343,16 +344,18 @@ class CallHooks:
         self._layers = [(n, m) for n, m in named if is_layer(m)]
         layers = {id(module) for _, module in self._layers}
         others = [m for _, m in named if id(m) not in layers]
-        self._activations = list(self._chosen(others))
+        tries = self.trying and any(map(is_own_function, others))
+        with random_states_kept() if tries else nullcontext():  # once for all that are tried
+            self._activations = list(self._chosen(others, kept=tries))
 
-    def _chosen(self, modules: Iterable[nn.Module]) -> Iterator[nn.Module]:
+    def _chosen(self, modules: Iterable[nn.Module], *, kept: bool) -> Iterator[nn.Module]:
         """Yield those that are activations, or may be."""
         tried: dict[Any, bool] = {}
         for module in modules:
             if not self.trying and is_own_function(module):
                 self._own.setdefault(id(module), OwnActivation())
                 yield module
-            elif is_activation(module, tried):
+            elif is_activation(module, tried, kept=kept):
                 yield module
 
     def functions(self, also: Mapping[Any, AfterCall] | None = None) -> FunctionCalls:

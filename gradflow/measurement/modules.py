@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import math
@@ -116,7 +117,9 @@ def _has_weight(module: nn.Module) -> bool:
     return weight is not None and weight.dim() >= 2
 
 
-def is_activation(module: nn.Module, tried: dict[Any, bool] | None = None) -> bool:
+def is_activation(
+    module: nn.Module, tried: dict[Any, bool] | None = None, *, kept: bool = False
+) -> bool:
     """Return whether `module` is an elementwise activation function, whoever wrote it.
 
     Somebody's own is tried out.
@@ -125,6 +128,8 @@ def is_activation(module: nn.Module, tried: dict[Any, bool] | None = None) -> bo
     ----------
     tried
         What trying out other modules gave, which is not done twice for the same.
+    kept
+        Whether the caller puts the random states back.
     """
     home = type(module).__module__
     if home == "torch.nn.modules.activation":
@@ -135,9 +140,9 @@ def is_activation(module: nn.Module, tried: dict[Any, bool] | None = None) -> bo
         return False
     key, tried = signature(module), {} if tried is None else tried
     if key is None:
-        return _is_elementwise(module)
+        return _is_elementwise(module, kept=kept)
     if key not in tried:
-        tried[key] = _is_elementwise(module)
+        tried[key] = _is_elementwise(module, kept=kept)
     return tried[key]
 
 
@@ -205,7 +210,7 @@ def _is_empty(value: Any) -> bool:
     return type(value) in (dict, OrderedDict, set, list, tuple) and not value
 
 
-def _is_elementwise(module: nn.Module) -> bool:
+def _is_elementwise(module: nn.Module, *, kept: bool) -> bool:
     """Try a copy: the map is not linear, and one input changed changes that output alone.
 
     Two are changed, one after the other: where one of them is, ReLU is flat; the other becomes
@@ -213,7 +218,7 @@ def _is_elementwise(module: nn.Module) -> bool:
     """
     x = torch.linspace(-3, 3, 13)
     try:
-        with random_states_kept(), torch.no_grad():
+        with contextlib.nullcontext() if kept else random_states_kept(), torch.no_grad():
             trial = trial_copy(module)
             y = trial.forward(x.clone())
             return _may_be_one(y, x) and _apart(trial, x, y)
