@@ -250,9 +250,14 @@ def tried_at_random(
 def side_by_side(chosen: argparse.Namespace) -> int:
     """Try inputs in several processes; print what came of them, and return how many broke."""
     with tempfile.TemporaryDirectory() as results:
-        processes = [_started(chosen, number, Path(results)) for number in range(chosen.workers)]
-        for process in processes:
-            os.waitpid(process, 0)
+        processes = {_started(chosen, number, Path(results)) for number in range(chosen.workers)}
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        try:
+            while processes:
+                processes.discard(os.wait()[0])
+        finally:  # who ends this ends them, wherever they hang
+            for process in processes:
+                os.kill(process, signal.SIGKILL)
         total = {name: Counter[str]() for name in commands()}
         whole = list(Path(results).iterdir())
         for file in whole:

@@ -286,6 +286,7 @@ def started(
     if not process:
         code = 3
         try:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.alarm(int(seconds) + 1)
             said.write_text(killer(group, mutant, near), encoding="utf-8")
             code = 0
@@ -342,20 +343,27 @@ def try_all(
     """Try mutants side by side until there are none left, or no time."""
     running: dict[int, Running] = {}
     end = time.perf_counter() + 60 * chosen.minutes
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory() as folder:
         said = (Path(folder, str(number)) for number in itertools.count())
-        while True:
-            late = time.perf_counter() > end
-            following = next(mutants, None) if len(running) < chosen.workers and not late else None
-            if following is not None:
-                name, mutant = following
-                run = Running(name, mutant, time.perf_counter(), next(said))
-                running[started(GROUPS[name], mutant, seconds[name], run.said, chosen.near)] = run
-            elif running:
-                process, status = os.wait()
-                tally.note(running.pop(process), status)
-            else:
-                return
+        try:
+            while True:
+                late = time.perf_counter() > end
+                free = len(running) < chosen.workers and not late
+                following = next(mutants, None) if free else None
+                if following is not None:
+                    name, mutant = following
+                    run = Running(name, mutant, time.perf_counter(), next(said))
+                    process = started(GROUPS[name], mutant, seconds[name], run.said, chosen.near)
+                    running[process] = run
+                elif running:
+                    process, status = os.wait()
+                    tally.note(running.pop(process), status)
+                else:
+                    return
+        finally:  # who ends this ends them
+            for process in running:
+                os.kill(process, signal.SIGKILL)
 
 
 def usual_seconds(name: str) -> float:
