@@ -70,7 +70,7 @@ _ALL = (
     Code(
         "output-activation",
         "warning",
-        "The loss does not go with the activation after the last layer.",
+        "The loss does not go with the last layer's activation.",
         also=("error",),
     ),
     Code("shapes", "warning", "The loss broadcasts the output, or takes it apart.", ("error",)),

@@ -15,6 +15,7 @@ from rich.text import Text
 from gradflow.report import grid
 from gradflow.report.escape import visible
 from gradflow.report.excerpt import Gap, excerpt
+from gradflow.report.folded import folded
 from gradflow.report.formatting import bars, cell
 from gradflow.results.base import Column, Finding, Result, Row
 from gradflow.results.explain import Explanation
@@ -111,7 +112,7 @@ def show(result: Result, *, every_row: bool = True, shown: Result | None = None)
     """
     console = stdout_console()
     if isinstance(result, Explanation) and not console.is_terminal:
-        console.out(result.page, end="")
+        console.out(folded(result.page, console.width), end="")
         return
     console.print(ResultView(result, every_row=every_row, shown=shown))
 
