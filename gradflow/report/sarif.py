@@ -1,12 +1,15 @@
 """A result's findings as SARIF 2.1.0, which code scanning, editors and CI systems read.
 
-A rule for every code that was found, with its page as help; a result for every finding, at its
-layers (logical locations) and in the program or model file, where there is one.
+A rule for every code that was found, with its page as help; a result for every finding, in the
+program or model file and there at its layers (logical locations). GitHub refuses a log of which one
+result has no file: where there is none, a name stands for what was looked at.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any
@@ -42,13 +45,12 @@ def document(result: Result) -> Plain:
         "tool": {"driver": driver},
         "columnKind": "unicodeCodePoints",
         "invocations": [_invocation(result)],
-        "results": [_result(f, names, codes, result) for f, names in _placed(result)],
+        "results": _tracked(result, codes),
         "properties": {"command": result.command, "title": escape.visible(result.title)},
     }
     if verdict := getattr(result, "verdict", None):
         run["properties"]["verdict"] = verdict
-    if file := _file(result):
-        run["artifacts"] = [{"location": {"uri": file}, "roles": ["analysisTarget"]}]
+    run["artifacts"] = [{"location": {"uri": _uri(result)}, "roles": ["analysisTarget"]}]
     return {"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}
 
 
@@ -56,7 +58,12 @@ def _rule(code: str, result: Result) -> Plain:
     """What all findings of a code have in common."""
     if code not in CODES:  # of somebody else's check
         severity = next(f.severity for f in result.findings if f.code == code)
-        return {"id": escape.visible(code), "defaultConfiguration": {"level": _LEVELS[severity]}}
+        said = {"text": f"{escape.visible(code)}: a check of another package"}
+        return {
+            "id": escape.visible(code),
+            **dict.fromkeys(("shortDescription", "fullDescription", "help"), said),
+            "defaultConfiguration": {"level": _LEVELS[severity]},
+        }
     text = explain(code).text
     return {
         "id": code,
@@ -100,13 +107,27 @@ def _result(
         "level": _LEVELS[finding.severity],
         "message": {"text": escape.sarif(said or finding.code)},
     }
-    if locations := _locations(finding, names, result):
-        found["locations"] = locations
+    found["locations"] = [_location(finding, names, result)]
     return found
 
 
-def _locations(finding: Finding, names: Mapping[int, str], result: Result) -> list[Plain]:
-    """One location: the file, where there is one, and in it the layers."""
+def _tracked(result: Result, codes: Sequence[str]) -> list[Plain]:
+    """Every finding, with what is the same for it in the next run, whatever that measures.
+
+    Left to itself, code scanning takes the file's first line, and begins anew when that changes.
+    """
+    met = Counter[str]()
+    found = [_result(finding, names, codes, result) for finding, names in _placed(result)]
+    for one in found:
+        about = f"{result.command} {one['ruleId']} {_uri(result)}"
+        key = hashlib.sha256(about.encode()).hexdigest()[:16]
+        met[key] += 1
+        one["partialFingerprints"] = {"primaryLocationLineHash": f"{key}:{met[key]}"}
+    return found
+
+
+def _location(finding: Finding, names: Mapping[int, str], result: Result) -> Plain:
+    """The file, or what stands for it, and in it the layers."""
     layers = [
         {
             "name": escape.visible(names.get(layer, f"layer {layer}")),
@@ -116,17 +137,21 @@ def _locations(finding: Finding, names: Mapping[int, str], result: Result) -> li
         }
         for layer in finding.layers
     ]
-    location: Plain = {"logicalLocations": layers} if layers else {}
-    if file := _file(result):
-        where = {"uri": file, "index": 0}
-        location["physicalLocation"] = {"artifactLocation": where, "region": {"startLine": 1}}
-    return [location] if location else []
+    where = {"artifactLocation": {"uri": _uri(result), "index": 0}, "region": {"startLine": 1}}
+    return {"physicalLocation": where} | ({"logicalLocations": layers} if layers else {})
 
 
-def _file(result: Result) -> str | None:
-    """The program or model file that was looked at, as a URI."""
+def _uri(result: Result) -> str:
+    """The program or model file that was looked at, relative to here where it lies here."""
     name = file_of(result)
-    return None if name is None else quote(name)
+    if name is None:
+        return f"gradflow-{result.command}"
+    path = Path(name)
+    if path.is_absolute():
+        if not path.is_relative_to(Path.cwd()):
+            return path.as_uri()
+        name = path.relative_to(Path.cwd()).as_posix()
+    return quote(name, errors="surrogateescape")
 
 
 def file_of(result: Result) -> str | None:

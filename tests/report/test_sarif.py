@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,11 @@ LEVELS = {"error": "error", "warning": "warning", "info": "note"}
 
 
 def valid(log: dict[str, Any]) -> dict[str, Any]:
-    """Hold a log against what SARIF 2.1.0 requires (sections 3.13 to 3.49); return its run."""
+    """Hold a log against what SARIF 2.1.0 requires (sections 3.13 to 3.49); return its run.
+
+    And against what GitHub's code scanning requires beyond it ("SARIF support for code scanning"):
+    it refuses the whole log where one result has no file.
+    """
     assert log["version"] == "2.1.0"
     assert log["$schema"].endswith("sarif-schema-2.1.0.json")
     (run,) = log["runs"]
@@ -32,13 +37,16 @@ def valid(log: dict[str, Any]) -> dict[str, Any]:
     for rule in driver["rules"]:
         assert rule["defaultConfiguration"]["level"] in LEVELS.values()
         for name in ("shortDescription", "fullDescription", "help"):
-            assert name not in rule or rule[name]["text"].strip()
+            assert rule[name]["text"].strip()
     for result in run["results"]:
         assert ids[result["ruleIndex"]] == result["ruleId"]
         assert result["level"] in LEVELS.values()
         assert result["message"]["text"]
-        for location in result.get("locations", ()):
-            _valid_location(location, run)
+        (location,) = result["locations"]
+        _valid_location(location, run)
+    prints = [r["partialFingerprints"]["primaryLocationLineHash"] for r in run["results"]]
+    assert len(prints) == len(set(prints))
+    assert all(re.fullmatch(r"[0-9a-f]{16}:[1-9][0-9]*", one) for one in prints)
     for invocation in run["invocations"]:
         assert isinstance(invocation["executionSuccessful"], bool)
     return run
@@ -47,11 +55,13 @@ def valid(log: dict[str, Any]) -> dict[str, Any]:
 def _valid_location(location: dict[str, Any], run: dict[str, Any]) -> None:
     for layer in location.get("logicalLocations", ()):
         assert layer["fullyQualifiedName"]
-    if "physicalLocation" in location:
-        place = location["physicalLocation"]
-        artifact = run["artifacts"][place["artifactLocation"]["index"]]
-        assert artifact["location"]["uri"] == place["artifactLocation"]["uri"]
-        assert place["region"]["startLine"] >= 1
+    place = location["physicalLocation"]
+    uri = place["artifactLocation"]["uri"]
+    assert uri == run["artifacts"][place["artifactLocation"]["index"]]["location"]["uri"]
+    assert uri
+    assert not set(uri) & set(" \\")
+    assert not uri.startswith("/")
+    assert place["region"]["startLine"] >= 1
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -84,16 +94,42 @@ def test_layers_are_logical_locations_in_the_file() -> None:
     assert run["properties"]["verdict"] == base.verdict
 
 
-@pytest.mark.parametrize(("module", "file"), [(False, "src/train.py"), (True, None)])
-def test_a_program_is_the_artifact_and_a_module_is_none(module: bool, file: str | None) -> None:
+@pytest.mark.parametrize(("module", "file"), [(False, "src/train.py"), (True, "gradflow-watch")])
+def test_a_program_is_the_artifact_and_a_name_stands_for_a_module(module: bool, file: str) -> None:
     program = Program("pkg.train" if module else "./src/train.py", (), module)
     findings = (Finding("batch", "warning", (), "few", ""),)
     result = dataclasses.replace(
         watched(2), findings=findings, meta=RunMeta(config=program.named())
     )
     run = valid(sarif.document(result))
-    assert [a["location"]["uri"] for a in run.get("artifacts", ())] == ([file] if file else [])
-    assert ("locations" in run["results"][0]) is bool(file)
+    assert [a["location"]["uri"] for a in run["artifacts"]] == [file]
+
+
+def uri_and_print(path: str, code: str, message: str, layer: int) -> tuple[str, str]:
+    finding = Finding(code, "warning", (layer,), message, "")
+    meta = RunMeta(config={"path": path})
+    run = valid(sarif.document(dataclasses.replace(watched(2), findings=(finding,), meta=meta)))
+    fingerprint = run["results"][0]["partialFingerprints"]["primaryLocationLineHash"]
+    return run["artifacts"][0]["location"]["uri"], fingerprint
+
+
+def test_a_file_is_relative_where_it_lies_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    here = uri_and_print(str(tmp_path / "src" / "my train.py"), "dead", "90 %", 1)
+    assert here == uri_and_print("src/my train.py", "dead", "90 %", 1)
+    assert here[0] == "src/my%20train.py"
+    assert (
+        uri_and_print("/elsewhere/train.py", "dead", "90 %", 1)[0] == "file:///elsewhere/train.py"
+    )
+
+
+def test_a_finding_is_the_same_one_in_the_next_run() -> None:
+    first = uri_and_print("train.py", "dead", "90 % in layer 1", 1)
+    assert uri_and_print("train.py", "dead", "95 % in layer 2", 2) == first
+    assert uri_and_print("train.py", "stuck", "90 % in layer 1", 1)[1] != first[1]
+    assert uri_and_print("other.py", "dead", "90 % in layer 1", 1)[1] != first[1]
 
 
 def test_several_models_keep_their_layers_apart() -> None:
@@ -123,7 +159,7 @@ def test_what_is_foreign_is_no_link_no_value_and_no_order() -> None:
     findings = (Finding("mine", "warning", (), said, ""),)
     run = valid(sarif.document(dataclasses.replace(diagnosed(0.0), findings=findings)))
     assert run["results"][0]["message"]["text"] == "[here\\](https://example.org) {{0}} \\x1b[31m"
-    assert "help" not in run["tool"]["driver"]["rules"][0]
+    assert run["tool"]["driver"]["rules"][0]["help"] == {"text": "mine: a check of another package"}
 
 
 def test_it_is_written_as_json(tmp_path: Path) -> None:
