@@ -1,47 +1,13 @@
-"""``--fail-on``: every code that a check can give, without loading what the checks judge."""
+"""``--fail-on``: every code that there is, without loading the checks that give them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from gradflow.benchmarking import checks as benchmark
-from gradflow.clipping import checks as clipping
-from gradflow.diagnosis import checks as diagnosis
 from gradflow.errors import unknown_name
-from gradflow.findings.check import Check, added_checks, declared
-from gradflow.findings.codes import Code
-from gradflow.functions import checks as functions
-from gradflow.learning_rates import checks as learning_rates
-from gradflow.script import checks as script
-from gradflow.sweeps import checks as sweeps
-from gradflow.watching import checks as watching
-from gradflow.widths import checks as widths
-
-
-def all_checks() -> Iterator[Check[Any]]:
-    """Yield the checks of every room, in the order in which their codes are listed."""
-    for checks in (
-        diagnosis.CHECKS,
-        diagnosis.RATE_CHECKS,
-        watching.CHECKS,
-        script.CHECKS,
-        clipping.CHECKS,
-        benchmark.CHECKS,
-        benchmark.PLAN_CHECKS,
-        functions.CHECKS,
-        learning_rates.CHECKS,
-        sweeps.CHECKS,
-        widths.CHECKS,
-    ):
-        yield from checks
-
-
-def known_codes() -> dict[str, Code]:
-    """Return every code that a check can give, by name."""
-    return declared(all_checks())
+from gradflow.findings.codes import CODES
 
 
 def parse_fail_on(text: str) -> frozenset[str]:
@@ -52,12 +18,14 @@ def parse_fail_on(text: str) -> frozenset[str]:
     GradflowError
         For a code that no check gives: a misspelt one would never fail.
     """
-    codes, known = frozenset(_words(text)), known_codes()
-    if not known.keys() >= codes:
-        known |= declared(added_checks())
+    from gradflow.findings.check import added_checks
+
+    codes = frozenset(_words(text))
+    if not CODES.keys() >= codes:
+        added_checks()  # of other packages, which may register it
     for code in sorted(codes):
-        if code not in known:
-            raise unknown_name("finding", code, known)
+        if code not in CODES:
+            raise unknown_name("finding", code, CODES)
     return codes
 
 
@@ -65,7 +33,7 @@ def complete_fail_on(incomplete: str) -> list[str]:
     """Return what the last code of a comma list may become; those before it stay."""
     *before, last = incomplete.split(",")
     given = "".join(f"{code}," for code in before)
-    return [given + code for code in known_codes() if code.startswith(last) and code not in before]
+    return [given + code for code in CODES if code.startswith(last) and code not in before]
 
 
 def _words(text: str) -> list[str]:
@@ -76,7 +44,7 @@ FailOn = Annotated[
     str,
     typer.Option(
         metavar="CODE,…",
-        help=f"Exit with 1 if such a finding is made: {', '.join(known_codes())}.",
+        help=f"Exit with 1 if such a finding is made: {', '.join(CODES)}.",
         rich_help_panel="Output",
         autocompletion=complete_fail_on,
     ),

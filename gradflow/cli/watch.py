@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 import threading
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,7 +17,9 @@ from gradflow.cli.live import LiveLine
 from gradflow.cli.output import Output, exit_code
 from gradflow.cli.streams import silence_what_follows, stdout_on_stderr
 from gradflow.configs.watching import WatchConfig
-from gradflow.results.watching import WatchResult
+
+if TYPE_CHECKING:
+    from gradflow.results.watching import WatchResult
 
 Script = Annotated[
     str,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from gradflow import plugins
-from gradflow.findings.codes import CODES, Code
+from gradflow.findings.codes import CODES
 from gradflow.results.base import Finding, Result
 
 R = TypeVar("R", bound=Result)
@@ -143,8 +143,3 @@ def verdict_of(found: Iterable[Finding]) -> str:
     errors = [finding.code for finding in found if finding.severity == "error"]
     unjudged = any(finding.code == UNJUDGED for finding in found)
     return next(iter(errors), UNJUDGED if unjudged else "healthy")
-
-
-def declared(checks: Iterable[Check[Any]]) -> dict[str, Code]:
-    """Return every code that one of the checks can give, by name, in their order."""
-    return {name: CODES[name] for check in checks for name in check.codes}

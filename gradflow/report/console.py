@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
-from rich.markdown import Markdown
 from rich.segment import Segment
 from rich.text import Text
 
@@ -46,6 +45,8 @@ class ResultView:
 
     def _parts(self, console: Console, options: ConsoleOptions) -> RenderResult:
         if isinstance(self.result, Explanation):
+            from rich.markdown import Markdown  # slow to import, and of no other result
+
             yield Markdown(self.result.page, code_theme="ansi_dark")
             return
         sections = getattr(self.result, "models", ())
@@ -103,7 +104,7 @@ def _wrapped(part: Any, console: Console, width: int) -> Iterator[Any]:
 def show(result: Result, *, every_row: bool = True, shown: Result | None = None) -> None:
     """Print `result` to standard output; without `every_row` a long table is cut.
 
-    A finding's page is Markdown: set for a terminal, and as it is for a pipe or a file.
+    A finding's page is Markdown: set for a terminal, folded for a pipe or a file.
 
     Parameters
     ----------

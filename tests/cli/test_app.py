@@ -58,6 +58,16 @@ def test_plot_and_eval_do_not_import_torch(tmp_path: Path) -> None:
 
 def test_explain_imports_nothing_heavy(tmp_path: Path) -> None:
     assert imported_by("explain", "vanishing", cwd=tmp_path) == set()
+
+
+def test_the_start_loads_no_room_and_no_markdown() -> None:
+    """Every command waits for what `gradflow.cli.app` imports."""
+    program = "import sys, gradflow.cli.app; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    slow = ("gradflow.diagnosis", "gradflow.watching", "gradflow.benchmarking", "rich.markdown")
+    assert not set(slow) & set(done.stdout.split())
     assert imported_by("explain", "--list", cwd=tmp_path) == set()
 
 
