@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import math
 import os
@@ -26,7 +25,7 @@ from torch.optim.optimizer import (
 from gradflow.configs.watching import WatchConfig
 from gradflow.diagnosis.run import USUAL_RATE
 from gradflow.findings.check import verdict_of
-from gradflow.measurement.hooks import Hooks, own_hooks_off
+from gradflow.measurement.hooks import Hooks, ScriptsWithoutHooks
 from gradflow.measurement.norms import as_tensor
 from gradflow.results.watching import WatchResult
 from gradflow.script.discovery import LooseParameters, ModuleTree, is_callable, is_wrapper
@@ -159,7 +158,7 @@ class Models:
 
     def __enter__(self) -> Models:
         self._hooks.add(_OnceMade(self._optimizer_made))
-        self._hooks.add(_Scripting())
+        self._hooks.add(ScriptsWithoutHooks())
         self._hooks.add(register_optimizer_step_pre_hook(self._meet))
         self._come_last()
         return self
@@ -232,7 +231,7 @@ class Models:
     def _called(
         self, model: Model, called: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any]
     ) -> None:
-        if model.watch is not None or self.elsewhere:
+        if model.watch is not None or self.elsewhere or not _with_its_own(model.module, called):
             return
         before = set(called._forward_pre_hooks)
         if called is not model.module and self._is_whole(model, called):
@@ -358,23 +357,10 @@ class _OnceMade:
         Optimizer.__init__ = self._original  # type: ignore[method-assign]
 
 
-class _Scripting:
-    """Keeps gradflow's hooks from being compiled by `torch.jit.script`, until `remove()`."""
-
-    def __init__(self) -> None:
-        self._original = original = torch.jit.script
-
-        @functools.wraps(original)
-        def script(thing: Any, *arguments: Any, **keywords: Any) -> Any:
-            known = isinstance(thing, nn.Module) and not isinstance(thing, torch.jit.ScriptModule)
-            with own_hooks_off(thing) if known else contextlib.nullcontext():
-                return original(thing, *arguments, **keywords)
-
-        torch.jit.script = script  # type: ignore[assignment]
-
-    def remove(self) -> None:
-        """Script modules as before."""
-        torch.jit.script = self._original
+def _with_its_own(*modules: nn.Module | None) -> bool:
+    """Return whether modules hold their own parameters, not what `functional_call` puts there."""
+    found = (p for module in modules if module is not None for p in module.parameters())
+    return all(isinstance(p, nn.Parameter) for p in found)
 
 
 def trained_entries(module: nn.Module) -> int:

@@ -13,15 +13,18 @@ from gradflow.script.endings import Ending
 from gradflow.script.models import Model
 from gradflow.watching.checks import CHECKS
 
+#: What makes the steps of a program seen.
+_STEPS = "an optimizer of torch.optim that steps the model; what a loop updates by hand is not seen"
+
 
 def program_result(models: Sequence[Model], ending: Ending, meta: RunMeta) -> WatchResult:
     """Return the result of a program that is over."""
     shown = _shown(models)
-    results = [model.result() for model in shown]
+    results = [_of_a_program(model.result()) for model in shown]
     names = _different([model.name for model in shown])
     sections = [_section(*parts) for parts in zip(shown, names, results, strict=True)]
     if not sections:
-        whole = judged(WatchResult(meta=meta), CHECKS)
+        whole = _of_a_program(judged(WatchResult(meta=meta), CHECKS))
     elif len(sections) == 1:
         whole = results[0]
     else:
@@ -36,6 +39,12 @@ def program_result(models: Sequence[Model], ending: Ending, meta: RunMeta) -> Wa
     )
     own = [found for check in PROGRAM_CHECKS for found in check(whole)]
     return replace(whole, findings=(*whole.findings, *own))
+
+
+def _of_a_program(result: WatchResult) -> WatchResult:
+    """Return a result whose advice speaks of a program, in which there is no watch to call."""
+    found = (replace(f, advice=_STEPS) if f.code == "unrecorded" else f for f in result.findings)
+    return replace(result, findings=tuple(found))
 
 
 def _shown(models: Sequence[Model]) -> list[Model]:

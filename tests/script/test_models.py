@@ -255,6 +255,27 @@ def test_scripting_and_saving_a_watched_model_work(tmp_path: Path) -> None:
     assert result.seen == 6
 
 
+def test_a_model_that_torch_func_calls_first_is_watched(tmp_path: Path) -> None:
+    result, _ = watched(
+        tmp_path,
+        """
+        from torch.func import functional_call, grad
+        net = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3))
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+        def loss(weights):
+            return nn.functional.cross_entropy(functional_call(net, weights, (x,)), y)
+        x, y = torch.randn(16, 4), torch.randint(3, (16,))
+        for _ in range(3):
+            weights = {name: p.detach() for name, p in net.named_parameters()}
+            for name, gradient in grad(loss)(weights).items():
+                net.get_parameter(name).grad = gradient
+            optimizer.step()
+        """,
+    )
+    assert result.seen == 3
+    assert all(row.gradient_log10_norm is not None for row in result.records)
+
+
 def test_every_and_window_are_passed_on(tmp_path: Path) -> None:
     text = "net = network()\ntrain(net, [torch.optim.SGD(net.parameters(), 0.1)], steps=7)"
     result, _ = watched(tmp_path, text, every=3, window=2)
