@@ -52,9 +52,9 @@ def test_norms_are_those_in_float64_in_their_places(tensors: list[Tensor | None]
 
 
 def test_a_complex_norm_is_over_both_parts_and_a_sparse_ones_over_what_is_there() -> None:
-    assert norms([torch.tensor([3 + 4j])]).tolist() == [5.0]
+    assert norms([torch.tensor([3 + 4j])]).tolist() == pytest.approx([5.0], rel=2**-22)
     sparse = torch.sparse_coo_tensor([[0, 0, 2]], [1.0, 2.0, 4.0], (5,), check_invariants=True)
-    assert norms([sparse]).tolist() == [5.0]
+    assert norms([sparse]).tolist() == pytest.approx([5.0], rel=2**-22)
 
 
 def test_plain_float32_on_a_cpu_is_read_as_pythons_own() -> None:

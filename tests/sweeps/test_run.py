@@ -230,6 +230,11 @@ def test_a_file_that_is_no_sweep_is_refused(content: str | None, says: str, tmp_
         rows_of_file(str(file), SMALL)
 
 
+def test_a_name_that_no_file_can_have_is_refused() -> None:
+    with pytest.raises(GradflowError, match="cannot read"):
+        rows_of_file("a name with a null character\0", SMALL)
+
+
 def test_rows_of_other_options_are_refused(small: SweepResult, tmp_path: Path) -> None:
     file = tmp_path / "small.json"
     small.save(file)

@@ -31,8 +31,9 @@ def content(file: Path, most: int) -> bytes | None:
             read = opened.read(most + 1)
     except FileNotFoundError:
         return None
-    except OSError as error:
-        raise GradflowError(f"cannot read '{file}': {error.strerror or error}") from error
+    except (OSError, ValueError) as error:  # ValueError: of a name with a null character
+        reason = getattr(error, "strerror", None) or error
+        raise GradflowError(f"cannot read '{file}': {reason}") from error
     if len(read) > most:
         raise GradflowError(f"'{file}' is damaged: it has more than {most:,} bytes")
     return read
