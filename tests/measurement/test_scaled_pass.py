@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.nn import functional as F  # noqa: N812
 
 from gradflow import NetworkConfig, diagnose
 from gradflow.activations import ACTIVATIONS, activation
@@ -50,6 +51,8 @@ def both(dtype: torch.dtype = torch.float32, **options: Any) -> tuple[Any, Any]:
 @pytest.mark.parametrize("act", ["relu", "elu", "gelu", "softplus", "tanh", "sigmoid"])
 @pytest.mark.parametrize("gain", [1e-12, 1.0, 1e12])
 def test_scaled_magnitudes_are_float64s(loss: str, act: str, gain: float) -> None:
+    if act == "elu" and gain < 1 and not F.elu(torch.tensor(-1e-30)):
+        pytest.skip("torch 2.6 takes ELU by eˣ − 1, which is 0 for small x, and so is its truth")
     scaled, plain = both(act=act, depth=8, init="he-normal", gain=gain, loss=loss)
     for name in scaled:
         # Relative 1e-4 in a magnitude is 4.3e-5 in its logarithm: float32 through nine layers.
