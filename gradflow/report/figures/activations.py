@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -48,7 +49,8 @@ def _dots(axes: Axes, records: Sequence[ActivationRow], column: str) -> None:
         axes.axvline(1, color=GREY, linewidth=0.8, linestyle=DASHED, zorder=1)
     for place, (row, number) in enumerate(zip(records, numbers, strict=True)):
         axes.axhline(place, color=PALE, linewidth=0.6, zorder=0)
-        axes.plot([number], [place], "o", color=colour(row.name), markersize=5)
+        dot: Any = {"color": colour(row.name), "markersize": 5, "clip_on": False}
+        axes.plot([number], [place], "o", **dot)
         known = np.isfinite(number)
         axes.annotate(
             f"{number:.3g}" if known else "none",
