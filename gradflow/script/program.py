@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import difflib
 import functools
 import importlib.util
 import io
@@ -57,9 +58,16 @@ class Program:
         if path.is_dir():
             raise GradflowError(f"'{self.target}' is a folder", "name a file in it")
         if not path.is_file():
-            dotted = "." in self.target and path.suffix != ".py"
-            hint = "gradflow watch -m NAME runs a module" if dotted else None
-            raise GradflowError(f"there is no file '{self.target}'", hint)
+            raise GradflowError(f"there is no file '{self.target}'", self._meant(path))
+
+    def _meant(self, path: Path) -> str | None:
+        """Say what else may be meant by a file that is not there."""
+        if "." in self.target and path.suffix != ".py":
+            return "gradflow watch -m NAME runs a module"
+        beside = path.parent.glob("*.py") if path.parent.is_dir() else ()
+        files = {file.stem: str(file) for file in sorted(beside)}
+        close = difflib.get_close_matches(path.stem, files, n=3)
+        return f"did you mean {', '.join(files[stem] for stem in close)}?" if close else None
 
     def run(self) -> None:
         """Run it in this process as the module ``__main__``; what it raises, this raises."""

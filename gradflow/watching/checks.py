@@ -266,23 +266,37 @@ def unjudged(result: WatchResult) -> Iterator[Finding]:
     reached = any(row.gradient_log10_norm is not None for row in result.history)
     if seen or lost or (result.steps and not reached):  # what else there is to say is an error
         return
+    advice = (
+        "activations=True and deltas=True, the model uncompiled, or gradflow.diagnose(model, …)"
+    )
     yield finding(
         "unjudged",
         "δ was read at no layer: how the gradient flows, and which units are dead, is not known",
-        "activations=True and deltas=True, the model uncompiled, or gradflow.diagnose(model, …)",
+        "" if _untrained_program(result) else advice,
     )
 
 
 @check("unrecorded")
 def unrecorded(result: WatchResult) -> Iterator[Finding]:
     """No step at all, as of an optimizer that trains another model."""
-    if not result.steps and not result.skipped:
+    if _untrained_program(result):
+        yield finding(
+            "unrecorded",
+            "the program took no step of an optimizer of torch.optim",
+            "the program that trains; of a model alone, gradflow diagnose --model FILE.py:NAME",
+        )
+    elif not result.steps and not result.skipped:
         yield finding(
             "unrecorded",
             "no step of an optimizer that trains this model was seen",
             "step inside the `with`, with the optimizer that was given, if one was; a loop that "
             "updates by hand calls w.step() between backward and update",
         )
+
+
+def _untrained_program(result: WatchResult) -> bool:
+    """Return whether this is a program in which no model was met."""
+    return "script" in result.meta.config and not result.steps and not result.records
 
 
 @check("skipped")

@@ -71,6 +71,16 @@ def test_a_missing_program_is_one_line(tmp_path: Path) -> None:
     assert done.stderr == "error: there is no file 'none.py'\n"
 
 
+def test_a_misspelt_program_is_one_line_with_the_nearest(
+    refused: Callable[..., str],
+) -> None:
+    for name in ("train.py", "hi.py", "notes.txt"):
+        Path(name).write_text("pass\n", encoding="utf-8")
+    said = refused("watch", "trian.py")
+    assert "there is no file 'trian.py'" in said
+    assert said.rstrip().endswith("did you mean train.py?")
+
+
 def test_a_file_under_m_is_refused_in_a_line(refused: Callable[..., str]) -> None:
     Path("program.py").write_text("pass\n", encoding="utf-8")
     assert "'program' is no package" in refused("watch", "-m", "program.py")

@@ -30,7 +30,10 @@ def test_a_script_sees_what_python_shows_it(tmp_path: Path, capfd) -> None:
     assert (sys.argv, sys.path, sys.modules["__main__"]) == before
     assert result.script_exit_code == 0
     assert result.models == ()
-    assert [f.code for f in result.findings if f.severity != "info"][-1] == "unrecorded"
+    found = [f for f in result.findings if f.severity != "info"]
+    assert [f.code for f in found] == ["unjudged", "unrecorded"]
+    assert "the program took no step" in found[1].message  # and no word of a `with`
+    assert "with" not in found[1].advice
 
 
 def test_a_module_runs_as_python_does_it(tmp_path: Path, capfd, monkeypatch) -> None:
