@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import ctypes
+import gc
 import multiprocessing
 import os
 import signal
@@ -68,6 +70,7 @@ def _begin(threads: int) -> None:
     import torch
 
     torch.set_num_threads(threads)
+    atexit.register(gc.freeze)  # it takes half a second to collect all that torch consists of
 
 
 def _leave_with(parent: Any) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
@@ -70,6 +69,12 @@ def _sampled(answer: Callable[[Floats], Floats]) -> Callable[[float, int], float
     return rms
 
 
+def _sigmoid(logits: Floats) -> Floats:
+    from scipy.special import expit  # a quarter of a second, for one of the losses
+
+    return np.asarray(expit(logits))
+
+
 def _softmax(logits: Floats) -> Floats:
     p = np.exp(logits - logits.max(1, keepdims=True))
     return np.asarray(p / p.sum(1, keepdims=True))
@@ -79,7 +84,7 @@ def _softmax(logits: Floats) -> Floats:
 #: the squared distance to the one-hot label. A new one is one entry.
 LOSSES: dict[str, Loss] = {
     "cross-entropy": Loss(_cross_entropy, lambda _: 0.0, _sampled(_softmax), _softmax),
-    "bce": Loss(_bce, lambda p: math.log(p / (1 - p)), _sampled(expit), expit),
+    "bce": Loss(_bce, lambda p: math.log(p / (1 - p)), _sampled(_sigmoid), _sigmoid),
     "mse": Loss(
         _mse, lambda p: p, lambda q, classes: math.sqrt(q + 1 / classes), lambda logits: logits
     ),

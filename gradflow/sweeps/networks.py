@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -52,19 +53,29 @@ def measured(task: Task) -> list[SweepRow]:
     every = replace(one, seeds=one.seeds * len(task.points))
     together = measure_replicas(model, data, every, _JUDGED_BY)
     phi = network_activation(one)
+    fields = pass_fields(network_pass(every, together, phi), one.lr)
     return [
-        _row(task, point, one, _of_point(together, place, one.seeds), phi)
+        _row(task, point, one, phi, *_of_point(together, fields, place, one.seeds))
         for place, point in enumerate(task.points)
     ]
 
 
-def _of_point(together: Measurement, place: int, seeds: int) -> Measurement:
+def _of_point(
+    together: Measurement, fields: list[dict[str, Any]], place: int, seeds: int
+) -> tuple[Measurement, list[dict[str, Any]]]:
+    """What the replicas of one point gave, and the fields of its rows."""
     own = slice(place * seeds, (place + 1) * seeds)
-    return replace(together, values=together.values[..., own], loss=together.loss[own])
+    seen = replace(together, values=together.values[..., own], loss=together.loss[own])
+    return seen, [{k: None if v is None else v[own] for k, v in row.items()} for row in fields]
 
 
 def _row(
-    task: Task, point: Point, network: NetworkConfig, seen: Measurement, phi: Activation
+    task: Task,
+    point: Point,
+    network: NetworkConfig,
+    phi: Activation,
+    seen: Measurement,
+    fields: list[dict[str, Any]],
 ) -> SweepRow:
     subject = Subject(
         passes=list,
@@ -73,9 +84,7 @@ def _row(
         seeds=seeds_of(network),
         optimizer="sgd",
     )
-    its = network_pass(network, seen, phi)
-    fields = pass_fields(its, network.lr)
-    result = judged_pass(subject, its, fields)
+    result = judged_pass(subject, network_pass(network, seen, phi), fields)
     with np.errstate(invalid="ignore"):  # 0 over 0 where no gradient is left
         ratios = fields[0]["delta_log10_rms"] - fields[network.depth - 1]["delta_log10_rms"]
     known = ratios[~np.isnan(ratios)]

@@ -18,10 +18,9 @@ from gradflow.results.base import RunMeta
 from gradflow.results.sweep import SweepFacts, SweepResult, SweepRow
 from gradflow.sweeps import checks
 from gradflow.sweeps.grid import Task, tasks
-from gradflow.sweeps.networks import measured
+from gradflow.sweeps.measuring import measure_task
 from gradflow.sweeps.predictions import edges, predicted, scales
 from gradflow.sweeps.rows import summarized
-from gradflow.sweeps.training import trained
 from gradflow.training.devices import select
 
 #: Called with (points measured, points in all).
@@ -90,18 +89,6 @@ def _named(task: Task) -> str:
     at = ", ".join(f"{p.weight_variance:g}" for p in task.points[:3])
     more = f" and {points - 3} more" if points > 3 else ""
     return f"{task.act}, width {task.width}, depth {task.depth}, σ_w² = {at}{more}"
-
-
-def measure_task(task: Task) -> list[SweepRow]:
-    """Return the rows of a task's points, wherever it runs."""
-    rows = measured(task)
-    if task.config.train is None:
-        return rows
-    learnt = trained(task, task.config.train)
-    return [
-        dataclasses.replace(row, accuracy=it.accuracy, learning_rate=it.rate)
-        for row, it in zip(rows, learnt, strict=True)
-    ]
 
 
 def _place(row: SweepRow) -> _Place:

@@ -195,3 +195,14 @@ def test_the_interval_is_students(rates: list[float]) -> None:
 def test_one_seed_has_no_interval() -> None:
     assert interval(None) == (None, None, None)
     assert interval(np.array([0.25])) == (pytest.approx(0.25), None, None)
+
+
+@pytest.mark.parametrize("replicas", [2, 3, 5, 8])
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.95])
+def test_many_rows_at_once_have_numpys_quantiles(replicas: int, share: float) -> None:
+    rng = np.random.default_rng(replicas)
+    rows = rng.standard_normal((40, replicas)) * 10.0 ** rng.integers(-200, 200, (40, 1))
+    rows[::5, 0], rows[1::9, -1], rows[2::13, -1] = -np.inf, np.inf, np.nan
+    assert np.array_equal(
+        quantiles(list(rows), share), [quantile(row, share) for row in rows], equal_nan=True
+    )

@@ -151,9 +151,9 @@ def test_known_rows_are_not_measured_again(small: SweepResult) -> None:
 
 
 def test_an_interrupted_sweep_keeps_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    from gradflow.sweeps import run
+    from gradflow.sweeps import measuring
 
-    measured, calls = run.measured, []
+    measured, calls = measuring.measured, []
 
     def stopped(task: object) -> list[SweepRow]:
         calls.append(task)
@@ -161,7 +161,7 @@ def test_an_interrupted_sweep_keeps_what_was_measured(monkeypatch: pytest.Monkey
             raise KeyboardInterrupt
         return measured(task)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(run, "measured", stopped)
+    monkeypatch.setattr(measuring, "measured", stopped)
     result = gradflow.sweep(SMALL)
     assert 0 < len(result.records) < SMALL.points
     assert [f.code for f in result.findings] == ["interrupted"]
