@@ -1,11 +1,12 @@
 """Measure by how much two workers are faster than one: a sweep, and the trainings of a benchmark.
 
 One worker and two take turns, on the same tasks, each task on one thread of torch. Every number is
-of the whole command, the start of its processes included; beneath the ratio stands that of the time
-from the first result to the last, which a longer run comes nearer to. Seconds of processors that
-are far fewer than workers × seconds say that something else was running.
+of the whole command, the start of its processes included. How long that took, up to the first
+result, is printed beside it, and the ratio of what was done a second from the first result to the
+last, which a longer run comes nearer to. Seconds of processors that are far fewer than workers ×
+seconds say that something else was running: one worker of the sweep takes about 45 s alone.
 
-    python benchmarks/speedup.py                # both, about two minutes
+    python benchmarks/speedup.py                # both, less than three minutes on two free cores
     python benchmarks/speedup.py sweep --rounds 3
 """
 
@@ -25,10 +26,19 @@ from gradflow.sweeps import sweep
 
 
 class Took(NamedTuple):
-    """Seconds of a run, those of processors, and what share of its work a second did once begun."""
+    """Seconds of a run.
+
+    Attributes
+    ----------
+    begin
+        Until the first result.
+    rate
+        What share of the work a second did from there on.
+    """
 
     whole: float
     processors: float
+    begin: float
     rate: float
 
 
@@ -39,15 +49,16 @@ def timed(run: Callable[[Callable[[float], None]], object]) -> Took:
     run(lambda share: seen.append((time.perf_counter(), share)))
     whole, processors = time.perf_counter() - start, sum(os.times()[:4]) - before
     (begun, first), (ended, last) = next(s for s in seen if s[1] > 0), seen[-1]
-    return Took(whole, processors, (last - first) / (ended - begun))
+    return Took(whole, processors, begun - start, (last - first) / (ended - begun))
 
 
 def of_sweep(points: int, workers: int) -> Took:
-    """Measure networks of one depth and so many weight variances, and of another width."""
+    """Measure networks of four depths and so many weight variances, with three seeds each."""
     config = SweepConfig(
         depths=(10, 20, 30, 40),
         weight_variances=tuple(0.5 + 2.5 * i / points for i in range(points)),
-        widths=(64,),
+        widths=(128,),
+        seeds=3,
         workers=workers,
     )
     return timed(lambda says: sweep(config, progress=lambda done, total: says(done / total)))
@@ -77,7 +88,7 @@ def of_benchmark(images: int, workers: int) -> Took:
 
 
 MEASURED: dict[str, tuple[Callable[[int, int], Took], int]] = {
-    "sweep": (of_sweep, 300),
+    "sweep": (of_sweep, 200),
     "benchmark": (of_benchmark, 3000),
 }
 
@@ -95,14 +106,14 @@ def compare(name: str, size: int, rounds: int) -> tuple[float, float]:
 
 
 def _said(took: Took) -> str:
-    return f"{took.whole:.1f} s ({took.processors:.1f} s of processors)"
+    return f"{took.whole:.1f} s ({took.begin:.1f} to begin, {took.processors:.1f} of processors)"
 
 
 def main() -> None:
     """Print a line per round, and the medians."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", default=list(MEASURED), metavar="sweep|benchmark")
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--size", type=int, help="σ_w² of the sweep, training images")
     given = parser.parse_args()
     for name in given.names:

@@ -101,7 +101,7 @@ CLAIMS = [
         functools.partial(growth, "identity", 8),
     ),
     Claim(
-        "De & Smith 2020, section 2",
+        "De & Smith 2020",
         "variance after 6 residual blocks without normalisation",
         "2^ℓ",
         2.0**6,
@@ -109,7 +109,7 @@ CLAIMS = [
         functools.partial(variance, "none", 6),
     ),
     Claim(
-        "De & Smith 2020, section 2",
+        "De & Smith 2020",
         "variance after 12 residual blocks with batch norm before the branch",
         "ℓ + 1",
         13.0,

@@ -108,7 +108,7 @@ CLAIMS = [
         functools.partial(last_delta_ratio, "post"),
     ),
     Claim(
-        "Noci et al. 2022, theorem 3.1",
+        "Noci et al. 2022",
         "‖∂C/∂W_Q‖/‖∂C/∂W_V‖ for tokens that are all the same",
         "0",
         0.0,

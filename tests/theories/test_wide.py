@@ -110,7 +110,7 @@ def test_normalising_over_units_keeps_relus_gradient(kind: str) -> None:
 
 
 def test_identical_tokens_leave_queries_and_keys_without_a_gradient() -> None:
-    """Noci et al. 2022, theorem 3.1: it is exactly 0 there."""
+    """Noci et al. 2022: it is exactly 0 there."""
     draw, size = gaussian(256), 16
     maps = [Dense(draw, 1.0, 0.0, 1.0) for _ in range(4)]
     output = Dense(draw, 1.0, 0.0, 1.0)

@@ -286,6 +286,40 @@ def test_a_tied_readout_is_divided() -> None:
     assert torch.allclose(model(tokens), before / 4)
 
 
+@pytest.mark.parametrize(("optimizer", "lr"), [("adam", 1e-3), ("sgd", 0.1)])
+def test_a_tied_readout_moves_alike_once_divided(optimizer: str, lr: float) -> None:
+    class Tied(nn.Module):
+        def __init__(self, width: int) -> None:
+            super().__init__()
+            self.table, self.norm = nn.Embedding(32, width), nn.LayerNorm(width)
+            self.hidden, self.head = nn.Linear(width, width), nn.Linear(width, 32, bias=False)
+            nn.init.normal_(self.table.weight, std=0.02)  # GPT-2's
+            self.head.weight = self.table.weight
+
+        def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+            state = self.table(tokens)
+            outputs: torch.Tensor = self.head(self.norm(state + self.hidden(state).relu()))
+            return outputs.flatten(0, 1)
+
+    draw = torch.Generator().manual_seed(0)
+    tokens, targets = (torch.randint(32, (4, 8), generator=draw) for _ in range(2))
+    result = gradflow.width(
+        Tied,
+        tokens,
+        targets.flatten(),
+        loss=nn.functional.cross_entropy,
+        widths=(64, 128, 256),
+        optimizer=optimizer,
+        lr=lr,
+    )
+    rows = {row.name: row for row in result.records}
+    assert rows["head"].judged == "fail"
+    assert rows["head"].slope is not None
+    assert rows["head"].slope > 0.5
+    assert {row.repaired_judged for row in result.records} == {"pass"}
+    assert rows["head"].repaired_slope == pytest.approx(0.0, abs=0.1)
+
+
 def test_weights_drawn_without_their_fan_in_are_brought_to_it() -> None:
     def fixed(width: int) -> nn.Module:
         model = mlp(width, bias=False)
