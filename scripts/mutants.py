@@ -366,16 +366,19 @@ def try_all(
                 os.kill(process, signal.SIGKILL)
 
 
-def usual_seconds(name: str) -> float:
-    """Return how long the tests of a group take; they have to pass."""
-    start = time.perf_counter()
+def usual_seconds(names: Iterable[str]) -> dict[str, float]:
+    """Return how long the tests of each group take, side by side; they have to pass."""
+    start, found = time.perf_counter(), dict[str, float]()
     with tempfile.TemporaryDirectory() as folder:
-        said = Path(folder, "said")
-        status = os.waitpid(started(GROUPS[name], None, 3600, said), 0)[1]
-        failed = said.read_text("utf-8") if status == 0 else f"status {status}"
-    if failed:
-        raise SystemExit(f"{name}: a test fails as it is: {failed}")
-    return time.perf_counter() - start
+        running = {started(GROUPS[name], None, 3600, Path(folder, name)): name for name in names}
+        while running:
+            process, status = os.wait()
+            name = running.pop(process)
+            failed = Path(folder, name).read_text("utf-8") if status == 0 else f"status {status}"
+            if failed:
+                raise SystemExit(f"{name}: a test fails as it is: {failed}")
+            found[name] = time.perf_counter() - start
+    return found
 
 
 def in_turn(draws: dict[str, Iterator[Mutant]]) -> Iterator[tuple[str, Mutant]]:
@@ -416,7 +419,8 @@ def main(argv: list[str] | None = None) -> int:
     torch.set_num_threads(1)
     scipy.special.erf(0.5)
     draws = chosen_mutants(chosen)
-    seconds = {name: 60.0 if chosen.near else 3 * usual_seconds(name) + 20 for name in draws}
+    usual = dict.fromkeys(draws, 20.0) if chosen.near else usual_seconds(draws)
+    seconds = {name: 3 * taken + 20 for name, taken in usual.items()}
     gc.freeze()  # pytest collects garbage several times: not what is loaded here
     tally = Tally(draws, chosen.log)
     try_all(in_turn(draws), seconds, tally, chosen)
