@@ -138,7 +138,8 @@ class _OwnHook:
 
         Nor while the module is only traced, by `torch.compile`, `torch.export` or `torch.jit`.
         """
-        if module is not self.module or torch._C._is_tracing() or torch.compiler.is_compiling():
+        # In this order: the compiler of torch 2.6 cannot look into `_is_tracing`.
+        if module is not self.module or torch.compiler.is_compiling() or torch._C._is_tracing():
             return
         with torch._C.DisableTorchFunction():  # what is read here is no call of the model's
             self.call(module, *arguments)

@@ -403,6 +403,8 @@ def _scripted(model: nn.Module) -> None:
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("trace", [_traced, _exported, _compiled, _scripted])
 def test_a_watched_model_can_be_traced(trace: Callable[[nn.Module], None]) -> None:
+    if trace is _exported and torch.__version__.startswith("2.6."):
+        pytest.skip("with torch 2.6 a watched model cannot be exported (docs/reliability.md)")
     model = network()
     with gradflow.watch(model) as w:
         trace(model)
