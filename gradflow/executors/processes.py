@@ -38,12 +38,24 @@ def torch_threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+class Pool(ProcessPoolExecutor):
+    """Spawned processes that calculate on so many threads of torch."""
+
+    def __init__(self, count: int, threads: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._begun = context.Event()
+        super().__init__(count, context, initializer=_begin, initargs=(threads, self._begun))
+
+    def began(self) -> bool:
+        """Return whether one of the processes has got as far as being fit for tasks."""
+        return self._begun.is_set()
+
+
 @contextlib.contextmanager
-def pool(count: int, threads: int) -> Iterator[Executor]:
-    """Give a pool of spawned processes, none of which outlives the block."""
+def pool(count: int, threads: int) -> Iterator[Pool]:
+    """Give a pool of processes, none of which outlives the block."""
     before = set(multiprocessing.active_children())
-    context = multiprocessing.get_context("spawn")
-    made = ProcessPoolExecutor(count, context, initializer=_begin, initargs=(threads,))
+    made = Pool(count, threads)
     try:
         yield made
     except BaseException:  # they may be in the middle of a long task
@@ -60,8 +72,9 @@ def submitted(pool: Executor, *call: Any) -> Future[Any]:
         return pool.submit(*call)
 
 
-def _begin(threads: int) -> None:
+def _begin(threads: int, begun: Any) -> None:
     """Make a process fit for tasks: Ctrl-C is its parent's affair, and it does not outlive it."""
+    begun.set()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:

@@ -22,7 +22,7 @@ from gradflow.executors.channels import (
     between_processes,
 )
 from gradflow.executors.cluster import Cluster, connected
-from gradflow.executors.processes import pool, submitted, torch_threads
+from gradflow.executors.processes import Pool, pool, submitted, torch_threads
 
 #: Called with a task's place and what came of it.
 OnValue = Callable[[int, Any], None]
@@ -118,6 +118,7 @@ class _Job:
     on_value: OnValue
     on_event: OnEvent | None
     outcome: Outcome = field(default_factory=Outcome)
+    begun: bool = False  # whether a process ever was fit for tasks
 
     def call(self, number: int, channel: Channel | None) -> tuple[Any, ...]:
         """Return a function and its arguments."""
@@ -184,7 +185,7 @@ def _until_it_breaks(
                 try:
                     running[submitted(workers, *job.call(number, channel))] = number
                 except BrokenProcessPool:
-                    return [*running.values(), number]
+                    return _lost(job, workers, [*running.values(), number])
             done, _ = wait(running, timeout=patience, return_when=FIRST_COMPLETED)
             if channel is not None:
                 channel.drain()
@@ -192,8 +193,25 @@ def _until_it_breaks(
             for future in done - set(lost):
                 job.take(future, running.pop(future))
             if lost:
-                return list(running.values())
+                return _lost(job, workers, list(running.values()))
     return []
+
+
+def _lost(job: _Job, workers: Pool, numbers: list[int]) -> list[int]:
+    """Return the tasks that a broken pool was running.
+
+    Raises
+    ------
+    GradflowError
+        If no process ever began: a program that starts them as it is imported is run by each anew.
+    """
+    job.begun = job.begun or workers.began()
+    if not job.begun:
+        raise GradflowError(
+            'no worker process could begin: a program starts them under if __name__ == "__main__":',
+            "each of them imports the program, which is not to start others then",
+        )
+    return numbers
 
 
 def _on_cluster(job: _Job, address: str) -> None:

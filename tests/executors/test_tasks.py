@@ -5,6 +5,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -89,3 +92,17 @@ def test_a_cluster_that_is_not_there_is_one_line() -> None:
     pytest.importorskip("distributed")
     with pytest.raises(GradflowError, match="no dask scheduler answers at 'nosuch://x'"):
         run(square, [1], Place(cluster="nosuch://x"))
+
+
+def test_a_program_that_each_process_would_run_anew_is_told_so(tmp_path: Path) -> None:
+    program = tmp_path / "unguarded.py"
+    program.write_text(
+        "from gradflow.executors.tasks import Place, run_each\n"
+        "run_each(abs, [1, -2, 3, -4], Place(workers=2))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, str(program)], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 1
+    assert 'under if __name__ == "__main__":' in done.stderr.splitlines()[-1]
+    assert done.stderr.count("bootstrapping phase") <= 2  # once for each process
