@@ -90,6 +90,29 @@ class ActivationFacts:
 
 
 @dataclass(frozen=True)
+class RefusedFacts:
+    """What a criterion was given when it raised.
+
+    Attributes
+    ----------
+    kind
+        As of `CriterionFacts`.
+    output, target
+        Their shapes.
+    labels
+        The least and the largest, if the targets are whole numbers; those left out do not count.
+    why
+        What it raised.
+    """
+
+    kind: str
+    output: tuple[int, ...]
+    target: tuple[int, ...]
+    labels: tuple[int, int] | None
+    why: str
+
+
+@dataclass(frozen=True)
 class CriterionFacts:
     """One criterion in the loss.
 

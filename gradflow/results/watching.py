@@ -15,7 +15,7 @@ from gradflow.results.base import (
     raise_for,
     rows_of,
 )
-from gradflow.results.facts import BatchFacts
+from gradflow.results.facts import BatchFacts, RefusedFacts
 
 
 @dataclass(frozen=True)
@@ -200,6 +200,8 @@ class WatchFacts(Facts):
         What was the first not to be finite.
     conflicts
         Examples that came again, with their targets.
+    refused
+        What a criterion was given that raised.
     spread
         Of the model's outputs over examples.
     inner_spread
@@ -227,6 +229,7 @@ class WatchFacts(Facts):
     shrunk: tuple[float | None, ...] = ()
     first_nonfinite: NonFiniteFacts | None = None
     conflicts: ConflictFacts | None = None
+    refused: RefusedFacts | None = None
     spread: SpreadFacts | None = None
     inner_spread: tuple[tuple[float, float] | None, ...] = ()
 

@@ -25,6 +25,7 @@ from torch.optim.optimizer import (
 from gradflow.configs.watching import WatchConfig
 from gradflow.diagnosis.run import USUAL_RATE
 from gradflow.findings.check import verdict_of
+from gradflow.measurement.batch import criteria_heard
 from gradflow.measurement.hooks import Hooks, ScriptsWithoutHooks
 from gradflow.measurement.norms import as_tensor
 from gradflow.results.watching import WatchResult
@@ -32,6 +33,7 @@ from gradflow.script.discovery import LooseParameters, ModuleTree, is_callable, 
 from gradflow.script.names import name_of, tensor_names
 from gradflow.script.start import Start, added
 from gradflow.training.optimizers import largest_rate
+from gradflow.watching.calls import HeardCriteria
 from gradflow.watching.guard import never_raises
 from gradflow.watching.outcome import outcome
 from gradflow.watching.recording import Snapshot
@@ -159,6 +161,8 @@ class Models:
     def __enter__(self) -> Models:
         self._hooks.add(_OnceMade(self._optimizer_made))
         self._hooks.add(ScriptsWithoutHooks())
+        # From the start: in loss(model(x), y) the loss is looked up before the model is called.
+        self._hooks.enter(criteria_heard(HeardCriteria()))
         self._hooks.add(register_optimizer_step_pre_hook(self._meet))
         self._come_last()
         return self

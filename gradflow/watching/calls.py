@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gradflow.measurement.batch import CriterionCall
+from gradflow.measurement.batch import CriterionCall, refused_facts
 from gradflow.measurement.hooks import tensors_in
+from gradflow.results.facts import RefusedFacts
 
 #: Calls of losses that are held of one step; an evaluation without no_grad() makes many.
 MOST_CALLS = 16
@@ -18,9 +19,13 @@ class HeardCriteria(list[CriterionCall]):
     """Calls of losses that a gradient is wanted of, the latest few, while `on`."""
 
     on = False
+    refused: RefusedFacts | None = None  # the first that raised, whenever that was
 
     def append(self, call: CriterionCall) -> None:
         """Take a call."""
+        if call.refused:
+            self.refused = self.refused or refused_facts(call)
+            return
         if not self.on or not torch.is_grad_enabled():
             return
         if len(self) >= MOST_CALLS:

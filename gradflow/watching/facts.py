@@ -82,6 +82,7 @@ def loop_facts(
         shrunk=_shrunk(history["weight_norm"], final),
         first_nonfinite=_first_nonfinite(recording, history, losses, final),
         conflicts=loop.conflicts,
+        refused=loop.refused,
         spread=_spread(snapshots),
         inner_spread=_inner_spread(recording),
     )

@@ -225,6 +225,7 @@ class Loop:
             lost_batch=self.lost_batch,
             inner=self.inner,
             conflicts=self.conflicts.found(),
+            refused=self._calls.criteria.refused,
         )
 
     def _updated(self) -> BatchFacts | None:

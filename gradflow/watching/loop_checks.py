@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from statistics import median, median_low
 
-from gradflow.findings.batches import in_words
+from gradflow.findings.batches import OF_CLASSES, in_words, sized
 from gradflow.findings.check import check, finding
 from gradflow.findings.graph_checks import mixed_by
 from gradflow.findings.thresholds import (
@@ -349,6 +349,36 @@ def _pulled(result: WatchResult, decay: float) -> float:
     momentum = optimizer.momentum if optimizer and optimizer.kind == "SGD" else None
     friction = 1 - momentum if momentum and momentum < 1 else 1.0
     return decay * sum(rates) / len(rates) * result.seen / friction
+
+
+@check("targets", "shapes")
+def refused(result: WatchResult) -> Iterator[Finding]:
+    """Labels or shapes that a criterion did not take, so that the program ended there."""
+    found = result.facts.refused
+    if found is None:
+        return
+    severity = "warning" if result.steps else "error"  # a loop may catch it, and go on
+    classes = (*found.output[:2], 0, 0)[1 if len(found.output) > 1 else 0]
+    outside = found.labels is not None and not 0 <= found.labels[0] <= found.labels[1] < classes
+    if found.kind in OF_CLASSES and found.labels is not None and outside:
+        least, most = found.labels
+        yield finding(
+            "targets",
+            f"the labels go from {least} to {most}, and {in_words(found.kind)} of {classes} "
+            f"classes takes 0 to {classes - 1}: it raised {found.why!r}",
+            "labels that begin at 0, and as many outputs as there are classes; ignore_index for "
+            "labels that do not count",
+            severity=severity,
+        )
+    elif found.output[:1] != found.target[:1] or found.kind not in OF_CLASSES:
+        yield finding(
+            "shapes",
+            f"{in_words(found.kind)} was given outputs of shape {sized(found.output)} and targets "
+            f"of shape {sized(found.target)}, and raised {found.why!r}",
+            "outputs and targets of one shape; for class indices outputs (examples, classes) and "
+            "targets (examples,)",
+            severity=severity,
+        )
 
 
 @check("targets")

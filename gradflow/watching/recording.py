@@ -11,7 +11,7 @@ from torch import Tensor
 from gradflow.arrays import Floats
 from gradflow.measurement.norms import Numbers
 from gradflow.results.base import RunMeta
-from gradflow.results.facts import BatchFacts
+from gradflow.results.facts import BatchFacts, RefusedFacts
 from gradflow.results.watching import ConflictFacts, OptimizerFacts, WatchFacts
 
 
@@ -78,6 +78,7 @@ class LoopNotes:
     lost_batch: BatchFacts | None = None
     inner: tuple[dict[str, float], ...] = ()
     conflicts: ConflictFacts | None = None
+    refused: RefusedFacts | None = None
 
 
 @dataclass

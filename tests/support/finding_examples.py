@@ -25,6 +25,7 @@ from gradflow.results.facts import (
     CriterionFacts,
     LeafFacts,
     MixingFacts,
+    RefusedFacts,
     TensorFacts,
     UpdateFacts,
 )
@@ -42,6 +43,8 @@ from gradflow.results.watching import (
 )
 from gradflow.results.width import WidthFacts, WidthResult, WidthRow
 from support.benchmark_runs import flow_row, history_row
+
+Shape = tuple[int, ...]
 
 
 def layer(index: int = 1, **given: Any) -> LayerRow:
@@ -110,6 +113,10 @@ def with_losses(losses: list[float], **given: Any) -> Result:
 def _penalised(loss: float) -> BatchFacts:
     judged = CriterionFacts("cross-entropy", first_loss=loss, constant_loss=1.1)
     return BatchFacts(examples=32, criteria=(judged,), penalised=1.0)
+
+
+def _refused(kind: str, output: Shape, target: Shape, labels: tuple[int, int] | None) -> Result:
+    return watched(facts=WatchFacts(refused=RefusedFacts(kind, output, target, labels, "no")))
 
 
 def _recurrence(rate: float) -> Recurrence:
@@ -315,6 +322,10 @@ EXAMPLES: dict[str, dict[str, Callable[[], Result]]] = {
         "weight-decay": lambda: watched(
             facts=WatchFacts(shrunk=(0.01,), batch=_penalised(1.2), last_batch=_penalised(1.1))
         )
+    },
+    "watching.refused": {
+        "targets": lambda: _refused("cross-entropy", (8, 3), (8,), (1, 3)),
+        "shapes": lambda: _refused("bce", (8, 1), (8,), None),
     },
     "watching.conflicting_targets": {
         "targets": lambda: watched(facts=WatchFacts(conflicts=ConflictFacts(90, 0.52, 0.5)))

@@ -289,6 +289,31 @@ def test_a_penalty_that_takes_the_weights_away() -> None:
     assert "weight-decay" not in said(trained(adam(lr=3e-3), penalised(1e-4)))
 
 
+def ended_by(error: type[Exception], loss: Callable[[Tensor, Tensor], Tensor]) -> WatchResult:
+    inputs, labels = classes(8)
+    model = network()
+    watch = gradflow.watch(model)
+    with pytest.raises(error), watch:
+        loss(model(inputs), labels).backward()
+    return watch.result()
+
+
+def test_labels_that_a_criterion_does_not_take() -> None:
+    result = ended_by(IndexError, lambda scores, labels: F.cross_entropy(scores, labels + 1))
+    assert result.verdict == "targets"
+    assert "3 classes takes 0 to 2" in message(result, "targets")
+    ignored = ended_by(IndexError, lambda s, y: F.cross_entropy(s, y - 3, ignore_index=-1))
+    assert "go from -3 to -2" in message(ignored, "targets")
+
+
+def test_shapes_that_a_criterion_does_not_take() -> None:
+    result = ended_by(ValueError, lambda s, y: F.binary_cross_entropy_with_logits(s, y.float()))
+    assert result.verdict == "shapes"
+    assert "(8, 3)" in message(result, "shapes")
+    fewer = ended_by(ValueError, lambda s, y: F.cross_entropy(s, y[1:]))
+    assert "(7,)" in message(fewer, "shapes")
+
+
 def test_clipping_that_leaves_a_thousandth() -> None:
     def clipped(model: nn.Module, optimizer: Any, x: Tensor, y: Tensor) -> None:
         optimizer.zero_grad()

@@ -3,6 +3,7 @@
 from gradflow.measurement.batch.criteria import CriterionCall, criteria_heard
 from gradflow.measurement.batch.facts import batch_facts
 from gradflow.measurement.batch.look import BatchLook
+from gradflow.measurement.batch.refused import refused_facts
 from gradflow.measurement.batch.seen import SeenBatch
 from gradflow.measurement.batch.updates import gradient_facts, with_optimizer
 
@@ -13,5 +14,6 @@ __all__ = [
     "batch_facts",
     "criteria_heard",
     "gradient_facts",
+    "refused_facts",
     "with_optimizer",
 ]

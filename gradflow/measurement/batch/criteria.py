@@ -6,7 +6,7 @@ import contextlib
 import functools
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -31,6 +31,8 @@ class CriterionCall:
         Its further keyword arguments that are no tensors.
     swapped
         Whether it was given the other way round: `input` is what takes a gradient.
+    refused
+        What it raised; empty if it did not.
     """
 
     name: str
@@ -39,6 +41,7 @@ class CriterionCall:
     reduction: str
     options: dict[str, Any]
     swapped: bool = False
+    refused: str = ""
 
 
 #: The losses that are heard; the modules of `torch.nn` call these functions.
@@ -117,20 +120,37 @@ class _Ear:
     def _heard(self, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
         def heard(*arguments: Any, **keywords: Any) -> Any:
-            if not torch.compiler.is_compiling() and self.listeners:
-                self._tell(name, arguments, keywords)
-            return original(*arguments, **keywords)
+            if torch.compiler.is_compiling() or not self.listeners:
+                return original(*arguments, **keywords)
+            self._tell(name, arguments, keywords)
+            try:
+                return original(*arguments, **keywords)
+            except Exception as error:
+                with contextlib.suppress(Exception):  # the program is to see its own
+                    self._tell(
+                        name, arguments, keywords, refused=str(error) or type(error).__name__
+                    )
+                raise
 
         heard._gradflow_ear = True  # type: ignore[attr-defined]
         return heard
 
-    def _tell(self, name: str, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+    def _tell(
+        self, name: str, arguments: tuple[Any, ...], keywords: dict[str, Any], refused: str = ""
+    ) -> None:
         call = _call(name, arguments, keywords)
         if call is None:
             return
+        if refused:
+            call = replace(call, refused=refused.splitlines()[0])
         for calls in self.listeners:
             last = calls[-1] if calls else None
-            if last is None or last.input is not call.input or last.target is not call.target:
+            if (
+                refused
+                or last is None
+                or last.input is not call.input
+                or last.target is not call.target
+            ):
                 calls.append(call)
 
 
