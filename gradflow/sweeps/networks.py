@@ -1,4 +1,4 @@
-"""Networks of one shape and many variances, as replicas of one module."""
+"""The points of a task of a sweep, measured and judged as `diagnose` does."""
 
 from __future__ import annotations
 
