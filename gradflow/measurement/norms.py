@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gradflow.measurement.quick_stats import sum_of_squares
 from gradflow.measurement.stats import accumulator
 
 #: (n,): numbers on their device; Python's own from a CPU, where they are read for free.
@@ -109,10 +110,7 @@ def _squares(tensors: Sequence[Tensor]) -> list[float]:
 
 
 def _square(tensor: Tensor) -> float:
-    flat = tensor.reshape(-1)
-    if len(flat) <= _CHUNK:
-        return torch.dot(flat, flat).item()
-    return sum(torch.dot(part, part).item() for part in torch.split(flat, _CHUNK))
+    return sum_of_squares(tensor.reshape(-1), _CHUNK)
 
 
 def _squares_of_small(tensors: Sequence[tuple[Tensor, int]]) -> Iterator[float]:

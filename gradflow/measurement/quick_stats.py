@@ -129,11 +129,17 @@ class QuickStats:
         return share if share > _CANCELS else None
 
 
-def sum_of_squares(flat: Tensor) -> float:
-    """Return the sum of the squares of a float32 tensor, (entries,), on a CPU."""
-    if len(flat) <= _PART:
+def sum_of_squares(flat: Tensor, at_once: int = _PART) -> float:
+    """Return the sum of the squares of a float32 tensor, (entries,), on a CPU.
+
+    Parameters
+    ----------
+    at_once
+        Entries that are summed in float32.
+    """
+    if len(flat) <= at_once:
         return torch.dot(flat, flat).item()
-    return sum(torch.dot(part, part).item() for part in torch.split(flat, _PART))
+    return sum(torch.dot(part, part).item() for part in torch.split(flat, at_once))
 
 
 def _in_memory_order(values: Tensor) -> Tensor:

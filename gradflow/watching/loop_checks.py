@@ -358,19 +358,18 @@ def refused(result: WatchResult) -> Iterator[Finding]:
     if found is None:
         return
     severity = "warning" if result.steps else "error"  # a loop may catch it, and go on
-    classes = (*found.output[:2], 0, 0)[1 if len(found.output) > 1 else 0]
-    outside = found.labels is not None and not 0 <= found.labels[0] <= found.labels[1] < classes
-    if found.kind in OF_CLASSES and found.labels is not None and outside:
-        least, most = found.labels
+    classes = found.output[:2][-1] if found.output else 0
+    of_classes, labels = found.kind in OF_CLASSES, found.labels
+    if of_classes and labels is not None and not 0 <= labels[0] <= labels[1] < classes:
         yield finding(
             "targets",
-            f"the labels go from {least} to {most}, and {in_words(found.kind)} of {classes} "
-            f"classes takes 0 to {classes - 1}: it raised {found.why!r}",
+            f"the labels go from {labels[0]} to {labels[1]}, and {in_words(found.kind)} of "
+            f"{classes} classes takes 0 to {classes - 1}: it raised {found.why!r}",
             "labels that begin at 0, and as many outputs as there are classes; ignore_index for "
             "labels that do not count",
             severity=severity,
         )
-    elif found.output[:1] != found.target[:1] or found.kind not in OF_CLASSES:
+    elif found.output[:1] != found.target[:1] or not of_classes:
         yield finding(
             "shapes",
             f"{in_words(found.kind)} was given outputs of shape {sized(found.output)} and targets "

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import pytest
 import torch
+from support.doubled import Doubled
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
@@ -84,22 +84,12 @@ def test_only_one_plain_float32_tensor_on_a_cpu_is_read_so() -> None:
     assert not is_quick(torch.eye(1).to_sparse())
 
 
-class _Doubled(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        return 2 * x
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return 2 * gradient
-
-
 def test_slopes_are_autograds_of_one_formula_of_several_and_of_ones_own() -> None:
     x = normal(3, 40)
     torch.testing.assert_close(slope(torch.tanh, x), 1 - torch.tanh(x).square())
     assert torch.equal(slope(torch.relu_, x), (x > 0).float())
     torch.testing.assert_close(slope(lambda v: v * torch.sigmoid(v), x), slope(F.silu, x))
-    assert torch.equal(slope(_Doubled.apply, x), torch.full_like(x, 2))
+    assert torch.equal(slope(Doubled.apply, x), torch.full_like(x, 2))
 
 
 def test_units_without_slope_are_told_and_of_no_example_all_are() -> None:
@@ -166,18 +156,9 @@ def test_the_spread_of_tokens_is_that_of_the_first_four_examples() -> None:
 @pytest.mark.parametrize(
     ("entries", "parts"), [(2**15, [2**15]), (2**15 + 1, [2**15, 1]), (3, [3])]
 )
-def test_squares_are_summed_part_by_part(
-    entries: int, parts: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen: list[int] = []
-
-    def dot(first: Tensor, second: Tensor) -> Tensor:
-        seen.append(first.numel())
-        return (first * second).sum()
-
-    monkeypatch.setattr(torch, "dot", dot)
+def test_squares_are_summed_part_by_part(entries: int, parts: list[int], dots: list[int]) -> None:
     assert sum_of_squares(torch.full((entries,), 2.0)) == 4 * entries
-    assert seen == parts
+    assert dots == parts
 
 
 def test_statistics_of_nothing_are_not_a_number() -> None:

@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from support.doubled import Doubled
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn import functional as F  # noqa: N812
@@ -132,19 +133,9 @@ def test_slopes_are_read_off_the_node_that_ran() -> None:
     assert slope_at(torch.tanh(x).detach(), before) is None
 
 
-class Double(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: object, x: Tensor) -> Tensor:
-        return 2 * x
-
-    @staticmethod
-    def backward(ctx: object, gradient: Tensor) -> Tensor:
-        return 2 * gradient
-
-
 def test_a_function_of_ones_own_is_not_run_again() -> None:
     x = torch.ones(2, requires_grad=True) * 1
-    assert slope_at(Double.apply(x), node_of(x)) is None
+    assert slope_at(Doubled.apply(x), node_of(x)) is None
 
 
 @pytest.mark.parametrize(
