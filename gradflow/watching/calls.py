@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import torch
@@ -42,10 +43,13 @@ class Calls:
         Whether the step under way needs them.
     count
         Calls since the last `forget`.
+    thread
+        In which the model was called last, with gradients; None before.
     """
 
     def __init__(self) -> None:
         self.on, self.count = False, 0
+        self.thread: int | None = None
         self.criteria = HeardCriteria()
         self.inputs: tuple[Tensor, ...] = ()
         self.outputs: tuple[Tensor, ...] = ()
@@ -61,10 +65,14 @@ class Calls:
         self.criteria.clear()
 
     def called(
-        self, _: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any], output: Any
+        self, model: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any], output: Any
     ) -> None:
         """Take a call of the model; a forward hook."""
-        if self.on and torch.is_grad_enabled():
+        if not torch.is_grad_enabled():
+            return
+        if not getattr(model, "_is_replica", False):  # DataParallel calls copies in threads
+            self.thread = threading.get_ident()
+        if self.on:
             self.inputs = tuple(tensors_in((arguments, keywords)))
             self.outputs = tuple(tensors_in(output))
             self.count += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from gradflow.measurement.batch import (
     gradient_facts,
     with_optimizer,
 )
+from gradflow.measurement.batch.graph import Graph
 from gradflow.measurement.hooks import Hooks
 from gradflow.results.facts import BatchFacts
 from gradflow.results.watching import OptimizerFacts
@@ -66,6 +68,7 @@ class Loop:
         self._scaled: tuple[Tensor, Any] | None = None
         self._losses: list[Loss] = []
         self._heard: Loss | None = None
+        self._under_way: Tensor | None = None
         self._facts: BatchFacts | None = None
         self._seen: SeenBatch | None = None
         self._inner: dict[str, float] = {}
@@ -106,8 +109,9 @@ class Loop:
     @never_raises
     def before_backward(self, loss: Tensor) -> None:
         """Note the loss, until it is known whether it reaches the model."""
-        if not self._recording:
+        if not self._recording or self._elsewhere(loss):
             return
+        self._under_way = loss
         scale = None
         if self._scaled is not None and self._scaled[0] is loss:
             scale = grad_scaler.scale_of(self._scaled[1])
@@ -141,9 +145,11 @@ class Loop:
             self.conflicts.take(self._calls)
 
     @never_raises
-    def after_backward(self, _: Tensor) -> None:
+    def after_backward(self, loss: Tensor) -> None:
         """Forget what did not reach the model."""
-        self._heard, self._facts = None, None
+        if loss is not self._under_way:
+            return
+        self._under_way, self._heard, self._facts = None, None, None
         if self._learns_from_it and self._seen is not None and self.first_batch is not None:
             gradient_of = {id(p): p.grad for p in self.gradients.named.values()}
             self.first_batch = gradient_facts(self.first_batch, self._seen, gradient_of)
@@ -154,6 +160,16 @@ class Loop:
                 ((p, mark(p)) for p in self.gradients.named.values() if p.grad is not None), None
             )
         self._calls.forget()
+
+    def _elsewhere(self, loss: Tensor) -> bool:
+        """Return whether a loss is another thread's, and of another model.
+
+        A gradient must not be looked at while a backward pass in the model's own thread writes it.
+        """
+        if self._calls.thread in (None, threading.get_ident()):
+            return False
+        leaves = Graph.of([loss.grad_fn]).leaves
+        return self.gradients.ids.isdisjoint(map(id, leaves))
 
     def scaled(self, scaler: Any, loss: Any) -> None:
         """Note what a GradScaler made of a loss."""

@@ -674,6 +674,41 @@ def test_threads_do_not_mix() -> None:
     assert a.result().history == b.result().history
 
 
+def in_a_thread(work: Callable[[], object]) -> None:
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+
+
+def test_a_loss_of_another_thread_is_not_taken_for_the_model_s() -> None:
+    model, other = network(nn.ReLU), network(nn.ReLU)
+    optimizer = sgd(model, 0.0)
+
+    def another_pass() -> None:
+        (loss_of(other) * 7).backward()
+
+    with gradflow.watch(model) as w:
+        loss = loss_of(model)
+        loss.register_hook(lambda _: in_a_thread(another_pass))  # in the middle of this pass
+        loss.backward()
+        optimizer.step()
+    (seen,) = w.recorded().snapshots
+    assert seen.notes is not None
+    assert [found.value for found in seen.notes.losses] == [loss.item()]
+
+
+def test_a_backward_pass_in_another_thread_than_the_forward_pass_is_heard() -> None:
+    model = network(nn.ReLU)
+    optimizer = sgd(model, 0.0)
+    with gradflow.watch(model) as w:
+        loss = loss_of(model)
+        in_a_thread(loss.backward)
+        optimizer.step()
+    (seen,) = w.recorded().snapshots
+    assert seen.notes is not None
+    assert [found.value for found in seen.notes.losses] == [loss.item()]
+
+
 # -- a GradScaler
 
 
