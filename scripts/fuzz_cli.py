@@ -181,11 +181,11 @@ def _value(parameter: Any, random_: random.Random) -> str:
         return random_.choice(VALUES)
     if kind < 0.5:
         return "".join(random_.choices(LETTERS, k=random_.randint(0, 8)))
-    return random_.choice(_completed(parameter) or _MEANT.split())
+    return random_.choice(completed(parameter) or _MEANT.split())
 
 
 @functools.cache
-def _completed(parameter: Any) -> list[str]:
+def completed(parameter: Any) -> list[str]:
     """Return what the shell offers for a parameter, and its default."""
     complete = getattr(parameter, "_custom_shell_complete", None)
     offered = [] if complete is None else [str(o.value) for o in complete(None, parameter, "")]
