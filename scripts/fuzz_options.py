@@ -68,6 +68,8 @@ MEMORY = 2**28
 #: Shares of values that are meant: an input is refused for its first bad value, so few of some.
 MEANT = (0.4, 0.8, 0.97)
 SECONDS = 2
+#: Inputs after which the tally is written.
+AT_ONCE = 2000
 MODEL = "import torch\nnet = torch.nn.Linear(3, 2)\ndef wide(width):\n    return net\n"
 _FILES = "program.py model.py:net model.py:wide model.py images 3 4,3 out.png out.json"
 _ERROR = re.compile(r"error: [^\n]+\n(hint: [^\n]+\n)?")
@@ -279,32 +281,40 @@ def _late(*_: Any) -> None:
     raise Late
 
 
-def tried(seed: int, numbers: Sequence[int], minutes: float = math.inf) -> dict[str, Counter[str]]:
-    """Try inputs; print what breaks, and return what came of them, by command."""
-    if not numbers:
-        return {}
-    found = {name: Counter[str]() for name in commands()}
+def tried(
+    seed: int, numbers: Sequence[int], minutes: float = math.inf
+) -> Iterator[dict[str, Counter[str]]]:
+    """Try inputs; print what breaks, and yield what came of them, some thousand at a time."""
     end = time.monotonic() + 60 * minutes
     usual = signal.signal(signal.SIGPROF, _late)
     try:
         with workshop() as folder:
-            for number in numbers:
+            for first in range(0, len(numbers), AT_ONCE):
                 if time.monotonic() > end:
                     break
-                name, arguments = one_input(seed, number)
-                ending = ended(arguments, folder)
-                found[name][str(ending.code)] += 1
-                if broken(name, ending):
-                    found[name]["broken"] += 1
-                    _show(number, arguments, ending)
+                yield _tried(seed, numbers[first : first + AT_ONCE], folder)
     finally:
         signal.signal(signal.SIGPROF, usual)
+
+
+def _tried(seed: int, numbers: Sequence[int], folder: Path) -> dict[str, Counter[str]]:
+    found = {name: Counter[str]() for name in commands()}
+    for number in numbers:
+        name, arguments = one_input(seed, number)
+        ending = ended(arguments, folder)
+        found[name][str(ending.code)] += 1
+        if broken(name, ending):
+            found[name]["broken"] += 1
+            _show(number, arguments, ending)
     return found
 
 
 def _show(number: int, arguments: Sequence[str], ending: Ending) -> None:
     shown = [a if len(a) < 60 else f"{a[:20]}…" for a in arguments]
-    print(f"{number}: {shown!a}\n    {ending.code}: {ending.err[:300]!a} {sorted(ending.left)!a}")
+    print(
+        f"{number}: {shown!a}\n    {ending.code}: {ending.err[:300]!a} {sorted(ending.left)!a}",
+        flush=True,
+    )
 
 
 def total_of(found: dict[str, Counter[str]]) -> int:
@@ -331,6 +341,12 @@ def read_tally(path: Path | None) -> dict[str, Counter[str]]:
     return {name: Counter(counts) for name, counts in json.loads(path.read_text("utf-8")).items()}
 
 
+def _write(found: dict[str, Counter[str]], path: Path) -> None:
+    new = path.with_suffix(".new")
+    new.write_text(json.dumps(found), encoding="utf-8")
+    new.replace(path)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Try inputs, print what broke; return 1 if something did."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -340,12 +356,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=math.inf, help="of this run, at most")
     parser.add_argument("--tally", type=Path, help="go on from what this file counts, and keep it")
     chosen = parser.parse_args(argv)
-    known = read_tally(chosen.tally)
-    first, last = chosen.start + total_of(known), chosen.start + chosen.count
-    for name, counts in tried(chosen.seed, range(first, last), chosen.minutes).items():
-        known.setdefault(name, Counter()).update(counts)
-    if chosen.tally is not None:
-        chosen.tally.write_text(json.dumps(known), encoding="utf-8")
+    tally = None if chosen.tally is None else chosen.tally.resolve()  # it works elsewhere
+    known = read_tally(tally)
+    numbers = range(chosen.start + total_of(known), chosen.start + chosen.count)
+    for found in tried(chosen.seed, numbers, chosen.minutes):
+        for name, counts in found.items():
+            known.setdefault(name, Counter()).update(counts)
+        if tally is not None:
+            _write(known, tally)
     report(known)
     return int(any(counts["broken"] for counts in known.values()))
 

@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from gradflow.clipping import policies as of
 from gradflow.clipping.effect import changed_fraction, cosine, flat
-from gradflow.clipping.policies import clip_gradients, clipping, total_norm
-from gradflow.configs.policies import POLICIES
+from gradflow.clipping.policies import AutoClip, clip_gradients, clipping, total_norm
+from gradflow.configs.policies import POLICIES, Policy
 from gradflow.errors import GradflowError
 
 #: Layers of one weight each; entries of a normal size and of sizes at the ends of float32.
@@ -127,6 +128,42 @@ def test_agc_clips_a_unit_and_leaves_its_neighbour_alone() -> None:
     assert weight.grad[1].tolist() == [pytest.approx(1e-5), 0.0]
 
 
+def test_agc_takes_a_thousandth_for_the_norm_of_a_unit_that_starts_at_0() -> None:
+    weight, last = nn.Parameter(torch.zeros(1, 2)), nn.Parameter(torch.ones(1))
+    weight.grad = torch.tensor([[3.0, 4.0]])
+    clip_gradients(clipping("agc:0.1", 1).clipper(), [[weight], [last]])
+    assert weight.grad[0].tolist() == pytest.approx([0.6e-4, 0.8e-4])
+
+
+def test_agc_takes_biases_for_one_unit_and_a_kernel_for_a_unit_per_channel() -> None:
+    bias, last = nn.Parameter(torch.tensor([3.0, 4.0])), nn.Parameter(torch.ones(1))
+    kernel = nn.Parameter(torch.full((2, 3, 2, 2), 0.5))
+    bias.grad, kernel.grad = torch.tensor([6.0, 8.0]), torch.ones(2, 3, 2, 2)
+    kernel.grad[1] = 0.001
+    clip_gradients(clipping("agc:0.1", 1).clipper(), [[kernel, bias], [last]])
+    assert bias.grad.tolist() == pytest.approx([0.3, 0.4])
+    # ‖kernel‖ of a channel is √12/2, its gradient's √12.
+    assert kernel.grad[0].flatten().tolist() == pytest.approx([0.05] * 12)
+    assert kernel.grad[1].flatten().tolist() == pytest.approx([0.001] * 12)
+
+
+def test_autoclip_forgets_what_is_older_than_a_thousand_norms() -> None:
+    clip = AutoClip(1e-9)  # all but the smallest that it remembers
+    clip.recent.extend([1.0] + [10.0] * 998)
+    norms = []
+    for _ in range(2):
+        layers = layers_with([[10.0]])
+        clip(layers)
+        norms.append(gradient(layers).item())
+    assert norms == pytest.approx([1.0, 10.0], rel=1e-5)
+
+
+@pytest.mark.parametrize("policy", ["value", *NORM_LIKE])
+def test_a_gradient_at_the_threshold_is_left_alone_to_the_bit(policy: str) -> None:
+    before, after = clipped(policy, [[3.0, 4.0]], 5.0)
+    assert torch.equal(before, after)
+
+
 @given(st.lists(st.floats(0.1, 1e3), min_size=1, max_size=30), st.floats(1, 100))
 def test_autoclip_is_numpys_percentile_of_the_norms_so_far(
     norms: list[float], percentile: float
@@ -215,6 +252,29 @@ def test_a_parameter_without_a_gradient_is_no_obstacle() -> None:
 def test_what_is_no_policy_is_refused(text: str, says: str) -> None:
     with pytest.raises(GradflowError, match=says):
         clipping(text, 1.0)
+
+
+@pytest.mark.parametrize(("foreign", "raised"), [(True, GradflowError), (False, ValueError)])
+def test_the_first_line_is_said_of_a_policy_of_another_package_that_fails(
+    foreign: bool, raised: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def useless(_: float) -> None:
+        raise ValueError("one\ntwo\nthree")
+
+    monkeypatch.setitem(POLICIES, "useless", Policy("others:useless", ""))
+    monkeypatch.setattr(of, "loaded", lambda _: useless)
+    monkeypatch.setattr(of, "points", lambda _: {"useless": "others:useless"} if foreign else {})
+    with pytest.raises(raised) as caught:
+        clipping("useless", 1.0)
+    assert str(caught.value).endswith("ValueError: one" if foreign else "three")
+
+
+def test_what_a_policy_of_another_package_refuses_is_said_in_its_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(of, "points", lambda _: {"autoclip": POLICIES["autoclip"].make})
+    with pytest.raises(GradflowError, match=r"^autoclip takes a percentile"):
+        clipping("autoclip:101", 1.0)
 
 
 def test_an_unknown_treatment_of_what_is_not_finite_is_refused() -> None:

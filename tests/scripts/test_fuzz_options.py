@@ -57,14 +57,23 @@ def test_a_value_is_meant_or_not(fuzz: Any) -> None:
 
 
 def test_a_tally_is_gone_on_from(
-    fuzz: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    fuzz: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    tally = tmp_path / "tally.json"
+    monkeypatch.chdir(tmp_path)
+    tally = Path("tally.json")
     tally.write_text(json.dumps({"chain": {"2": 5, "stopped": 2, "broken": 1}}), encoding="utf-8")
     assert fuzz.main(["--count", "7", "--tally", str(tally)]) == 1
     out = capsys.readouterr().out
     assert out.startswith("chain: 7 inputs (5 × 2, 2 × stopped)\n")
     assert out.endswith("1 broken\n")
+    assert fuzz.main(["--count", "9", "--tally", str(tally)]) == 1
+    assert "9 inputs tried" in capsys.readouterr().out
+    after = fuzz.read_tally(tmp_path / tally)
+    assert fuzz.total_of(after) == 9
+    assert after["chain"]["broken"] == 1
 
 
 @pytest.mark.parametrize("name", ["activations", "diagnose", "lr", "sweep", "width", "benchmark"])

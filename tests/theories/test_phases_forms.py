@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from gradflow.activations import Activation, activation
+from gradflow.arrays import Floats
 from gradflow.theories import phases as of
 from gradflow.theories.fixed_points import moments_table
 from gradflow.theories.meanfield import (
@@ -19,6 +21,8 @@ from gradflow.theories.meanfield import (
     theory,
 )
 from gradflow.theories.quadrature import Moments
+
+Formula = Callable[[Floats], Floats]
 
 
 def at(gain: float, slope: float, power: float) -> Moments:
@@ -81,6 +85,40 @@ def test_criticality_at_zero_follows_from_the_slopes_beside_it(
         _, table = moments_table(act)
     found = of._critical_at_zero(act, table)
     assert found == (None if weight is None else pytest.approx(weight))
+
+
+def rising(x: Floats, upward: float) -> Floats:
+    """Return 0 near 0, and 1 far from it: what a power of x is beside it."""
+    return np.asarray(x**upward / (1 + x**upward))
+
+
+@pytest.mark.parametrize(
+    ("value", "slope", "weight"),
+    [
+        (  # x + 2x³/3 near 0, which drives q away; bounded, so that it comes back from far away
+            lambda x: np.tanh(x) * (1 + rising(x, 2)),
+            lambda x: (
+                (1 + rising(x, 2)) / np.cosh(np.clip(x, -300, 300)) ** 2
+                + np.tanh(x) * 2 * x / (1 + x**2) ** 2
+            ),
+            None,
+        ),
+        (  # x − x³/3 near 0, which draws q to it; 2x far away, which drives it to infinity
+            lambda x: np.tanh(x) + 2 * x * rising(x, 4),
+            lambda x: (
+                1 / np.cosh(np.clip(x, -300, 300)) ** 2 + 2 * rising(x, 4) * (5 - 4 * rising(x, 4))
+            ),
+            1.0,
+        ),
+    ],
+)
+def test_what_counts_at_0_is_where_q_moves_near_0(
+    value: Formula, slope: Formula, weight: float | None
+) -> None:
+    act = replace(activation("tanh"), name=f"to {weight}", value=value, slope=slope, kinks=())
+    with np.errstate(all="ignore"):
+        _, table = moments_table(act)
+    assert of._critical_at_zero(act, table) == weight
 
 
 @pytest.mark.parametrize(
