@@ -59,8 +59,9 @@ def shown(pages: tuple[Path, ...] = PAGES) -> Iterator[Shown]:
 
 
 def trimmed(text: str) -> str:
-    """Return the text without spaces at the ends of its lines."""
-    return "".join(f"{line.rstrip()}\n" for line in text.splitlines())
+    """Return the text without spaces at the ends of its lines, and without lines of progress."""
+    lines = (line.rstrip() for line in text.splitlines())
+    return "".join(f"{line}\n" for line in lines if not line.startswith("… "))
 
 
 def output_of(command: str, folder: Path = ROOT) -> str:

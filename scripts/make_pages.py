@@ -120,7 +120,7 @@ def _run(program: str, name: str) -> str:
     with contextlib.redirect_stdout(said), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch's, which differ from version to version
         exec(compile(program, f"{name}.py", "exec"), {"__name__": "__main__"})
-    return _trimmed(said.getvalue())
+    return make_docs.trimmed(said.getvalue())
 
 
 def _output_of(command: str, folder: Path) -> str:
@@ -128,11 +128,7 @@ def _output_of(command: str, folder: Path) -> str:
     name, *arguments = shlex.split(command)
     if name != "gradflow" or arguments[0] in ("benchmark", "watch"):  # what starts processes
         return make_docs.output_of(command, folder)
-    return _trimmed(CliRunner().invoke(app, arguments, env=ENVIRONMENT).output)
-
-
-def _trimmed(text: str) -> str:
-    return "".join(f"{line.rstrip()}\n" for line in text.splitlines())
+    return make_docs.trimmed(CliRunner().invoke(app, arguments, env=ENVIRONMENT).output)
 
 
 def found(output: str) -> set[str]:

@@ -1,9 +1,10 @@
-"""Progress on stderr; quiet where stderr is not a terminal."""
+"""Progress on stderr; where that is no terminal, a line now and then of what takes long."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -58,8 +59,29 @@ def working(what: str) -> Iterator[None]:
 def counting(what: str) -> Iterator[Callable[[int, int], None]]:
     """Give a function that takes (done, total)."""
     with bar() as progress:
+        if progress.disable:
+            log = Log()
+            yield lambda done, total: log(what, done, total)
+            return
         task = progress.add_task(what, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+class Log:
+    """Says now and then how far something long has got: in a file, where no bar can be drawn."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock, self.wait = clock, 10.0
+        self.due = clock() + self.wait
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Write a line where one is due: after 10 seconds, and after twice as long each time."""
+        if self.clock() < self.due:
+            return
+        self.wait = min(2 * self.wait, 300.0)
+        self.due = self.clock() + self.wait
+        line = f"… {what}: {done} of {total}"
+        stderr_console().print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 class TwoStages:
@@ -93,6 +115,10 @@ def working_then_counting(what: str, then: str) -> Iterator[TwoStages]:
 def stages() -> Iterator[Callable[[str, int, int, float], None]]:
     """Give a function that takes (stage, step, steps, loss); a line for each stage."""
     with bar(TextColumn("{task.fields[loss]}")) as progress:
+        if progress.disable:
+            log = Log()
+            yield lambda stage, step, steps, loss: log(f"{stage}, loss {loss:.4g}", step, steps)
+            return
         tasks: dict[str, TaskID] = {}
 
         def advance(stage: str, step: int, steps: int, loss: float) -> None:

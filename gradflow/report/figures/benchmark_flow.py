@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -79,7 +80,7 @@ def draw(fig: SubFigure, flow: Sequence[Any], names: Mapping[Any, str]) -> None:
     for row, heat_map in zip(panels, HEAT_MAPS, strict=True):
         _row(fig, row, list(shown.values()), heat_map)
     for axes, name in zip(panels[0], shown, strict=True):
-        axes.set_title(page.balanced(name, _TITLE_CHARACTERS), loc="center", parse_math=False)
+        axes.set_title(_heading(name), loc="center", parse_math=False)
     for axes, rows in zip(panels[-1], shown.values(), strict=True):
         epochs = {row.epoch for row in rows}
         axes.set_xticks(sorted({min(epochs), max(epochs)}))
@@ -95,6 +96,13 @@ def draw(fig: SubFigure, flow: Sequence[Any], names: Mapping[Any, str]) -> None:
         color=GREY,
         weight="normal",
     )
+
+
+def _heading(name: str) -> str:
+    """Return a setting's name in short lines: a line for each of what it says, if one is short."""
+    if len(name) <= _TITLE_CHARACTERS:
+        return name
+    return "\n".join(page.balanced(part, _TITLE_CHARACTERS) for part in re.split("(?<=,) ", name))
 
 
 def _row(fig: SubFigure, panels: Sequence[Axes], groups: list[Any], heat_map: HeatMap) -> None:

@@ -114,7 +114,7 @@ def _norms(axes: Axes, result: ClipResult, tints: dict[str, str]) -> None:
     axes.axhline(result.threshold, color=GREY, linewidth=0.8, linestyle=DASHED, zorder=1)
     axes.set_ylabel("‖g‖ before clipping")
     log_axes.log_scale(axes)
-    page.beside_line(axes, result.threshold, "threshold")
+    page.beside_line(axes, result.threshold, "threshold", or_above=True)
 
 
 def _losses(axes: Axes, result: ClipResult, tints: dict[str, str]) -> list[End]:
@@ -126,7 +126,7 @@ def _losses(axes: Axes, result: ClipResult, tints: dict[str, str]) -> list[End]:
     if not any(np.isfinite(row.loss) for row in result.history):
         page.note(axes, "× no loss is finite")
     elif result.chance and any(row.step > 1 for row in result.history):
-        page.beside_line(axes, result.chance, "input ignored")
+        page.beside_line(axes, result.chance, "input ignored", or_above=True)
     return ends
 
 

@@ -43,7 +43,7 @@ def _histogram(axes: Axes, result: ClipResult) -> None:
     _threshold_axis(axes)
     axes.set_xlabel("‖g‖ in unclipped training")
     axes.set_ylabel("updates")
-    page.caption(axes, *_said(result.distribution[0]))
+    page.caption(axes, *_said(result.distribution[0], result.suggested))
     for row in result.records:
         if row.threshold is not None:
             best = row.threshold == result.suggested
@@ -53,21 +53,10 @@ def _histogram(axes: Axes, result: ClipResult) -> None:
                 linewidth=1.8 if best else 0.8,
                 linestyle="-" if best else DASHED,
             )
-    if result.suggested is not None:
-        axes.annotate(
-            f"suggested {page.number(result.suggested)}",
-            (result.suggested, 1),
-            (4, -2),
-            axes.get_xaxis_transform(),
-            "offset points",
-            size=8,
-            color=VERMILLION,
-            va="top",
-            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
-        )
 
 
-def _said(row: DistributionRow) -> list[str]:
+def _said(row: DistributionRow, suggested: float | None) -> list[str]:
+    best = f", solid: suggested {page.number(suggested)}" if suggested is not None else ""
     said = [
         f"median {page.number(row.median)}, 90 % below {page.number(row.percentile_90)}, "
         f"largest {page.number(row.largest)}"
@@ -75,7 +64,7 @@ def _said(row: DistributionRow) -> list[str]:
     if row.tail_index is not None:
         tail = "heavy tail" if row.heavy_tail else "no heavy tail"
         said.append(f"{tail} (index {row.tail_index:.1f})")
-    return [*said, "lines: thresholds tried"]
+    return [*said, f"dashed: thresholds tried{best}"]
 
 
 def _losses(axes: Axes, result: ClipResult, tried: list[PolicyRow]) -> None:
@@ -85,17 +74,19 @@ def _losses(axes: Axes, result: ClipResult, tried: list[PolicyRow]) -> None:
     low, high = (page.drawable(end) for end in ends)
     axes.fill_between(x, low, high, color=BLUE, alpha=0.15, linewidth=0)
     axes.plot(x, y, "o-", color=BLUE, label="clipped")
-    raw = next((row for row in result.records if row.threshold is None), None)
-    if raw is not None and raw.final_loss is not None and np.isfinite(raw.final_loss):
-        axes.axhline(raw.final_loss, color=GREY, linewidth=1, linestyle=DASHED)
-        page.beside_line(axes, raw.final_loss, "unclipped")
-    elif raw is not None and raw.diverged:
-        page.caption(axes, "unclipped training diverges")
     best = [row for row in tried if row.threshold == result.suggested]
     x, y = page.values(best, "threshold"), page.drawable(page.values(best, "final_loss"))
     axes.plot(x, y, "o", color=VERMILLION, zorder=5)
+    raw = next((row for row in result.records if row.threshold is None), None)
+    level = raw.final_loss if raw is not None else None
+    if level is not None and np.isfinite(level):
+        axes.axhline(level, color=GREY, linewidth=1, linestyle=DASHED)
     _labelled(axes, "final loss")
     log_axes.log_scale(axes)
+    if level is not None and np.isfinite(level):
+        page.beside_line(axes, level, "unclipped", or_above=True)
+    elif raw is not None and raw.diverged:
+        page.caption(axes, "unclipped training diverges")
 
 
 def _engaged(axes: Axes, tried: list[PolicyRow]) -> None:
@@ -105,6 +96,7 @@ def _engaged(axes: Axes, tried: list[PolicyRow]) -> None:
     axes.set_ylim(-0.03, 1.03)
     axes.yaxis.set_major_formatter(lambda share, _: f"{100 * share:.3g} %")
     _labelled(axes, "updates clipped")
+    page.beside_line(axes, 0.5, "more often than not")
 
 
 def _labelled(axes: Axes, what: str) -> None:

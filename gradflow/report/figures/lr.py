@@ -17,6 +17,9 @@ from gradflow.report.style import BLUE, DASHED, GREEN, GREY, ICE, VERMILLION
 if TYPE_CHECKING:
     from gradflow.results.learning_rate import LearningRateResult
 
+#: Where the words beside a vertical line stand: beyond the largest stable rate the loss goes up.
+_HEIGHTS = {"suggested": 0.97, "largest stable": 0.1, "in use": 0.89}
+
 
 def figure(result: LearningRateResult) -> Figure:
     """Return the loss after each step by its rate; vertical lines are the rates that were found."""
@@ -39,8 +42,8 @@ def figure(result: LearningRateResult) -> Figure:
         page.beside_line(axes, result.start, "at the start")
     if result.suggested_low is not None and result.suggested_high is not None:
         axes.axvspan(result.suggested_low, result.suggested_high, color=GREEN, alpha=0.12)
-    for number, (text, (rate, colour)) in enumerate(marked.items()):
-        _line(axes, rate, text, colour, 0.97 - 0.08 * number)
+    for text, (rate, colour) in marked.items():
+        _line(axes, rate, text, colour, _HEIGHTS[text])
     seeds = len(result.meta.seeds)
     page.caption(axes, "loss after each step", f"median of {seeds} seeds" if seeds > 1 else None)
     axes.set_xlabel("learning rate of the step")

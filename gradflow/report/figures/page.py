@@ -25,6 +25,8 @@ _LARGEST = 1e300
 _NOTEBOOK_DPI = 120
 _TITLE_CHARACTERS = 84
 _CAPTION_CHARACTERS = 100
+#: Of the 80 points that a line has in each end: so many in the way of words are not one crossing.
+_CROWDED = 8
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -77,7 +79,7 @@ def number(value: float) -> str:
 def caption(axes: Axes, *phrases: str | None, width: int = _CAPTION_CHARACTERS) -> None:
     """Say above `axes` what is drawn in it; `None` is left out."""
     said = "; ".join(phrase for phrase in phrases if phrase)
-    axes.set_title(textwrap.fill(minus_signs(said), width), parse_math=False)
+    axes.set_title(textwrap.fill(minus_signs(said), width), loc="left", parse_math=False)
 
 
 def note(axes: Axes, text: str) -> None:
@@ -99,12 +101,20 @@ def whole_numbers(axis: Axis) -> None:
     axis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
 
 
-def beside_line(axes: Axes, y: float, text: str) -> None:
+def beside_line(axes: Axes, y: float, text: str, *, or_above: bool = False) -> None:
     """Name a horizontal reference line, above it, at the end where other lines are further off.
 
     Call it when the lines are drawn and the axes have their limits.
+
+    Parameters
+    ----------
+    or_above
+        Name a dashed line in the caption instead, where other lines are near at both ends.
     """
     left, right = (_crossings(axes, y, side) for side in (0, 1))
+    if or_above and min(left, right) > _CROWDED:
+        caption(axes, axes.get_title(loc="left"), f"dashed: {text}")
+        return
     end = int(right < left)
     axes.annotate(
         text,

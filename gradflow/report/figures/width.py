@@ -36,6 +36,7 @@ def figure(result: WidthResult) -> Figure:
         page.caption(
             axes,
             "repaired" if after else f"as it is, with {result.optimizer}",
+            None if after or last < 2 else f"thick: after {last} steps, thin: after fewer",
             f"{left} more layers are not drawn" if left and not after else None,
             width=50,
         )

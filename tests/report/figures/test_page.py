@@ -1,4 +1,4 @@
-"""What the figures share: words, ticks, labels at line line_labels."""
+"""What the figures share: words, ticks, labels at the ends of lines."""
 
 from __future__ import annotations
 
@@ -69,3 +69,13 @@ def test_lines_on_one_another_are_drawn_the_wider_the_further_beneath():
     assert widths[0] > widths[1] > widths[2] == widths[3] == one
     assert page.widths([np.full(3, np.nan)] * 2) == [one, one]
     assert page.widths([]) == []
+
+
+@pytest.mark.parametrize(("height", "above"), [(3.0, ""), (0.0, "dashed: limit")])
+def test_a_reference_line_among_others_is_named_in_the_caption(height: float, above: str) -> None:
+    axes = page.blank("title", 3).subplots()
+    axes.plot(range(100), [math.sin(step) for step in range(100)])
+    axes.set_ylim(-4, 4)
+    page.beside_line(axes, height, "limit", or_above=True)
+    assert axes.get_title(loc="left") == above
+    assert [text.get_text() for text in axes.texts] == ([] if above else ["limit"])
