@@ -9,7 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gradflow.measurement.norms import Numbers, as_tensor, copies, differences, read_norms
+from gradflow.measurement.norms import (
+    Numbers,
+    NormReader,
+    as_tensor,
+    copies,
+    differences,
+    read_norms,
+)
 from gradflow.watching.recording import Norms, Snapshot
 
 #: Gradients that count their changes.
@@ -34,6 +41,7 @@ class Gradients:
         self.named: dict[str, nn.Parameter] = {}
         self.ids: set[int] = set()
         self._names: tuple[str, ...] = ()
+        self._reader = NormReader()
         self._now: list[int] = []
         self._weights: tuple[tuple[str, ...], list[Tensor], list[Tensor]] | None = None
         self.refresh()
@@ -51,14 +59,14 @@ class Gradients:
 
     def read(self) -> Norms:
         """Return the norms of the gradients."""
-        return Norms(self._names, read_norms([p.grad for p in self.named.values()]))
+        return Norms(self._names, self._reader.read([p.grad for p in self.named.values()]))
 
     def marks(self) -> Any:
         """Return what tells whether a gradient was changed or replaced."""
         grads = [p.grad for p in self.named.values()]
         if not _TRACED.issuperset(map(type, grads)):
             return object()  # a DTensor is changed without a trace: taken as changed
-        return [(id(g), -1 if g is None else g._version) for g in grads]
+        return list(map(id, grads)), [g._version for g in grads if g is not None]
 
     def concern(self, optimizer: torch.optim.Optimizer) -> bool:
         """Return whether an optimizer trains one of them."""
