@@ -48,10 +48,11 @@ class Conflicts:
         rows = len(target)
         if any(t.dim() < 1 or len(t) != rows for t in calls.inputs) or rows < 2:
             return
-        kept = [part for t in calls.inputs for part in _kept(t.detach()[:ROWS])]
-        targets = target.detach()[:ROWS]
-        short = targets.numel() <= WHOLE * len(targets)
-        self._seen.append((kept, targets.clone() if short else _number_each(targets)))
+        kept = [part for t in calls.inputs for part in _kept(t.detach(), rows)]
+        targets, few = target.detach(), min(rows, ROWS)
+        short = targets.numel() <= WHOLE * rows
+        targets = targets.narrow_copy(0, 0, few) if short else _number_each(targets[:few])
+        self._seen.append((kept, targets))
 
     def found(self) -> ConflictFacts | None:
         """Return how many examples came again, and how many of them with another target."""
@@ -75,14 +76,16 @@ class Conflicts:
         return ConflictFacts(examples, _unlike(*pairs), 1.0)
 
 
-def _kept(rows: Tensor) -> tuple[Tensor, ...]:
-    """Return a copy of short rows; of long ones some entries, and the sum of all.
+def _kept(inputs: Tensor, rows: int) -> tuple[Tensor, ...]:
+    """Return a copy of the first rows if they are short; of long ones some entries, and the sum.
 
     Those are the same only of the same row.
     """
-    flat = rows if rows.dim() == 2 else rows.reshape(len(rows), -1)
-    if rows.numel() <= WHOLE * len(rows):
-        return (flat.clone(),)
+    few = min(rows, ROWS)
+    if inputs.numel() <= WHOLE * rows:
+        copied = inputs.narrow_copy(0, 0, few)
+        return (copied if copied.dim() == 2 else copied.view(few, -1),)
+    flat = inputs[:few].reshape(few, -1)
     return flat[:, :: flat.shape[1] // PLACES][:, :PLACES].clone(), flat.sum(1, True)
 
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from gradflow.measurement.norms import (
-    Numbers,
     NormReader,
+    Numbers,
     as_tensor,
     copies,
     differences,

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gradflow.measurement import norms as of
 from gradflow.measurement.norms import (
+    NormReader,
     as_tensor,
     copies,
     differences,
@@ -162,3 +163,30 @@ def test_copies_are_not_changed_by_a_step() -> None:
     weight.data.mul_(3)
     assert copy.tolist() == [1.0, 1.0]
     assert not copy.requires_grad
+
+
+def test_a_reader_reads_what_changes_from_one_time_to_the_next() -> None:
+    reader, large = NormReader(), normal(200, 200)
+    taken: list[list[Tensor | None]] = [
+        [normal(3), normal(4, 5), large],
+        [2 * normal(3), normal(4, 5).mT.contiguous().mT, -large],
+        [normal(3), None, large],
+        [normal(5), normal(4, 5), large, torch.empty(0)],
+        [normal(3).double(), normal(4, 5)],
+        [1e-25 * normal(3), 0 * normal(4), torch.tensor([1e25, 1.0])],
+        [torch.tensor([1.0, math.inf]), torch.tensor([math.nan, 1.0]), normal(3)],
+        [torch.nn.Parameter(normal(3)), torch.nn.Parameter(normal(4, 5))],
+    ]
+    for tensors in taken * 2:
+        found = as_tensor(reader.read(tensors)).tolist()
+        assert found == pytest.approx(truth(tensors), rel=1e-6, nan_ok=True)
+
+
+def test_what_a_reader_has_read_is_not_changed_and_takes_no_part_in_a_graph() -> None:
+    reader = NormReader()
+    tensors: list[Tensor | None] = [torch.nn.Parameter(normal(3)), torch.nn.Parameter(normal(4))]
+    with torch.inference_mode():
+        first = reader.read(tensors)
+    assert reader.read(tensors) == first
+    assert tensors[0] is not None
+    assert torch.equal(tensors[0], normal(3))
