@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from gradflow.arrays import Floats
 from gradflow.measurement.quick_stats import QuickStats
+from gradflow.measurement.row_stats import RowStats, has_row_stats
 from gradflow.measurement.slopes import dead_units, saturated
 from gradflow.measurement.stats import (
     TensorStats,
@@ -60,7 +61,9 @@ class Sample:
     @functools.cached_property
     def stats(self) -> TensorStats | QuickStats:
         """The statistics of the values."""
-        return QuickStats(self.values) if self.quick else tensor_stats(self.values)
+        if self.quick:
+            return QuickStats(self.values)
+        return (RowStats if has_row_stats(self.values) else tensor_stats)(self.values)
 
 
 @dataclass(frozen=True)
@@ -235,7 +238,7 @@ def _spread(sample: Sample) -> Number | None:
     if sample.values.dim() <= 2:
         return None
     stats = sample.stats
-    if isinstance(stats, QuickStats):
+    if isinstance(stats, QuickStats | RowStats):
         return stats.example_spread
     return example_spread(sample.values, stats.norm)
 
@@ -408,10 +411,16 @@ def together(tensors: Sequence[Tensor], replicated: bool) -> Tensor | None:
     A complex number is two entries; a sparse tensor has all its zeros.
     """
     tensors = [_real(t) for t in tensors]
-    flat = [t.flatten(1) if replicated else t.flatten().unsqueeze(0) for t in tensors]
+    flat = [_in_rows(t) if replicated else t.flatten().unsqueeze(0) for t in tensors]
     if not flat:
         return None
     return flat[0] if len(flat) == 1 else torch.cat(flat, 1)
+
+
+def _in_rows(tensor: Tensor) -> Tensor:
+    """(replicas, …) to (replicas, entries), in the order in which a matrix lies in memory."""
+    turned = tensor.mT if tensor.dim() == 3 and not tensor.is_contiguous() else tensor
+    return (turned if turned.is_contiguous() else tensor).flatten(1)
 
 
 def _real(tensor: Tensor) -> Tensor:

@@ -19,9 +19,9 @@ from gradflow.measurement.stats import EXAMPLES, TensorStats, example_spread, to
 _PART = 2**15
 #: Between these a sum of squares in float32 is exact to its rounding: no square of an entry that
 #: counts is lost.
-_SAFE = (1e-30, 1e30)
+SAFE = (1e-30, 1e30)
 #: Below this share a difference of two sums in float32 is taken in float64 instead.
-_CANCELS = 0.01
+CANCELS = 0.01
 
 
 def is_quick(values: Tensor) -> bool:
@@ -55,7 +55,7 @@ class QuickStats:
     def norm(self) -> float:
         """The L2 norm."""
         square = sum_of_squares(self._flat)
-        if _SAFE[0] < square < _SAFE[1]:
+        if SAFE[0] < square < SAFE[1]:
             return math.sqrt(square)
         if square == 0 and self.abs_max == 0:  # behind a weight that starts at 0
             return 0.0
@@ -68,7 +68,7 @@ class QuickStats:
         if square == 0:
             return 0.0
         variance = square - self.mean**2
-        return variance if variance > _CANCELS * square else self._exact.variance.item()
+        return variance if variance > CANCELS * square else self._exact.variance.item()
 
     @property
     def rms(self) -> float:
@@ -126,7 +126,7 @@ class QuickStats:
             return None
         means = sum_of_squares(values.mean(axis).reshape(-1))
         share = 1 - means * values.shape[axis] / square
-        return share if share > _CANCELS else None
+        return share if share > CANCELS else None
 
 
 def sum_of_squares(flat: Tensor, at_once: int = _PART) -> float:

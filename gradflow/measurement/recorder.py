@@ -400,7 +400,7 @@ class Recorder:
             if self._inner or not self._backward:
                 self._inner = True
                 return None
-            scaled, exponent = normalized(self.lift(gradient))
+            scaled, exponent = normalized(self.lift(gradient), lazy=self.replicated)
             self.exponent = self.current(gradient) + exponent
             if record is not None:  # its weights see the rescaled gradient
                 record.values["weight_exponent"] = self.exponent
@@ -486,15 +486,26 @@ def on_a_copy(function: Function) -> Function:
     return cast("Function", trial_copy(module).forward)
 
 
-def normalized(gradient: Tensor) -> tuple[Tensor, Tensor]:
+#: Powers of two up to which gradients are as good as they are: nothing under- or overflows.
+_NEAR = 24
+
+
+def normalized(gradient: Tensor, *, lazy: bool = False) -> tuple[Tensor, Tensor]:
     """Return a (replicas, …) gradient scaled to a largest magnitude in [½, 1), and exponents.
 
     The scaling is exact. A replica that is all zero, or holds a non-finite value, keeps its scale.
+
+    Parameters
+    ----------
+    lazy
+        Whether they stay as they are, on a CPU, while all are near enough to 1.
     """
     size = largest(gradient)
     exponent = torch.frexp(size).exponent
     limit = -int(math.log2(torch.finfo(gradient.dtype).tiny))  # 2**-e must be a normal number
     exponent = exponent.where(size.isfinite() & (size > 0), 0).clamp(-limit, limit)
+    if lazy and exponent.is_cpu and int(exponent.abs().max()) <= _NEAR:
+        return gradient, torch.zeros_like(exponent, dtype=accumulator(gradient.device))
     shape = (-1,) + (1,) * (gradient.dim() - 1)
     power = torch.ldexp(torch.ones_like(size), -exponent)  # of the whole gradient it is slow
     return gradient * power.view(shape), exponent.to(accumulator(gradient.device))

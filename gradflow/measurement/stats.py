@@ -111,7 +111,7 @@ def largest(values: Tensor) -> Tensor:
     flat = values.detach().flatten(1)
     if flat.device.type == "cpu" and flat.numel():  # a tenth of the time
         if len(flat) > 1:
-            return flat.abs().amax(1)
+            return torch.maximum(flat.amax(1), flat.amin(1).neg_())
         low, high = torch.aminmax(flat)
         return torch.maximum(high, -low).view(1)
     found: Tensor = torch.linalg.vector_norm(flat, torch.inf, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
@@ -55,9 +56,14 @@ def roles(names: Sequence[str]) -> list[str]:
 
     Layers of one role do the same in different places: ``blocks.*.mlp``, ``blocks.*.q``.
     """
-    found = [re.sub(r"\d+", "*", name) for name in names]
+    found = [_without_numbers(name) for name in names]
     alike = sum(found.count(role) * (found.count(role) > 1) for role in set(found))
     return found if alike > len(found) / 2 else [""] * len(found)
+
+
+@functools.lru_cache(maxsize=4096)
+def _without_numbers(name: str) -> str:
+    return re.sub(r"\d+", "*", name)
 
 
 def shortened(names: Sequence[str], width: int) -> list[str]:

@@ -100,6 +100,17 @@ def test_normalizing_is_exact() -> None:
     assert torch.equal(back, gradient.double())
 
 
+@pytest.mark.parametrize(("power", "kept"), [(24, True), (-24, True), (25, False), (-25, False)])
+def test_gradients_of_replicas_keep_their_scale_while_all_are_near_1(
+    power: int, kept: bool
+) -> None:
+    gradient = torch.tensor([[0.5, 0.25], [2.0 ** (power - 1), 0.0], [0.0, 0.0]])
+    scaled, exponent = normalized(gradient, lazy=True)
+    assert (scaled is gradient) is kept
+    assert exponent.tolist() == ([0, 0, 0] if kept else [0, power, 0])
+    assert torch.equal(scaled.double() * 2.0 ** exponent.view(3, 1), gradient.double())
+
+
 def test_normalizing_leaves_zero_and_non_finite_alone() -> None:
     gradient = torch.tensor([[0.0, 0.0], [torch.inf, 1.0], [torch.nan, 1.0]])
     scaled, exponent = normalized(gradient)
