@@ -7,8 +7,9 @@
 
 A mutant is killed if a test of its group fails, or takes much longer than it did: the tests that
 name its module come first, the others only where those notice nothing. Survivors are printed, to be
-read one by one: a test is missing, or the change makes no difference. The log has a line of JSON
-for each as it is done.
+read one by one: a test is missing, or the change makes no difference. `equivalent_mutants.txt` has
+those that make none, with the reason; they are counted apart. The log has a line of JSON for each
+as it is done.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ import torch
 from hypothesis import Phase, settings
 
 ROOT = Path(__file__).parents[1]
+#: Mutants that change nothing, each as ``path: change`` beneath a ``#`` line that says why.
+EQUIVALENT = Path(__file__).with_name("equivalent_mutants.txt")
 
 
 class Group(NamedTuple):
@@ -165,9 +168,25 @@ def changed(path: Path, code: str, number: int, other: int) -> Mutant:
     tree = ast.parse(code)
     place = list(places(tree))[number]
     new = changes(place)[other]
-    change = f"{_marked(place, code)}  →  {_text(new)}"
+    change = _said(place, new, code)
     mutated = ast.fix_missing_locations(_Swap(place, new).visit(tree))
     return Mutant(path, getattr(place, "lineno", 0), change, mutated)
+
+
+def changes_of(path: Path) -> list[str]:
+    """Return what every mutant of a file changes, in words."""
+    code = path.read_text(encoding="utf-8")
+    return [_said(place, new, code) for place in places(ast.parse(code)) for new in changes(place)]
+
+
+def equivalent() -> set[str]:
+    """Return the mutants that are known to change nothing, as ``path: change``."""
+    lines = EQUIVALENT.read_text(encoding="utf-8").splitlines()
+    return {line for line in lines if line and not line.startswith("#")}
+
+
+def _said(place: ast.AST, new: ast.AST, code: str) -> str:
+    return f"{_marked(place, code)}  →  {_text(new)}"
 
 
 def _marked(place: ast.AST, code: str) -> str:
@@ -309,15 +328,19 @@ class Tally:
 
     def __init__(self, names: Iterable[str], log: Path | None) -> None:
         self.tried, self.killed = Counter(dict.fromkeys(names, 0)), Counter(dict.fromkeys(names, 0))
-        self.log = log
+        self.equal = Counter(dict.fromkeys(names, 0))
+        self.known, self.log = equivalent(), log
 
     def note(self, run: Running, status: int) -> None:
         """Count one that is done; print it where it survives."""
         by = run.said.read_text("utf-8") if os.waitstatus_to_exitcode(status) == 0 else "time"
         self.tried[run.group] += 1
         self.killed[run.group] += bool(by)
-        where = f"{run.mutant.path.relative_to(ROOT)}:{run.mutant.line}"
-        if not by:
+        path = run.mutant.path.relative_to(ROOT).as_posix()
+        where = f"{path}:{run.mutant.line}"
+        if not by and f"{path}: {run.mutant.change}" in self.known:
+            self.equal[run.group] += 1
+        elif not by:
             print(f"survives  {where}: {run.mutant.change[:300]}", flush=True)
         if self.log is not None:
             seconds = round(time.perf_counter() - run.since, 2)
@@ -329,9 +352,11 @@ class Tally:
     def show(self) -> None:
         """Print the counts of each group, and of all."""
         for name, tried in [*self.tried.items(), ("all", self.tried.total())]:
-            killed = self.killed.total() if name == "all" else self.killed[name]
-            share = f" ({killed / tried:.1%})" if tried else ""
-            print(f"{name}: {tried:,} mutants, {killed:,} killed{share}", flush=True)
+            counts = self.killed, self.equal
+            killed, equal = (c.total() if name == "all" else c[name] for c in counts)
+            share = f" ({killed / (tried - equal):.1%})" if tried > equal else ""
+            apart = f", {equal:,} change nothing" if equal else ""
+            print(f"{name}: {tried:,} mutants{apart}, {killed:,} killed{share}", flush=True)
 
 
 def try_all(

@@ -114,16 +114,15 @@ def _pairs(alike: Sequence[str]) -> tuple[Integers, Integers]:
 
 
 def _medians(rises: Floats, distances: Floats) -> Floats:
-    """Return the median of rise over distance per replica, (pairs, replicas); NaN for no pair."""
+    """Return the median of rise over distance per replica, (pairs, replicas); inf for no pair."""
     slopes = np.sort(np.where(np.isfinite(rises), rises / distances[:, None], np.inf), axis=0)
     count = np.isfinite(slopes).sum(axis=0)
     if not len(slopes):
-        return np.full(rises.shape[1], np.nan)
+        return np.full(rises.shape[1], np.inf)
     low, high = (
-        np.take_along_axis(slopes, place[None], 0)[0]
-        for place in (np.maximum(count - 1, 0) // 2, np.minimum(count // 2, len(slopes) - 1))
+        np.take_along_axis(slopes, place[None], 0)[0] for place in ((count - 1) // 2, count // 2)
     )
-    return np.where(count > 0, (low + high) / 2, np.nan)
+    return np.asarray((low + high) / 2)
 
 
 def interval(rates: Floats | None) -> tuple[float | None, float | None, float | None]:

@@ -181,6 +181,7 @@ def test_medians_and_quantiles_of_nothing_are_nothing() -> None:
     assert median(None) is None
     assert median(np.array([1.0, 9.0, 2.0])) == 2.0
     assert quantiles([None, None], 0.5) == [None, None]
+    assert quantiles([None, np.array([1.0, 2.0])], 0.5) == [None, 1.5]
     assert quantiles([np.array([NONE, 1.0])] * 2, 0.5) == [NONE, NONE]
 
 

@@ -76,6 +76,14 @@ def test_a_unit_is_dead_below_a_millionth_of_the_largest_slope(
     ]
 
 
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_unit_with_just_a_millionth_is_alive(sign: float) -> None:
+    largest = torch.tensor(2.0)
+    slopes = torch.zeros(1, 3, 2)
+    slopes[0, 1, 0] = sign * of.DEAD_SLOPE * largest
+    assert dead_units(slopes, None, largest).tolist() == [[False, True]]
+
+
 @pytest.mark.parametrize(
     ("layer", "shape", "axis"),
     [

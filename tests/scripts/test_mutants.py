@@ -53,6 +53,16 @@ def test_types_decorators_and_messages_are_left_alone(mutants: Any) -> None:
     assert [ast.unparse(place) for place in mutants.places(tree)] == ["2", "5", "return x"]
 
 
+def test_what_is_said_to_change_nothing_is_a_mutant(mutants: Any) -> None:
+    known: dict[str, set[str]] = {}
+    for line in mutants.equivalent():
+        path, _, change = line.partition(": ")
+        known.setdefault(path, set()).add(change)
+    assert len(known) > 0
+    for path, changes in known.items():
+        assert changes - set(mutants.changes_of(mutants.ROOT / path)) == set()
+
+
 def test_nothing_is_replaced_by_itself(mutants: Any) -> None:
     node = ast.parse("def f():\n    return None").body[0].body[0]
     assert mutants.changes(node) == []
@@ -105,6 +115,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 import mutants
 mutants.ROOT = Path(sys.argv[2])
+mutants.EQUIVALENT = Path(sys.argv[4])
 mutants.GROUPS = {"g": mutants.Group(("x.py",), ("test_x.py",))}
 mutants.main(["--log", sys.argv[3], "--workers", "2"])
 """
@@ -118,10 +129,15 @@ def test_a_mutant_is_killed_by_a_test_that_notices_it(tmp_path: Path) -> None:
         "import x\ndef test_n():\n    assert x.N == 1\n",
         encoding="utf-8",
     )
-    command = [sys.executable, "-c", PROGRAM, str(SCRIPT.parent), str(tmp_path), str(log)]
+    known = tmp_path / "equivalent"
+    known.write_text("# It is never read.\nx.py: N, M = 1, ⟦7⟧  →  6\n", encoding="utf-8")
+    paths = [str(path) for path in (SCRIPT.parent, tmp_path, log, known)]
+    command = [sys.executable, "-c", PROGRAM, *paths]
     out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "survives  x.py:1: N, M = 1, ⟦7⟧  →  8" in out
-    assert out.endswith("g: 4 mutants, 2 killed (50.0%)\nall: 4 mutants, 2 killed (50.0%)\n")
+    assert "→  6" not in out
+    counts = "4 mutants, 1 change nothing, 2 killed (66.7%)"
+    assert out.endswith(f"g: {counts}\nall: {counts}\n")
     entries = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
     killed = {entry["change"]: entry["killed_by"].endswith("::test_n") for entry in entries}
     assert killed == {f"N, M = ⟦1⟧, 7  →  {n}": True for n in (0, 2)} | {
