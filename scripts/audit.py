@@ -47,7 +47,10 @@ CLASSIFIERS = frozenset(
     }
 )
 #: Licences that were read, where what a package says of them is not the whole of it.
-READ = {"docutils": "public domain, BSD, PSF; GPL is an editor's mode, which is not installed"}
+READ = {
+    "axe-playwright-python": "MIT by its licence file; the axe-core within it is MPL-2.0",
+    "docutils": "public domain, BSD, PSF; GPL is an editor's mode, which is not installed",
+}
 
 
 class Report(NamedTuple):

@@ -269,6 +269,18 @@ def test_the_first_line_is_said_of_a_policy_of_another_package_that_fails(
     assert str(caught.value).endswith("ValueError: one" if foreign else "three")
 
 
+def test_a_policy_of_another_package_is_looked_for_when_it_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def every() -> dict[str, Policy]:
+        monkeypatch.setitem(POLICIES, "foreign", Policy("others:foreign", ""))
+        return POLICIES
+
+    monkeypatch.setattr(of, "every", every)
+    monkeypatch.setattr(of, "loaded", lambda _: of.nothing)
+    assert clipping("foreign", 0.5).limit == 0.5
+
+
 def test_what_a_policy_of_another_package_refuses_is_said_in_its_words(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
