@@ -15,7 +15,7 @@ from gradflow import NetworkConfig, diagnose
 from gradflow.diagnosis.objective import Objective
 from gradflow.diagnosis.remedies import grid
 from gradflow.diagnosis.remedies.grid import Pace, Plan, Rate, Trial
-from gradflow.diagnosis.remedies.outcome import OutOfTimeError, ranked, row
+from gradflow.diagnosis.remedies.outcome import OutOfTimeError, row
 from gradflow.diagnosis.remedies.race import Entrant, begin, raced
 from gradflow.diagnosis.remedies.replicas import Replicas, examples
 from gradflow.diagnosis.remedies.trial import Contest, Course, parted
@@ -71,21 +71,6 @@ def test_of_those_that_have_not_fallen_the_healthy_go_on() -> None:
     assert {name for name, row in rows.items() if row.steps == 50} < set("efg")
     assert {name for name, row in rows.items() if row.steps == 100} < set("efgh")
     assert rows["h"].steps == 100
-
-
-def remedied(name: str, verdict: str, loss: float) -> RemedyRow:
-    return RemedyRow(remedy=name, verdict=verdict, rate=1.0, decades=0.0, trained_loss=loss)
-
-
-def test_of_those_that_learnt_nothing_a_healthy_one_comes_first() -> None:
-    rows = [
-        remedied("sick", "vanishing", 0.97),
-        remedied("healthy", "healthy", 0.98),
-        remedied("fell", "vanishing", 0.94),
-    ]
-    assert [row.remedy for row in ranked(rows, 1.0)] == ["fell", "healthy", "sick"]
-    # Beside a network that diverged untreated, each loss tells.
-    assert [row.remedy for row in ranked(rows, float("inf"))] == ["fell", "sick", "healthy"]
 
 
 def test_all_go_to_the_end_where_steps_were_asked_for() -> None:

@@ -16,8 +16,6 @@ Progress = Callable[[int, int], None]
 #: Why some were not tried, or not trained.
 SLOW = "since a step of this network is slow (--trial-steps trains all)"
 OVER = f"after {CLOCK:.0f} s of processor time"
-#: By what share of the untreated network's loss a loss has to be lower to have fallen.
-_FALLEN = 0.05
 #: Verdicts under which a low loss is no good sign: the loss itself is wrong.
 _WRONG_LOSS = frozenset({"loss", "output-activation", "targets", "shapes"})
 
@@ -84,24 +82,13 @@ def row(
     )
 
 
-def unlearnt(untreated: float) -> float:
-    """Return the loss from which on a network has learnt no more than the untreated one."""
-    return untreated - _FALLEN * abs(untreated) if math.isfinite(untreated) else untreated
+def ranked(rows: Iterable[RemedyRow]) -> tuple[RemedyRow, ...]:
+    """Return rows in the order of what trained; without training, of health and decades."""
 
-
-def ranked(rows: Iterable[RemedyRow], untreated: float | None = None) -> tuple[RemedyRow, ...]:
-    """Return rows in the order of what trained; without training, of health and decades.
-
-    Where the loss has not fallen below that of the untreated network, it says little, and a
-    healthy network may still begin to learn.
-    """
-    limit = math.inf if untreated is None else unlearnt(untreated)
-
-    def key(row: RemedyRow) -> tuple[bool, bool, bool, bool, float, bool, float]:
+    def key(row: RemedyRow) -> tuple[bool, bool, float, bool, float]:
         trained = math.inf if row.trained_loss is None else row.trained_loss
         wrong, sick = row.verdict in _WRONG_LOSS, row.verdict != "healthy"
-        still = trained >= limit
-        return wrong, math.isinf(trained), still, still and sick, trained, sick, row.decades
+        return wrong, math.isinf(trained), trained, sick, row.decades
 
     return tuple(sorted(rows, key=key))
 

@@ -18,10 +18,11 @@ from gradflow.diagnosis.remedies.outcome import (
     joined,
     left_out,
     ranked,
-    unlearnt,
 )
 from gradflow.results.diagnosis import RemedyRow
 
+#: By what share of the untreated network's loss a loss has to be lower to have fallen.
+_FALLEN = 0.05
 #: Share of the steps after which a first rate is given up where all networks go to the end.
 _RATES = 0.2
 
@@ -124,7 +125,7 @@ def decided(
     )
     loss = None if untreated is None or not race.rows else untreated.trial().loss
     note = joined(notes if plan.steps != 0 else ())
-    return Outcome(ranked(race.rows, loss), loss, pace.steps, note, race.interrupted)
+    return Outcome(ranked(race.rows), loss, pace.steps, note, race.interrupted)
 
 
 def begin(contest: Contest, pace: Pace) -> None:
@@ -163,11 +164,16 @@ def _rounds(
 
 
 def _best(entrants: Sequence[Entrant], count: int, untreated: Contest | None) -> list[Entrant]:
-    """The best so far: by loss where that has fallen, else the healthy ones first."""
-    limit = math.inf if untreated is None else unlearnt(untreated.trial().loss)
+    """The best so far.
+
+    Where the loss has not fallen yet, it says little, and a healthy network may still begin to
+    learn.
+    """
+    start = math.inf if untreated is None else untreated.trial().loss
+    start -= _FALLEN * abs(start) if math.isfinite(start) else 0.0
 
     def key(entrant: Entrant) -> tuple[bool, bool, float]:
         loss = math.inf if entrant.contest is None else entrant.contest.trial().loss
-        return loss >= limit, loss >= limit and not entrant.healthy, loss
+        return loss >= start, loss >= start and not entrant.healthy, loss
 
     return sorted(entrants, key=key)[:count]
