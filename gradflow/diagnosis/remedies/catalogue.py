@@ -30,6 +30,7 @@ _RELU = Remedy(
     inserted.other_activation("torch.nn.ReLU()", "torch.relu(args[0])"),
     ("saturated", "vanishing"),
 )
+_OWN = Remedy(code=weights.torchs_own, answers=_LARGE)
 _HE = Remedy(configs.drawn("he-normal", 2.0), weights.he, ("dead",))
 _INPUTS = Remedy(code=data.inputs_standardised, answers=("inputs",))
 _TARGETS = Remedy(code=data.targets_standardised, answers=("targets", "initial-loss"))
@@ -41,7 +42,7 @@ REMEDIES: dict[str, Remedy] = {
     "LeCun initialisation": Remedy(configs.drawn("lecun-normal", 1.0), weights.lecun),
     "orthogonal initialisation": Remedy(code=weights.orthogonal, answers=("vanishing",)),
     "data-driven scaling (LSUV)": Remedy(code=weights.data_driven, answers=_FLOW),
-    "PyTorch's own weights": Remedy(code=weights.torchs_own, answers=_LARGE),
+    "PyTorch's own weights": _OWN,
     "biases at 0": Remedy(configs.unbiased, weights.zero_biases, ("dead", "saturated")),
     "ReLU": _RELU,
     "ReLU, He initialisation": both(_RELU, _HE),
@@ -59,6 +60,7 @@ REMEDIES: dict[str, Remedy] = {
     "critical weights, BatchNorm": both(_CRITICAL, _BATCH),
     "critical weights, LayerNorm": both(_CRITICAL, _LAYER),
     "critical weights, residual": both(_CRITICAL, _RESIDUAL),
+    "PyTorch's own weights, residual": both(_OWN, _RESIDUAL),
     "spectral radius 1": Remedy(
         configs.where(
             lambda architecture: architecture.recurrent,
