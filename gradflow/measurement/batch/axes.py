@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass, replace
 
@@ -66,7 +67,7 @@ class Lying:
         """Return the same entries in another shape."""
         return Lying(shape, self.stride, self.count, self.mixing)
 
-    @property
+    @functools.cached_property
     def place(self) -> tuple[int, int] | None:
         """The axis of the examples, and how many entries of it in a row are of one; None: many."""
         below = 1
@@ -113,9 +114,9 @@ class Lying:
 
     def broadcast(self, shape: Shape) -> Lying | None:
         """Return it in the shape that it is broadcast to."""
-        place, more = self.place, len(shape) - len(self.shape)
         if self.shape == shape:
             return self
+        place, more = self.place, len(shape) - len(self.shape)
         if place is None or more < 0 or shape[place[0] + more] != self.shape[place[0]]:
             return None
         return Lying.at(self, shape, place[0] + more, place[1])

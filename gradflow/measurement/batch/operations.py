@@ -29,11 +29,14 @@ class Made(NamedTuple):
 Rule = Callable[[Made, Sequence[State]], State]
 
 
+_NEUTRAL = {Neutral}
+
+
 def output_of(node: Node, place: int, given: Sequence[State]) -> State:
     """Return what is known of an output of a node, from what is known of its inputs."""
     rule = _RULES.get(name_of(node))
-    neutral = bool(given) and all(isinstance(s, Neutral) for s in given)
-    if neutral and rule not in (_stacked, _attention):  # as what is made of weights
+    neutral = _NEUTRAL.issuperset(map(type, given))
+    if neutral and given and rule not in (_stacked, _attention):  # as what is made of weights
         return given[0]
     if rule is not None:
         return rule(Made(node, place, shape_of(node, place)), given)
