@@ -9,7 +9,7 @@ A mutant is killed if a test of its group fails, or takes much longer than it di
 name its module come first, the others only where those notice nothing. Survivors are printed, to be
 read one by one: a test is missing, or the change makes no difference. `equivalent_mutants.txt` has
 those that make none, with the reason; they are counted apart. The log has a line of JSON for each
-as it is done.
+as it is done, and what is in it is not tried again.
 """
 
 from __future__ import annotations
@@ -106,6 +106,11 @@ class Mutant(NamedTuple):
     line: int
     change: str
     tree: ast.Module
+
+    @property
+    def where(self) -> str:
+        """File and line."""
+        return f"{self.path.relative_to(ROOT).as_posix()}:{self.line}"
 
 
 def places(node: ast.AST) -> Iterator[ast.AST]:
@@ -306,7 +311,7 @@ def started(
         code = 3
         try:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            signal.alarm(int(seconds) + 1)
+            signal.setitimer(signal.ITIMER_PROF, seconds)  # of a processor: it may be busy
             said.write_text(killer(group, mutant, near), encoding="utf-8")
             code = 0
         finally:
@@ -332,22 +337,36 @@ class Tally:
         self.known, self.log = equivalent(), log
 
     def note(self, run: Running, status: int) -> None:
-        """Count one that is done; print it where it survives."""
+        """Count one that is done, and write it down."""
         by = run.said.read_text("utf-8") if os.waitstatus_to_exitcode(status) == 0 else "time"
-        self.tried[run.group] += 1
-        self.killed[run.group] += bool(by)
-        path = run.mutant.path.relative_to(ROOT).as_posix()
-        where = f"{path}:{run.mutant.line}"
-        if not by and f"{path}: {run.mutant.change}" in self.known:
-            self.equal[run.group] += 1
-        elif not by:
-            print(f"survives  {where}: {run.mutant.change[:300]}", flush=True)
+        self.count(run.group, run.mutant, by)
         if self.log is not None:
             seconds = round(time.perf_counter() - run.since, 2)
-            entry = {"group": run.group, "where": where, "change": run.mutant.change[:300]}
+            entry = {"group": run.group, "where": run.mutant.where, "change": run.mutant.change}
             entry |= {"killed_by": by, "seconds": seconds}
             with self.log.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+
+    def count(self, group: str, mutant: Mutant, by: str) -> None:
+        """Count one by what killed it; print it where it survives."""
+        self.tried[group] += 1
+        self.killed[group] += bool(by)
+        path = mutant.path.relative_to(ROOT).as_posix()
+        if not by and f"{path}: {mutant.change}" in self.known:
+            self.equal[group] += 1
+        elif not by:
+            print(f"survives  {mutant.where}: {mutant.change[:300]}", flush=True)
+
+    def untried(self, mutants: Iterator[tuple[str, Mutant]]) -> Iterator[tuple[str, Mutant]]:
+        """Yield those that are not in the log; those that are, are counted from it."""
+        lines = self.log.read_text("utf-8").splitlines() if self.log and self.log.exists() else []
+        done = {(e["where"], e["change"]): e["killed_by"] for e in map(json.loads, lines)}
+        for group, mutant in mutants:
+            by = done.get((mutant.where, mutant.change))
+            if by is None:
+                yield group, mutant
+            else:
+                self.count(group, mutant, by)
 
     def show(self) -> None:
         """Print the counts of each group, and of all."""
@@ -439,16 +458,23 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=math.inf, help="in all, at most")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--log", type=Path, help="a line of JSON for each is added to this file")
+    parser.add_argument(
+        "--usual", type=float, help="seconds that the tests take, and pass, as they are"
+    )
     parser.add_argument("--near", action="store_true", help="only tests that name the module")
     chosen = parser.parse_args(argv)
     torch.set_num_threads(1)
     scipy.special.erf(0.5)
     draws = chosen_mutants(chosen)
-    usual = dict.fromkeys(draws, 20.0) if chosen.near else usual_seconds(draws)
+    usual = (
+        dict.fromkeys(draws, chosen.usual or 20.0)
+        if chosen.near or chosen.usual
+        else usual_seconds(draws)
+    )
     seconds = {name: 3 * taken + 20 for name, taken in usual.items()}
     gc.freeze()  # pytest collects garbage several times: not what is loaded here
     tally = Tally(draws, chosen.log)
-    try_all(in_turn(draws), seconds, tally, chosen)
+    try_all(tally.untried(in_turn(draws)), seconds, tally, chosen)
     tally.show()
     return 0
 

@@ -139,7 +139,7 @@ def _walk(act: Activation, weight: Floats, bias: Floats, start: Floats) -> Float
     for i, place in enumerate(np.searchsorted(grid, start)):
         ln_q, gain, power = np.insert(nodes, place, starts[i], axis=1)
         change = _change(gain, ln_q, weight[i], bias[i])
-        steepness = weight[i] * gain * np.exp(-change) * power - 1
+        steepness = _steepness(gain, power, change, weight[i])
         ends[:, i] = _bracket(act, (weight[i], bias[i]), (ln_q, change, steepness), place)
     reached: Floats = ends[1].copy()
     todo = np.flatnonzero(ends[0] != ends[1])
@@ -206,8 +206,7 @@ def _bottom(
 
     def steepness(ln_q: Floats, _: npt.NDArray[np.intp]) -> Floats:
         at = moments(act, ln_q)
-        share: Floats = weight * at.gain * np.exp(-_change(at.gain, ln_q, weight, bias))
-        return share * at.gain_power - 1
+        return _steepness(at.gain, at.gain_power, _change(at.gain, ln_q, weight, bias), weight)
 
     ln_q = find_roots(steepness, interval[:1], interval[1:])
     return float(ln_q[0]), float(_change(gains(act, ln_q), ln_q, weight, bias)[0])
@@ -217,3 +216,9 @@ def _change(gain: Floats, ln_q: Floats, weight: Floats | float, bias: Floats | f
     """Return ln q_{l+1} − ln q_l, without cancellation."""
     change: Floats = np.log(weight * gain + bias * np.exp(-ln_q))
     return change
+
+
+def _steepness(gain: Floats, power: Floats, change: Floats, weight: Floats | float) -> Floats:
+    """Return the derivative of `_change` by ln q: only the weights' share of q follows q."""
+    share: Floats = weight * gain * np.exp(-change)
+    return share * power - 1

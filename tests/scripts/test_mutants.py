@@ -138,6 +138,8 @@ def test_a_mutant_is_killed_by_a_test_that_notices_it(tmp_path: Path) -> None:
     assert "→  6" not in out
     counts = "4 mutants, 1 change nothing, 2 killed (66.7%)"
     assert out.endswith(f"g: {counts}\nall: {counts}\n")
+    again = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert again.splitlines() == out.splitlines()
     entries = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
     killed = {entry["change"]: entry["killed_by"].endswith("::test_n") for entry in entries}
     assert killed == {f"N, M = ⟦1⟧, 7  →  {n}": True for n in (0, 2)} | {

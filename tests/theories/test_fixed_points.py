@@ -11,6 +11,7 @@ from gradflow.activations import activation
 from gradflow.arrays import Floats, Integers
 from gradflow.theories import fixed_points as of
 from gradflow.theories.fixed_points import NOISE, find_roots, ln, ln_fixed_points, signs
+from gradflow.theories.quadrature import moments
 
 
 @pytest.mark.parametrize(
@@ -195,3 +196,16 @@ def test_fixed_points_of_several_networks_at_once() -> None:
     assert found[[0, 1, 3]] == pytest.approx([0.5, 0.0, 0.0])
     q = found[2]
     assert 1.5 * q * of.gains(activation("tanh"), math.log(q))[0] + 0.1 == pytest.approx(q)
+
+
+@pytest.mark.parametrize(("weight", "bias"), [(1.5, 0.0), (0.7, 0.3), (4.0, 2.0)])
+def test_the_steepness_is_the_derivative_of_the_change(weight: float, bias: float) -> None:
+    act, ln_q, apart = activation("gelu"), np.array([-2.0, 0.3, 1.7]), 1e-5
+
+    def change(ln_q: Floats) -> Floats:
+        return of._change(moments(act, ln_q).gain, ln_q, weight, bias)
+
+    at = moments(act, ln_q)
+    found = of._steepness(at.gain, at.gain_power, change(ln_q), weight)
+    slope = (change(ln_q + apart) - change(ln_q - apart)) / (2 * apart)
+    np.testing.assert_allclose(found, slope, rtol=1e-7)

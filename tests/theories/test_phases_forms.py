@@ -40,6 +40,7 @@ def at(gain: float, slope: float, power: float) -> Moments:
         (0.5, 0.5, 1.0 + 1e-6, (2.0, 0.0, True)),
         (0.5, 0.5, 1.0 + 1.1e-6, (2.0, 0.0, False)),
         (0.5 * (1 - 0.9e-13), 0.5, 1.0, (2.0, 0.0, True)),
+        (0.5 * (1 - 1.2e-13), 0.5, 1.0, (2.0, 1 - (1 - 1.2e-13), True)),
     ],
 )
 def test_the_edge_at_a_fixed_point(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -106,6 +107,17 @@ def test_the_first_moment_of_relu() -> None:
     mean, slope = of.first_moment(activation("relu"), math.log(4.0))
     assert mean == pytest.approx(2 / math.sqrt(2 * math.pi))
     assert slope == pytest.approx(mean / 8)
+
+
+@pytest.mark.parametrize(("roundings", "free"), [(0, True), (4, True), (5, False)])
+def test_few_roundings_do_not_bend_an_activation(roundings: int, free: bool) -> None:
+    """A bend of less than 10⁻¹⁵, which is 4.5 roundings, is none."""
+    bent = replace(
+        activation("identity"),
+        name=f"{roundings} roundings",
+        value=lambda x: np.where(np.abs(x) == 1, x * (1 + roundings * 2.0**-52), x),
+    )
+    assert (of.scale_free_gain(bent) is not None) is free
 
 
 def test_scale_free_activations_have_their_moments_without_quadrature() -> None:
