@@ -41,7 +41,7 @@ class Gradients:
         self.named: dict[str, nn.Parameter] = {}
         self.ids: set[int] = set()
         self._names: tuple[str, ...] = ()
-        self._reader = NormReader()
+        self._reader, self._matrix_reader = NormReader(), NormReader()
         self._now: list[int] = []
         self._weights: tuple[tuple[str, ...], list[Tensor], list[Tensor]] | None = None
         self.refresh()
@@ -59,14 +59,16 @@ class Gradients:
 
     def read(self) -> Norms:
         """Return the norms of the gradients."""
-        return Norms(self._names, self._reader.read([p.grad for p in self.named.values()]))
+        return self.read_and_marked()[0]
+
+    def read_and_marked(self) -> tuple[Norms, Any]:
+        """Return the norms of the gradients, and their marks."""
+        grads = [p.grad for p in self.named.values()]
+        return Norms(self._names, self._reader.read(grads)), _marks(grads)
 
     def marks(self) -> Any:
         """Return what tells whether a gradient was changed or replaced."""
-        grads = [p.grad for p in self.named.values()]
-        if not _TRACED.issuperset(map(type, grads)):
-            return object()  # a DTensor is changed without a trace: taken as changed
-        return list(map(id, grads)), [g._version for g in grads if g is not None]
+        return _marks([p.grad for p in self.named.values()])
 
     def concern(self, optimizer: torch.optim.Optimizer) -> bool:
         """Return whether an optimizer trains one of them."""
@@ -84,7 +86,8 @@ class Gradients:
         if self._weights is None:
             return None
         (names, new, old), self._weights = self._weights, None
-        return Norms(names, read_norms(old)), Norms(names, read_norms(differences(new, old)))
+        read = self._matrix_reader.read
+        return Norms(names, read(old)), Norms(names, read(differences(new, old)))
 
     def norms_if_lost(self, gradients: Norms) -> Norms | None:
         """Return the norms of all parameters where gradients are known not to be finite.
@@ -109,6 +112,12 @@ class Gradients:
     def drop_weights(self) -> None:
         """Forget the copies."""
         self._weights = None
+
+
+def _marks(grads: list[Tensor | None]) -> Any:
+    if not _TRACED.issuperset(map(type, grads)):
+        return object()  # a DTensor is changed without a trace: taken as changed
+    return list(map(id, grads)), [g._version for g in grads if g is not None]
 
 
 def _trained(model: nn.Module) -> list[int]:

@@ -304,7 +304,7 @@ class Watch:
         # A step that evaluates its gradient several times began with the first.
         elif self.recording and (self._frame is None or self._before is None):
             self._look_again()
-            self._before, self._marks = self.gradients.read(), self.gradients.marks()
+            self._before, self._marks = self.gradients.read_and_marked()
 
     # -- the step
 

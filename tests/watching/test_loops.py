@@ -627,7 +627,7 @@ def test_a_reader_that_fails_is_told_and_the_loop_goes_on(monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize(
     "name",
-    ["read_norms", "copies", "differences"],
+    ["NormReader.read", "copies", "differences"],
 )
 def test_gradients_that_cannot_be_read_are_told_and_the_loop_goes_on(
     name: str, monkeypatch: pytest.MonkeyPatch
