@@ -117,7 +117,7 @@ _ALL = (
         also=("warning",),
     ),
     Code("spike", "warning", "The loss jumps far above its usual value."),
-    Code("clipping", "warning", "Clipping engages in most of the steps."),
+    Code("clipping", "warning", "Clipping engages in most of the steps.", also=("info",)),
     Code("skipped", "warning", "A GradScaler left out steps.", also=("error",)),
     Code("evaluation-mode", "warning", "The model trained in evaluation mode."),
     Code("scaled", "warning", "The gradients are a GradScaler's.", also=("info",)),

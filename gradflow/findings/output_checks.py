@@ -583,6 +583,8 @@ def _one_class(criterion: CriterionFacts, facts: BatchFacts) -> Finding | None:
         return None
     if len(target.shape) != 1 or criterion.classes == 1:
         return None
+    if criterion.layer_units is None and target.low == 0:  # similarities, the partner's first
+        return None
     return finding(
         "targets",
         f"all {target.shape[0]} labels of the batch are {target.low:.0f}: the first steps only "

@@ -175,6 +175,11 @@ CLIPPED_OFTEN = _threshold(
     "More than half of the updates clipped: something else is wrong (Godbole et al., Deep "
     "Learning Tuning Playbook, 2023).",
 )
+CLIPPED_AWAY = _threshold(
+    "clipped away",
+    1e-4,
+    "Norm of a clipped gradient below which Adam's ε of 1e-8 may count beside its entries.",
+)
 TURNED = _threshold(
     "turned",
     0.99,

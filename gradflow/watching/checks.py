@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from statistics import median
 
 from gradflow.findings.batch_checks import BATCH_CHECKS, LATE_BATCH_CHECKS
 from gradflow.findings.batches import hazard, lost_at
 from gradflow.findings.check import Check, check, finding
 from gradflow.findings.thresholds import (
+    CLIPPED_AWAY,
     CLIPPED_OFTEN,
     DEAD,
     DIVERGED,
@@ -43,6 +45,11 @@ from gradflow.watching.loop_checks import (
     step_size,
     weight_decay,
 )
+
+#: Kinds of layers that look vectors up.
+_TABLES = frozenset({"Embedding", "EmbeddingBag"})
+#: Optimizers whose step is as long for a gradient as for a part of it.
+_SCALE_FREE = frozenset({"Adam", "AdamW", "Adamax", "NAdam", "RAdam"})
 
 
 @check("broken")
@@ -267,8 +274,11 @@ def unjudged(result: WatchResult) -> Iterator[Finding]:
     reached = any(row.gradient_log10_norm is not None for row in result.history)
     if seen or lost or (result.steps and not reached):  # what else there is to say is an error
         return
+    if result.records and all(row.kind in _TABLES for row in result.records):
+        return  # vectors that are looked up: there is nothing to flow through
     advice = (
-        "activations=True and deltas=True, the model uncompiled, or gradflow.diagnose(model, …)"
+        "activations=True and deltas=True, the model uncompiled, model(x) rather than "
+        "model.forward(x), which calls no hooks, or gradflow.diagnose(model, …)"
     )
     yield finding(
         "unjudged",
@@ -327,13 +337,33 @@ def clipping(result: WatchResult) -> Iterator[Finding]:
     if not often or _power_of_two(result) is not None:
         return
     factor = "" if result.clip_factor is None else f", to {result.clip_factor:.2g} of the norm"
+    said = f"clipping engaged in {result.clip_rate:.0%} of the recorded steps{factor}"
+    if (kind := _divides_size_out(result)) is not None:
+        yield finding(
+            "clipping",
+            f"{said}: {kind} divides a gradient's size out, so that its steps are no smaller for "
+            "it; every batch counts the same",
+            severity="info",
+        )
+        return
     yield finding(
         "clipping",
-        f"clipping engaged in {result.clip_rate:.0%} of the recorded steps{factor}: it acts as a "
-        "smaller learning rate",
+        f"{said}: it acts as a smaller learning rate",
         "a lower learning rate or a longer warm-up; a threshold near the 90th percentile of the "
         "norms",
     )
+
+
+def _divides_size_out(result: WatchResult) -> str | None:
+    """Return the optimizer, if its steps are as long whatever clipping leaves of a gradient.
+
+    Not where it leaves so little that ε counts beside it.
+    """
+    optimizer = result.facts.optimizer
+    norms = [step.norm_after for step in result.steps if step.norm_after]
+    if optimizer is None or optimizer.kind not in _SCALE_FREE or not norms:
+        return None
+    return optimizer.kind if median(norms) > CLIPPED_AWAY else None
 
 
 @check("scaled")

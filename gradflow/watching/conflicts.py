@@ -46,7 +46,7 @@ class Conflicts:
         if target is None or call.reduction == "none" or target.dim() == 0:
             return
         rows = len(target)
-        if any(t.dim() < 1 or len(t) != rows for t in calls.inputs) or rows < 2:
+        if rows < 2 or any(not _has_rows(t, rows) for t in calls.inputs):
             return
         kept = [part for t in calls.inputs for part in _kept(t.detach(), rows)]
         targets, few = target.detach(), min(rows, ROWS)
@@ -74,6 +74,11 @@ class Conflicts:
         if whole:
             return ConflictFacts(examples, float((pairs[0] != pairs[1]).mean()), _chance(targets))
         return ConflictFacts(examples, _unlike(*pairs), 1.0)
+
+
+def _has_rows(tensor: Tensor, rows: int) -> bool:
+    """Return whether a tensor has so many rows that can be cut out."""
+    return tensor.layout is torch.strided and tensor.dim() > 0 and len(tensor) == rows
 
 
 def _kept(inputs: Tensor, rows: int) -> tuple[Tensor, ...]:

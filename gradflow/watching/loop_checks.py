@@ -158,10 +158,17 @@ def step_size(result: WatchResult) -> Iterator[Finding]:
         return
     elif usual > LARGE_UPDATE:
         yield _too_large(result, ratios, usual)
-    elif (start := median(_start(result))) > LARGE_START:  # whatever it killed moves no more
+    elif (start := median(_start(result))) > LARGE_START and not _of_either_sign(result):
+        # Whatever it killed moves no more.
         yield _too_large(result, ratios, start)
     elif 0 < median(ratios.values()) < RIGHT_UPDATE and not vanishes(result):
         yield from _too_small(result, median(ratios.values()))
+
+
+def _of_either_sign(result: WatchResult) -> bool:
+    """Return whether losses lie below 0, as a policy's: that one does not fall means nothing."""
+    found = losses_curve(result)
+    return found is not None and min(found.first, found.last, found.lowest) < 0
 
 
 def _first_update(result: WatchResult) -> float:

@@ -21,9 +21,11 @@ ENTRIES = 1024
 def spread(values: Tensor | None) -> Numbers | None:
     """Return two numbers: the rms of what differs between examples, and the rms of the values.
 
-    None of a single example, and of what is no number.
+    None of a single example, of what is no number, and of a sparse matrix.
     """
     if values is None or values.dim() == 0 or len(values) < 2 or values.is_complex():
+        return None
+    if values.layout is not torch.strided:  # a graph's edges, say: rows of no example
         return None
     rows = values.detach().reshape(len(values), -1)
     rows = rows[:, :: max(1, rows.shape[1] // ENTRIES)].double()

@@ -184,7 +184,93 @@ def by_hand() -> WatchResult:
     return watch.result()
 
 
+def clipped_under_adam() -> WatchResult:
+    model = network()
+    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+    with gradflow.watch(model) as watch:
+        for x, y in batches(8):
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 0.05)
+            optimizer.step()
+    return watch.result()
+
+
+class Graphed(nn.Module):
+    """Two layers over the edges of a graph, which are given as a sparse matrix."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(5)
+        self.first, self.second = nn.Linear(10, 16), nn.Linear(16, 4)
+
+    def forward(self, x: Tensor, edges: Tensor) -> Tensor:
+        hidden = torch.relu(torch.sparse.mm(edges, self.first(x)))
+        return torch.sparse.mm(edges, self.second(hidden))
+
+
+def sparse_graph() -> WatchResult:
+    x, y = classes(120)
+    edges = 0.5 * (torch.eye(120) + torch.eye(120).roll(1, 0) * (y == y.roll(1))).to_sparse()
+    model = Graphed()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    with gradflow.watch(model) as watch:
+        for _ in range(80):
+            optimizer.zero_grad()
+            F.cross_entropy(model(x, edges), y).backward()
+            optimizer.step()
+    return watch.result()
+
+
+class SkipGram(nn.Module):
+    """Words and the words around them, as vectors that are looked up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(5)
+        self.words, self.around = nn.Embedding(12, 8, sparse=True), nn.Embedding(12, 8, sparse=True)
+
+    def forward(self, word: Tensor, near: Tensor, far: Tensor) -> Tensor:
+        score = (self.words(word) * self.around(near)).sum(1)
+        noise = (self.words(word)[:, None] * self.around(far)).sum(2)
+        return -(F.logsigmoid(score) + F.logsigmoid(-noise).sum(1)).mean()
+
+
+def looked_up() -> WatchResult:
+    model = SkipGram()
+    optimizer = torch.optim.SparseAdam(model.parameters(), lr=0.05)
+    with gradflow.watch(model) as watch:
+        for _ in range(150):
+            word = torch.randint(12, (32,))
+            optimizer.zero_grad()
+            model(
+                word, word // 3 * 3 + torch.randint(3, (32,)), torch.randint(12, (32, 3))
+            ).backward()
+            optimizer.step()
+    return watch.result()
+
+
+def contrast() -> WatchResult:
+    """Each example is to be told by its other view, whose similarity is put first."""
+    model = network()
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    with gradflow.watch(model) as watch:
+        for x, _ in batches(12):
+            one, other = (F.normalize(model(x + 0.1 * torch.randn_like(x))) for _ in range(2))
+            alike = one @ other.T
+            others = alike[~torch.eye(len(x), dtype=torch.bool)].view(len(x), -1)
+            scores = torch.cat([alike.diag()[:, None], others], 1) / 0.1
+            optimizer.zero_grad()
+            F.cross_entropy(scores, torch.zeros(len(x), dtype=torch.long)).backward()
+            optimizer.step()
+    return watch.result()
+
+
 LOOPS = [
+    clipped_under_adam,
+    sparse_graph,
+    looked_up,
+    contrast,
     accumulated,
     lbfgs,
     sharpness_aware,

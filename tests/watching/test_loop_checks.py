@@ -324,6 +324,23 @@ def test_clipping_that_leaves_a_thousandth() -> None:
     assert {"clipping", "step-size"} <= said(trained(sgd(lr=0.1), clipped))
 
 
+def test_clipping_makes_no_step_of_adam_smaller_until_its_epsilon_counts() -> None:
+    def clipped(limit: float) -> Step:
+        def step(model: nn.Module, optimizer: Any, x: Tensor, y: Tensor) -> None:
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            nn.utils.clip_grad_norm_(model.parameters(), limit)
+            optimizer.step()
+
+        return step
+
+    usual = trained(adam(), clipped(0.05), epochs=3)
+    (remark,) = [f for f in usual.findings if f.code == "clipping"]
+    assert remark.severity == "info"
+    assert "Adam divides a gradient's size out" in remark.message
+    assert "clipping" in said(trained(adam(), clipped(1e-7), epochs=3))
+
+
 @pytest.mark.parametrize("fixed", [False, True])
 def test_inputs_that_are_shuffled_without_their_labels(fixed: bool) -> None:
     inputs, labels = classes()
