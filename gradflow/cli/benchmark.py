@@ -10,6 +10,7 @@ import typer
 
 from gradflow.cli.endings import interrupts_wait
 from gradflow.cli.output import Output
+from gradflow.cli.stray import meant
 from gradflow.configs.benchmark import BenchmarkConfig
 from gradflow.configs.fields import several
 from gradflow.errors import GradflowError
@@ -50,7 +51,12 @@ def benchmark(
     if quick:
         config = _quick(config)
     if more and not source:
-        raise GradflowError(f"unexpected argument '{more[0]}'", f"--from {more[0]} reads a run")
+        raise GradflowError(
+            f"unexpected argument '{more[0]}'",
+            f"--act {','.join([*several(config.act), *more])}"
+            if meant(more[0], {"--act"})
+            else f"--from {more[0]} reads a run",
+        )
     if source:
         from gradflow.benchmarking.stored import read_benchmark
 

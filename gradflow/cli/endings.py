@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import signal
 import sys
 import threading
@@ -16,6 +17,7 @@ from typing import Any, NoReturn
 import typer
 from rich.text import Text
 
+from gradflow.cli import stray
 from gradflow.cli.streams import ReaderLeftError, discard_output
 from gradflow.errors import GradflowError, out_of_memory
 
@@ -33,6 +35,9 @@ _REFUSED = frozenset(
     )
     if hasattr(errno, name)
 )
+
+#: What a value should have been, by the parser's names for what is wrong with it.
+_NO_NUMBER = {"int_parsing": "a whole number", "float_parsing": "a number"}
 
 _KILLING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
@@ -68,8 +73,7 @@ def explain(error: Exception) -> int:
 def _said(error: Exception) -> tuple[str, str | None] | None:
     """What is said of an error that its user can put right, and what to do."""
     if hasattr(error, "format_message"):  # the parser's own: Typer's or Click's
-        command = getattr(getattr(error, "ctx", None), "command_path", "gradflow")
-        return _parser_message(error), f"see {command} --help"
+        return _parser_message(error), stray.hint(error)
     if out_of_memory(error):
         return "not enough memory for this", "a smaller --width, --depth, --batch-size or --seeds"
     if isinstance(error, OSError) and _is_refusal(error):
@@ -80,9 +84,15 @@ def _said(error: Exception) -> tuple[str, str | None] | None:
 
 def _parser_message(error: Any) -> str:
     """The parser's message, with the value it refused where that is known only to its cause."""
-    message = str(error.format_message())
     refused = getattr(error.__cause__, "errors", None)
-    return f"{message}, got '{refused()[0]['input']}'" if callable(refused) else message
+    if not callable(refused):
+        return str(error.format_message())
+    first = refused()[0]
+    said = _NO_NUMBER.get(first["type"])
+    named = re.search("'(-.+?)'", str(error.format_message()))
+    if said and named:
+        return f"{named[1]} must be {said}, got '{first['input']}'"
+    return f"{error.format_message()}, got '{first['input']}'"
 
 
 def _is_refusal(error: OSError) -> bool:

@@ -45,7 +45,12 @@ class Command(TyperCommand):
             For an empty value, or a number with underscores or other digits than ASCII's.
         """
         note_typed(self.name or "", args)
-        rest: list[str] = super().parse_args(ctx, args)
+        try:
+            rest: list[str] = super().parse_args(ctx, args)
+        except Exception as error:
+            if getattr(error, "ctx", ctx) is None:  # whose --help is worth a look
+                error.ctx = ctx  # type: ignore[attr-defined]
+            raise
         for parameter, typed in ctx.meta.get(_TYPED, ()):
             if parameter.nargs != -1 and not ctx.resilient_parsing:
                 _refuse_meaningless(parameter.opts[0], typed, ctx.params.get(parameter.name))
@@ -116,5 +121,7 @@ class Group(TyperGroup):
         """
         command = super().get_command(ctx, cmd_name)
         if command is None and not ctx.resilient_parsing:
+            if cmd_name in ("help", "version"):
+                raise GradflowError(f"unknown command '{cmd_name}'", f"gradflow --{cmd_name}")
             raise unknown_name("command", cmd_name, self.commands)
         return command

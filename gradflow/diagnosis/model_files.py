@@ -235,7 +235,8 @@ def _refuse_arguments(reference: str, factory: Callable[..., Any]) -> None:
 def _described(value: Any) -> str:
     if isinstance(value, tuple):
         return "(" + ", ".join(type(v).__name__ for v in value) + ")"
-    return f"a {type(value).__name__}"
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
 
 
 def shape_of(text: str) -> tuple[int, ...]:
