@@ -9,11 +9,11 @@ Names are loaded when they are first used, so ``import gradflow`` imports nothin
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gradflow._version import __version__
+from gradflow.lazy import loader
 from gradflow.results.base import Result, Views
 
 if TYPE_CHECKING:
@@ -113,11 +113,7 @@ def _codes() -> Collection[str]:
 Result.views = staticmethod(_views)
 Result.codes = staticmethod(_codes)
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'gradflow' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOME[name]), name)
+__getattr__ = loader(__name__, _HOME)
 
 
 def __dir__() -> list[str]:

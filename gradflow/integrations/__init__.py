@@ -5,8 +5,9 @@ Importing this package imports none of them; each is an extra.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from gradflow.lazy import loader
 
 if TYPE_CHECKING:
     from gradflow.integrations.keras import KerasWatch
@@ -23,8 +24,4 @@ _HOME = {
     "log_to_wandb": "wandb",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+__getattr__ = loader(__name__, {name: f"{__name__}.{home}" for name, home in _HOME.items()})
