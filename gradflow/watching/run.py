@@ -6,6 +6,7 @@ import contextlib
 import functools
 import sys
 import threading
+import weakref
 from collections.abc import Iterable, Iterator
 from types import FrameType, TracebackType
 from typing import Any
@@ -147,6 +148,7 @@ class Watch:
         self._task = NO_TASK
         self._in_backward: StepsInBackward | None = None
         self._lock = threading.RLock()
+        self._foreign: weakref.WeakSet[torch.optim.Optimizer] = weakref.WeakSet()
         self._next_step()
 
     def __enter__(self) -> Watch:
@@ -311,7 +313,17 @@ class Watch:
     def _concerns(self, optimizer: Any) -> bool:
         if self.optimizer is not None:
             return unwrapped(optimizer) is self.optimizer
-        return self.gradients.concern(optimizer)
+        return self.gradients.concern(optimizer) or bool(self._trains_since(optimizer))
+
+    @never_raises
+    def _trains_since(self, optimizer: torch.optim.Optimizer) -> bool:
+        """Return whether an optimizer trains what was put into the model since, as a new head."""
+        if optimizer in self._foreign:
+            return False
+        self._look_again()
+        if not (own := self.gradients.concern(optimizer)):
+            self._foreign.add(optimizer)
+        return own
 
     def _before_step(
         self, optimizer: torch.optim.Optimizer, arguments: Any, keywords: Any

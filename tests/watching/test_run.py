@@ -504,6 +504,20 @@ def test_dead_layers_are_found_while_training() -> None:
     assert result.figure() is not None
 
 
+def test_a_new_head_on_frozen_layers_is_watched_from_its_optimizer_on() -> None:
+    model = network()
+    with gradflow.watch(model) as w:
+        train(model, torch.optim.SGD(model.parameters(), lr=0.1), batches(3))
+        model.requires_grad_(False)
+        model[-1] = nn.Linear(model[-1].in_features, model[-1].out_features)
+        train(model, torch.optim.SGD(model[-1].parameters(), lr=0.1), batches(5))
+        rival = network()
+        train(rival, torch.optim.SGD(rival.parameters(), lr=0.1), batches(2))
+    result = w.result()
+    assert [step.step for step in result.steps] == list(range(1, 9))
+    assert all(step.loss for step in result.steps if step.step != 4)  # hooked from then on
+
+
 def test_frozen_and_tied_parameters() -> None:
     model = network()
     model[0].requires_grad_(False)
