@@ -34,6 +34,7 @@ from gradflow.findings.thresholds import (
 )
 from gradflow.findings.words import at, indices, named_layers
 from gradflow.results.base import Finding
+from gradflow.results.facts import RefusedFacts
 from gradflow.results.watching import WatchResult, WatchRow
 from gradflow.watching.flow import vanishes
 from gradflow.watching.outcome import losses_curve, outcome, penalty_won
@@ -358,7 +359,7 @@ def _pulled(result: WatchResult, decay: float) -> float:
     return decay * sum(rates) / len(rates) * result.seen / friction
 
 
-@check("targets", "shapes")
+@check("targets", "shapes", "output-activation")
 def refused(result: WatchResult) -> Iterator[Finding]:
     """Labels or shapes that a criterion did not take, so that the program ended there."""
     found = result.facts.refused
@@ -376,6 +377,8 @@ def refused(result: WatchResult) -> Iterator[Finding]:
             "labels that do not count",
             severity=severity,
         )
+    elif found.output == found.target and not of_classes:
+        yield from _out_of_bounds(found, severity)
     elif found.output[:1] != found.target[:1] or not of_classes:
         yield finding(
             "shapes",
@@ -383,6 +386,26 @@ def refused(result: WatchResult) -> Iterator[Finding]:
             f"of shape {sized(found.target)}, and raised {found.why!r}",
             "outputs and targets of one shape; for class indices outputs (examples, classes) and "
             "targets (examples,)",
+            severity=severity,
+        )
+
+
+def _out_of_bounds(found: RefusedFacts, severity: str) -> Iterator[Finding]:
+    """Outputs or targets of one shape that are no probabilities."""
+    said = f"{in_words(found.kind)} takes {{}} from 0 to 1 alone: it raised {found.why!r}"
+    if "input should be between 0 and 1" in found.why:
+        yield finding(
+            "output-activation",
+            said.format("outputs"),
+            "binary_cross_entropy_with_logits on what the last layer gives, or a sigmoid after it; "
+            "outputs that are not a number come from steps that are too large",
+            severity=severity,
+        )
+    elif "target should be between 0 and 1" in found.why:
+        yield finding(
+            "targets",
+            said.format("targets"),
+            "labels 0 and 1; images divided by 255",
             severity=severity,
         )
 

@@ -314,6 +314,20 @@ def test_shapes_that_a_criterion_does_not_take() -> None:
     assert "(7,)" in message(fewer, "shapes")
 
 
+def test_numbers_that_are_no_probabilities() -> None:
+    def one_hot(y: Tensor, times: float = 1.0) -> Tensor:
+        return times * F.one_hot(y, 3).float()
+
+    raw = ended_by(RuntimeError, lambda s, y: F.binary_cross_entropy(s, one_hot(y)))
+    assert raw.verdict == "output-activation"
+    assert "sigmoid" in message(raw, "output-activation")
+    large = ended_by(
+        RuntimeError, lambda s, y: F.binary_cross_entropy(s.sigmoid(), one_hot(y, 255))
+    )
+    assert large.verdict == "targets"
+    assert "divided by 255" in message(large, "targets")
+
+
 def test_clipping_that_leaves_a_thousandth() -> None:
     def clipped(model: nn.Module, optimizer: Any, x: Tensor, y: Tensor) -> None:
         optimizer.zero_grad()
