@@ -7,6 +7,7 @@ import math
 
 from published.claims import Claim
 from published.networks import hidden, mean_square, random_inputs
+from torch import Tensor, nn
 
 from gradflow import NetworkConfig, diagnose
 
@@ -36,8 +37,8 @@ def growth(act: str, examples: int) -> list[float]:
     return factors
 
 
-def variance(norm: str, blocks: int) -> list[float]:
-    """Return the variance after so many residual blocks, relative to that before them."""
+def residual(norm: str, blocks: int) -> tuple[nn.Sequential, Tensor]:
+    """Return so many residual blocks of 40 networks, and what comes in, of variance 1."""
     config = NetworkConfig(
         arch="resmlp",
         depth=blocks,
@@ -49,9 +50,21 @@ def variance(norm: str, blocks: int) -> list[float]:
         seeds=40,
     )
     body = hidden(config, WIDTH)
-    inputs = random_inputs(config, 16, WIDTH)
-    embedded = body[0](inputs) / KEEPS**0.5
-    return mean_square(body[1:](embedded))
+    return body[1:], body[0](random_inputs(config, 16, WIDTH)) / KEEPS**0.5
+
+
+def variance(norm: str, blocks: int) -> list[float]:
+    """Return the variance after so many residual blocks, relative to that before them."""
+    chain, inputs = residual(norm, blocks)
+    return mean_square(chain(inputs))
+
+
+def branch(norm: str, block: int) -> list[float]:
+    """Return the rms of the branch of such a block over that of its shortcut."""
+    chain, inputs = residual(norm, block)
+    shortcut, last = chain[:-1](inputs), chain[-1]
+    added = mean_square(last(shortcut) - shortcut)
+    return [math.sqrt(a / b) for a, b in zip(added, mean_square(shortcut), strict=True)]
 
 
 def amplification(blocks: int) -> list[float]:
@@ -115,6 +128,21 @@ CLAIMS = [
         13.0,
         0.05,  # 40 sums of 12 terms, each of which scatters by 0.2
         functools.partial(variance, "batch", 12),
+    ),
+    *(
+        Claim(
+            "De & Smith 2020, abstract",
+            f"rms of the branch of block {block} over its shortcut's, {words}",
+            published,
+            expected,
+            0.05,  # 40 networks that scatter by some 10 %
+            functools.partial(branch, norm, block),
+        )
+        for norm, words, block, published, expected in (
+            ("none", "no normalisation", 12, "of the same order", 1.0),
+            ("batch", "batch norm", 4, "1/√depth, in order", 4**-0.5),
+            ("batch", "batch norm", 16, "1/√depth, in order", 16**-0.5),
+        )
     ),
     *(
         Claim(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import statistics
+from dataclasses import replace
 
 import torch
 from published.claims import Claim
 from published.networks import CPU, hidden, mean_square, random_inputs
+from torch import Tensor
 
 from gradflow import NetworkConfig
 from gradflow.diagnosis.builtin import built_in
@@ -57,8 +59,8 @@ def last_delta(config: NetworkConfig) -> float:
     return row.delta_log10_rms
 
 
-def gradient_of_queries(alike: bool) -> list[float]:
-    """Return ‖∂C/∂W_Q‖ over ‖∂C/∂W_V‖ of one block, for tokens that are all the same, or not."""
+def gradient_of(part: str, alike: bool) -> list[float]:
+    """Return ‖∂C/∂W‖ of queries or keys over that of values, for tokens that are all the same."""
     config = transformer(1, "pre")
     model = build(config, TOKENS * WIDTH, 10, torch.float64, CPU)
     inputs = random_inputs(config, 8, TOKENS * WIDTH)
@@ -66,11 +68,51 @@ def gradient_of_queries(alike: bool) -> list[float]:
         inputs = inputs[..., :WIDTH].repeat(1, 1, TOKENS)
     model(inputs).square().sum().backward()
     norms = {name: float(p.grad.norm()) for name, p in model.named_parameters()}
-    query, value = (
-        statistics.fmean(n for name, n in norms.items() if name.endswith(f"{part}.weight"))
-        for part in ("query", "value")
+    asked, value = (
+        statistics.fmean(n for name, n in norms.items() if name.endswith(f"{one}.weight"))
+        for one in (part, "value")
     )
-    return [query / value]
+    return [asked / value]
+
+
+def uniform(blocks: int) -> tuple[Tensor, Tensor]:
+    """Return the tokens before and after so many linear blocks without normalisation.
+
+    Their queries are 0, so that every token attends to all alike.
+    """
+    linear = {"norm": "none", "act": "identity", "bias_variance": 0.0}
+    config = replace(transformer(blocks, "pre", seeds=40), **linear)
+    body = hidden(config, TOKENS * WIDTH)
+    with torch.no_grad():
+        for name, parameter in body.named_parameters():
+            if name.endswith("query.weight"):
+                parameter.zero_()
+        before = body[:2](random_inputs(config, 64, TOKENS * WIDTH))
+        return before, body[2 : 2 + blocks](before)
+
+
+def inner_products(blocks: int) -> list[float]:
+    """Return by what factor the sum of all inner products of two tokens grows."""
+    sums = [mean_square(tokens.sum(2)) for tokens in uniform(blocks)]
+    return [after / before for before, after in zip(*sums, strict=True)]
+
+
+def squares(blocks: int) -> list[float]:
+    """Return by what factor the sum of the tokens' squares grows."""
+    return [
+        after / before for before, after in zip(*map(mean_square, uniform(blocks)), strict=True)
+    ]
+
+
+def squares_by_theory(blocks: int) -> float:
+    """Return it for tokens that begin uncorrelated: attention adds to a square that of the mean.
+
+    Of T tokens that has a share of 1/T, and doubles at either of the two branches.
+    """
+    square, mean = 1.0, 1 / TOKENS
+    for _ in range(blocks):
+        square, mean = 2 * (square + mean), 4 * mean
+    return square
 
 
 CLAIMS = [
@@ -107,12 +149,31 @@ CLAIMS = [
         0.15,
         functools.partial(last_delta_ratio, "post"),
     ),
+    *(
+        Claim(
+            "Noci et al. 2022, abstract",
+            f"‖∂C/∂W_{letter}‖/‖∂C/∂W_V‖ for tokens that are all the same",
+            "0",
+            0.0,
+            1e-12,
+            functools.partial(gradient_of, part, True),
+        )
+        for letter, part in (("Q", "query"), ("K", "key"))
+    ),
     Claim(
         "Noci et al. 2022",
-        "‖∂C/∂W_Q‖/‖∂C/∂W_V‖ for tokens that are all the same",
-        "0",
-        0.0,
-        1e-12,
-        functools.partial(gradient_of_queries, True),
+        "inner products of tokens after 3 linear blocks of uniform attention",
+        "(α₁² + 1)^L (α₂² + 1)^L, α = 1",
+        4.0**3,
+        0.15,  # 40 products of six factors that scatter by some 10 % each
+        functools.partial(inner_products, 3),
+    ),
+    Claim(
+        "Noci et al. 2022",
+        "squares of tokens after 3 linear blocks of uniform attention",
+        "slower than their inner products: they become alike",
+        squares_by_theory(3),
+        0.1,
+        functools.partial(squares, 3),
     ),
 ]

@@ -13,5 +13,6 @@ def test_it_is_as_published(claim: Claim) -> None:
     assert low <= claim.measured().mean <= high
 
 
-def test_tokens_that_differ_give_queries_a_gradient() -> None:
-    assert transformers.gradient_of_queries(False)[0] > 0.01
+@pytest.mark.parametrize("part", ["query", "key"])
+def test_tokens_that_differ_give_queries_and_keys_a_gradient(part: str) -> None:
+    assert transformers.gradient_of(part, False)[0] > 0.01
