@@ -56,7 +56,7 @@ STOPS = (
     "gradflow.diagnosis.model_files.measured_module",
     "gradflow.learning_rates.run.range_test",
     "gradflow.sweeps.run.run_each",
-    "gradflow.widths.run.run_each",
+    "gradflow.widths.campaign.run_each",
     "gradflow.clipping.run.first_gradient",
     "gradflow.benchmarking.run.run_each",
     "gradflow.benchmarking.plan.run_each",

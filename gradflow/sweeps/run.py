@@ -14,14 +14,13 @@ from gradflow.datasets.batches import batch
 from gradflow.errors import GradflowError
 from gradflow.executors.tasks import Place, run_each
 from gradflow.findings.check import judged
-from gradflow.results.base import RunMeta
 from gradflow.results.sweep import SweepFacts, SweepResult, SweepRow
 from gradflow.sweeps import checks
 from gradflow.sweeps.grid import Task, tasks
 from gradflow.sweeps.measuring import measure_task
 from gradflow.sweeps.predictions import edges, predicted, scales
 from gradflow.sweeps.rows import summarized
-from gradflow.training.devices import select
+from gradflow.training.devices import run_meta
 
 #: Called with (points measured, points in all).
 Progress = Callable[[int, int], None]
@@ -113,14 +112,7 @@ def _result(config: SweepConfig, rows: dict[_Place, SweepRow], facts: SweepFacts
     return SweepResult(
         records=records,
         summary=tuple(summarized(records, curves)),
-        meta=RunMeta(
-            torch=torch.__version__,
-            device=str(select(config.device)),
-            dtype=network.dtype,
-            seeds=tuple(range(config.seed, config.seed + config.seeds)),
-            threads=_THREADS,
-            config={k: v for k, v in dataclasses.asdict(config).items() if v is not None},
-        ),
+        meta=run_meta(network, _THREADS, dataclasses.asdict(config)),
         facts=facts,
         scales=curves,
         edges=tuple(edges(config)),

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import torch
 
 from gradflow.configs.choices import DTYPES
 from gradflow.errors import GradflowError, named
+from gradflow.results.base import RunMeta
 
 _HINT = "use --device cpu or auto"
 
@@ -68,3 +71,43 @@ def dtype(name: str) -> torch.dtype:
     """
     dtypes: dict[str, torch.dtype] = {known: getattr(torch, known) for known in DTYPES}
     return named("dtype", name, dtypes)
+
+
+class Networks(Protocol):
+    """What says where networks are built, in which numbers, and from which seeds."""
+
+    @property
+    def device(self) -> str:
+        """Name of the device."""
+
+    @property
+    def dtype(self) -> str:
+        """Name of the number format."""
+
+    @property
+    def seed(self) -> int:
+        """The first seed."""
+
+    @property
+    def seeds(self) -> int:
+        """Networks, each with a seed of its own."""
+
+
+def run_meta(networks: Networks, threads: int, options: Mapping[str, Any]) -> RunMeta:
+    """Return where a result of such networks comes from.
+
+    Parameters
+    ----------
+    threads
+        Of torch.
+    options
+        All of them; those that are not set are left out.
+    """
+    return RunMeta(
+        torch=torch.__version__,
+        device=str(select(networks.device)),
+        dtype=networks.dtype,
+        seeds=tuple(range(networks.seed, networks.seed + networks.seeds)),
+        threads=threads,
+        config={name: value for name, value in options.items() if value is not None},
+    )

@@ -5,59 +5,26 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
-
-import torch
 
 from gradflow.configs.network import NetworkConfig
 from gradflow.configs.width import WidthConfig, WidthNetwork
 from gradflow.diagnosis.model_files import Given
 from gradflow.diagnosis.objective import Loss, Objective
 from gradflow.errors import GradflowError
-from gradflow.executors.tasks import Place, run_each
 from gradflow.findings.check import judged
 from gradflow.measurement.alone import one_at_a_time
 from gradflow.measurement.half_precision import HALF
-from gradflow.results.base import RunMeta, plain
+from gradflow.results.base import plain
 from gradflow.results.width import FAIL, ParameterRow, WidthFacts, WidthResult
-from gradflow.training.devices import select
+from gradflow.training.devices import run_meta
 from gradflow.training.optimizers import find
 from gradflow.widths import checks, repair
-from gradflow.widths.coordinates import Trained, trained
+from gradflow.widths.campaign import THREADS, Campaign, Progress
+from gradflow.widths.coordinates import Trained
 from gradflow.widths.parameters import Growth, growths
 from gradflow.widths.rows import coordinate_rows, width_rows
 from gradflow.widths.subjects import BuiltIn, InFile, Maker, OfFunction
-
-#: Called with (networks trained, networks in all).
-Progress = Callable[[int, int], None]
-#: Of torch, wherever a task runs: numbers depend on how sums are split.
-_THREADS = 1
-
-
-@dataclass(frozen=True)
-class Task:
-    """A network of one width and seed, as sent to where it is trained.
-
-    Attributes
-    ----------
-    source
-        The lines that repair it before its first step.
-    """
-
-    maker: Maker
-    config: WidthConfig
-    width: int
-    seed: int
-    source: str = ""
-
-
-def train_task(task: Task) -> Trained:
-    """Train a task's network, wherever it runs."""
-    start = task.maker.start(task.width, task.seed, task.config)
-    if task.source:
-        repair.apply(task.source, start.model, start.optimizer, task.width)
-    return trained(start, task.width, task.seed, task.config.steps)
 
 
 def width(
@@ -143,51 +110,6 @@ def of_file(
     return _checked(InFile(reference, network, given), config, network, options, progress)
 
 
-@dataclass
-class _Campaign:
-    """All networks of one check, and what became of them."""
-
-    maker: Maker
-    config: WidthConfig
-    seeds: tuple[int, ...]
-    progress: Progress
-    done: int = 0
-    total: int = 0
-    finished: bool = True
-    failed: list[tuple[str, str]] = field(default_factory=list)
-
-    def train(self, source: str = "") -> list[Trained]:
-        """Train a network of every width and seed; return those that could be, in order."""
-        tasks = [
-            Task(self.maker, self.config, width, seed, source)
-            for seed in self.seeds
-            for width in self.config.widths
-        ]
-        found: dict[int, Trained] = {}
-        self.total += len(tasks)
-
-        def on_value(number: int, value: Trained) -> None:
-            found[number] = value
-            self.done += 1
-            self.progress(self.done, self.total)
-
-        self.progress(self.done, self.total)
-        place = Place(self.config.workers, self.config.cluster, _THREADS)
-        outcome = run_each(train_task, tasks, place, on_value)
-        self.finished = self.finished and outcome.finished
-        self.failed += _named([(tasks[n], why) for n, why in sorted(outcome.failed.items())])
-        return [found[number] for number in sorted(found)]
-
-
-def _named(failed: Iterable[tuple[Task, str]]) -> list[tuple[str, str]]:
-    """Name what could not be trained, seeds that failed in the same way together."""
-    seeds: dict[tuple[str, str], list[str]] = {}
-    for task, why in failed:
-        what = f"width {task.width}{', repaired' if task.source else ''}"
-        seeds.setdefault((what, why), []).append(str(task.seed))
-    return [(f"{what}, seed {', '.join(own)}", why) for (what, why), own in seeds.items()]
-
-
 @one_at_a_time
 def _checked(
     maker: Maker,
@@ -198,7 +120,7 @@ def _checked(
 ) -> WidthResult:
     find(config.optimizer)  # refused before anything is trained
     seeds = tuple(range(network.seed, network.seed + network.seeds))
-    campaign = _Campaign(maker, config, seeds, progress or (lambda _done, _total: None))
+    campaign = Campaign(maker, config, seeds, progress or (lambda _done, _total: None))
     networks = campaign.train()
     if not networks and campaign.failed:
         raise GradflowError("nothing could be trained: {}: {}".format(*campaign.failed[0]))
@@ -210,14 +132,7 @@ def _checked(
         lr=networks[0].lr if networks else network.lr,
         widths=tuple(sorted({n.width for n in networks})),
         coordinates=tuple(coordinate_rows(networks, repaired=False)),
-        meta=RunMeta(
-            torch=torch.__version__,
-            device=str(select(network.device)),
-            dtype=network.dtype,
-            seeds=seeds,
-            threads=_THREADS,
-            config={k: v for k, v in options.items() if v is not None},
-        ),
+        meta=run_meta(network, THREADS, options),
     )
     return judged(_repaired(result, campaign, networks, grown, roles), checks.CHECKS)
 
@@ -259,7 +174,7 @@ def _roles(networks: Sequence[Trained], grown: Iterable[Growth]) -> dict[str, st
 
 def _repaired(
     result: WidthResult,
-    campaign: _Campaign,
+    campaign: Campaign,
     networks: Sequence[Trained],
     grown: list[Growth],
     roles: dict[str, str],

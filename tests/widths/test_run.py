@@ -19,11 +19,12 @@ from gradflow.configs.width import WidthConfig, WidthNetwork
 from gradflow.errors import GradflowError
 from gradflow.results.base import Result
 from gradflow.results.width import WidthResult, WidthRow
+from gradflow.widths.campaign import Task, train_task
 from gradflow.widths.coordinates import Moved
 from gradflow.widths.parameters import growths, held_by, snapped
 from gradflow.widths.repair import apply, lines, parameter_rows
 from gradflow.widths.rows import slope
-from gradflow.widths.run import Task, of_config, train_task
+from gradflow.widths.run import of_config
 from gradflow.widths.subjects import BuiltIn
 
 INPUTS, LABELS = torch.randn(32, 16, generator=torch.Generator().manual_seed(0)), torch.arange(32)
