@@ -76,7 +76,7 @@ class Log:
 
     def __call__(self, what: str, done: int, total: int) -> None:
         """Write a line where one is due: after 10 seconds, and after twice as long each time."""
-        if self.clock() < self.due:
+        if done == total or self.clock() < self.due:
             return
         self.wait = min(2 * self.wait, 300.0)
         self.due = self.clock() + self.wait
