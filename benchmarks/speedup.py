@@ -4,7 +4,7 @@ One worker and two take turns, on the same tasks, each task on one thread of tor
 of the whole command, the start of its processes included. How long that took, up to the first
 result, is printed beside it, and the ratio of what was done a second from the first result to the
 last, which a longer run comes nearer to. Seconds of processors that are far fewer than workers ×
-seconds say that something else was running: one worker of the sweep takes about 45 s alone.
+seconds say that something else was running: one worker of the sweep takes about 30 s alone.
 
     python benchmarks/speedup.py                # both, less than three minutes on two free cores
     python benchmarks/speedup.py sweep --rounds 3
