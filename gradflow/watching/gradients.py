@@ -86,8 +86,9 @@ class Gradients:
         if self._weights is None:
             return None
         (names, new, old), self._weights = self._weights, None
-        read = self._matrix_reader.read
-        return Norms(names, read(old)), Norms(names, read(differences(new, old)))
+        # Read as at the end: to the bit, these norms tell whether weights ever changed.
+        before = Norms(names, read_norms(old))
+        return before, Norms(names, self._matrix_reader.read(differences(new, old)))
 
     def norms_if_lost(self, gradients: Norms) -> Norms | None:
         """Return the norms of all parameters where gradients are known not to be finite.

@@ -115,8 +115,10 @@ def _penalised(loss: float) -> BatchFacts:
     return BatchFacts(examples=32, criteria=(judged,), penalised=1.0)
 
 
-def _refused(kind: str, output: Shape, target: Shape, labels: tuple[int, int] | None) -> Result:
-    return watched(facts=WatchFacts(refused=RefusedFacts(kind, output, target, labels, "no")))
+def _refused(
+    kind: str, output: Shape, target: Shape, labels: tuple[int, int] | None, why: str = "no"
+) -> Result:
+    return watched(facts=WatchFacts(refused=RefusedFacts(kind, output, target, labels, why)))
 
 
 def _recurrence(rate: float) -> Recurrence:
@@ -326,6 +328,9 @@ EXAMPLES: dict[str, dict[str, Callable[[], Result]]] = {
     "watching.refused": {
         "targets": lambda: _refused("cross-entropy", (8, 3), (8,), (1, 3)),
         "shapes": lambda: _refused("bce", (8, 1), (8,), None),
+        "output-activation": lambda: _refused(
+            "bce", (8,), (8,), None, "all elements of input should be between 0 and 1"
+        ),
     },
     "watching.conflicting_targets": {
         "targets": lambda: watched(facts=WatchFacts(conflicts=ConflictFacts(90, 0.52, 0.5)))
