@@ -19,7 +19,8 @@ def hint(error: Any) -> str:
     extra = _EXTRA.search(message)
     if extra and context is not None:
         known = {name for parameter in context.command.params for name in parameter.opts}
-        if option := meant(extra[1].split()[0], known):
+        word = next(iter(extra[1].split()), "")  # a blank one has none
+        if option := meant(word, known):
             return f"did you mean {option}?"
     if command == "gradflow" and message.startswith("No such option"):
         return "an option comes after its command, like gradflow diagnose --depth 10"

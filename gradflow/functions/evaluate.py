@@ -188,4 +188,5 @@ def _crosses(phi: Activation, low: float, high: float) -> bool:
     """Whether f′ only changes its sign between two points, as it does at the minimum of GELU."""
     beyond = np.array([low, high]) + np.array([-1, 1]) * max(high - low, 1e-6)
     before, after = phi.derivative(beyond)
-    return bool(before * after < 0 and np.abs((before, after)).min() > SATURATION * phi.max_slope)
+    turns = np.sign(before) * np.sign(after) < 0
+    return bool(turns and np.abs((before, after)).min() > SATURATION * phi.max_slope)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -29,3 +30,10 @@ def test_a_stray_word_is_said_with_the_option_that_was_meant(
     message = refused(*typed.split())
     assert said in message
     assert hint in message.partition("hint: ")[2]
+
+
+@pytest.mark.parametrize("blank", ["", " "])
+def test_a_blank_word_is_refused_like_any_other(blank: str, run: Any) -> None:
+    done = run("chain", "--slopes", "1", blank)
+    assert done.exit_code == 2
+    assert "extra argument" in done.stderr

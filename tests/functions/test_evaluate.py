@@ -166,6 +166,13 @@ def test_rounds_are_repeated_until_the_costs_hold_still(
     assert costs.relative_costs()["elu"].rounds == rounds
 
 
+def test_slopes_whose_product_is_beyond_doubles_are_looked_at_without_a_warning(
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    curves(["elu", "relu"], alpha=-1e308)
+    assert list(recwarn) == []
+
+
 def test_a_tenth_power_beyond_doubles_is_infinite(run: Any) -> None:
     done = run("eval", "leaky-relu", "--alpha", "1e40", "--at", "-1")
     assert done.exit_code == 0, done.output
