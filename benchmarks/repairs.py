@@ -59,10 +59,10 @@ SLOW = ("built-in", "mixer", "transformer", "cnn", "recurrent", "unet", "densene
 OFTENER = 4
 
 
-def failing(per_family: int) -> Iterator[dict[str, Any]]:
+def failing(per_family: int, families: Path = FAMILIES) -> Iterator[dict[str, Any]]:
     """Networks that learnt at no rate: from every family in turn."""
     found: dict[str, list[dict[str, Any]]] = {}
-    for record in (*outcomes(FAMILIES), *_lines(BUILT_IN)):
+    for record in (*outcomes(families), *_lines(BUILT_IN)):
         if "config" in record and max(record["accuracies"]) < 0.5:
             job = {"family": "built-in", "config": record["config"]}
         elif record.get("seed", 0) >= FROM_SEED and not any(record["learns"].values()):
@@ -244,6 +244,8 @@ def main() -> None:
     """Repair, write, print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--per-family", type=int, default=20)
+    parser.add_argument("--families", type=Path, default=FAMILIES, help="what came of training")
+    parser.add_argument("--only", help="families, with commas")
     parser.add_argument("--add", action="store_true", help="go on with a file that is there")
     parser.add_argument("--minutes", type=float, default=60, help="no network is begun after them")
     parser.add_argument("--part", default="1/1", help="K/N: every Nth network, from the Kth on")
@@ -255,7 +257,9 @@ def main() -> None:
     began = time.perf_counter()
     if given.out is not None:
         before = _jobs_in(given.out) if given.add else []
-        jobs = failing(given.per_family)
+        jobs = failing(given.per_family, given.families)
+        if given.only is not None:
+            jobs = (job for job in jobs if job["family"] in given.only.split(","))
         with given.out.open("a" if given.add else "w", encoding="utf-8") as out:
             for job in todo(jobs, given.part, before):
                 if time.perf_counter() - began > 60 * given.minutes:
