@@ -171,6 +171,8 @@ class CriterionFacts:
         Whether the target takes a gradient as well: two outputs are held against each other.
     mixing
         What mixes the examples on the way to it; None: nothing, or it is not known.
+    beside
+        Whether the loss has parts beside it that are no criterion known here.
     """
 
     kind: str
@@ -201,6 +203,7 @@ class CriterionFacts:
     codebook: CodebookFacts | None = None
     of_outputs: bool = False
     mixing: MixingFacts | None = None
+    beside: bool = False
 
     @property
     def last(self) -> ActivationFacts | None:

@@ -176,6 +176,7 @@ def _constant_of(batch: BatchFacts | None) -> float | None:
     (criterion,) = batch.criteria
     constant, own = criterion.constant_loss, criterion.first_loss
     known = constant is not None and own is not None and math.isfinite(own + batch.loss)
+    known = known and not criterion.beside  # a part cannot be told from the rest of the loss
     if not known or (batch.examples or 0) < ENOUGH_EXAMPLES or not own or not constant:
         return None
     scale = batch.loss / own  # a sum, or divided by the backward passes of a step

@@ -72,6 +72,7 @@ def criterion_facts(
         swapped=term.swapped,
         log_input=term.log_input,
         of_outputs=term.of_outputs,
+        beside=term.beside,
         scrambled=scrambled(term.source) if term.kind in OF_CLASSES else None,
         **_numbers(term, chain, scores, target),
     )

@@ -17,6 +17,7 @@ from gradflow.measurement.batch.criteria import CriterionCall
 from gradflow.measurement.batch.graph import (
     Node,
     inputs_of,
+    is_leaf,
     name_of,
     saved,
     saved_tensor,
@@ -54,6 +55,8 @@ class Term:
         Whether the target takes a gradient as well.
     difference
         Of a hand-written loss: the output minus the target.
+    beside
+        Whether the loss has parts beside it that are no criterion known here.
     """
 
     kind: str
@@ -69,6 +72,7 @@ class Term:
     swapped: bool = False
     of_outputs: bool = False
     difference: Tensor | None = None
+    beside: bool = False
 
 
 @dataclass(frozen=True)
@@ -134,6 +138,8 @@ HEARD = {
 }
 #: Nodes through which a term reaches the loss as it is, up to a factor.
 _COMBINING = PASSING | CHOOSING | {"Stack", "Cat", "Sum", "Mean", "MaskedFill", "Nansum", "Where"}
+#: Nodes that end the walk, and belong to a criterion found elsewhere: smoothed labels.
+_PARTS = frozenset({"LogSoftmax"})
 #: Nodes of a loss that are looked at.
 _MOST = 400
 
@@ -141,6 +147,7 @@ _MOST = 400
 def terms_of(loss: Tensor, heard: Sequence[CriterionCall] = ()) -> list[Term]:
     """Return the criteria that are found between the loss and what it judges."""
     found: list[Term] = []
+    beside = False
     seen: set[Node] = set()
     queue = [_Place(loss.grad_fn)] if loss.grad_fn is not None else []
     while queue and len(seen) < _MOST:
@@ -152,8 +159,10 @@ def terms_of(loss: Tensor, heard: Sequence[CriterionCall] = ()) -> list[Term]:
         if term is not None:
             found.append(term)
         else:
-            queue.extend(_further(place))
-    return _with_heard(found, heard)
+            further = list(_further(place))
+            beside = beside or not (further or name_of(place.node) in _PARTS or is_leaf(place.node))
+            queue.extend(further)
+    return _with_heard([replace(term, beside=beside) for term in found], heard)
 
 
 def _further(place: _Place) -> Iterator[_Place]:
@@ -404,4 +413,5 @@ def _merged(term: Term, told: Term) -> Term:
         sign=term.sign,
         summed=term.summed,
         expanded=told.expanded or term.expanded,
+        beside=term.beside,
     )
