@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -235,6 +235,15 @@ def test_what_no_memory_holds_is_refused_with_its_size(arguments: list[str], ref
     assert "takes at least" in refused(*arguments)
 
 
+@pytest.fixture
+def _heard_interrupts() -> Iterator[None]:
+    """Ctrl-C as Python hears it, also where whoever began the tests ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_heard_interrupts")
 def test_an_interrupt_while_a_figure_is_drawn_takes_effect_when_it_is() -> None:
     """It could fall into a callback of the drawing, which would swallow it."""
     drawn: list[int] = []
