@@ -190,7 +190,8 @@ def test_what_a_killed_process_left_is_swept(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_to_end_cleans_up(number: signal.Signals, tmp_path: Path) -> None:
     code = (
-        "import sys, time\n"
+        "import signal, sys, time\n"
+        f"signal.signal({int(number)}, signal.SIG_DFL)\n"  # nohup ignores it
         "from pathlib import Path\n"
         "from gradflow.report import jsonfile, writers\n"
         "def slow(result, path):\n"
