@@ -180,8 +180,13 @@ def _value(parameter: Any, random_: random.Random) -> str:
     if kind < 0.3:
         return random_.choice(VALUES)
     if kind < 0.5:
-        return "".join(random_.choices(LETTERS, k=random_.randint(0, 8)))
+        return text(random_)
     return random_.choice(completed(parameter) or _MEANT.split())
+
+
+def text(random_: random.Random) -> str:
+    """Return a few letters that nobody should type."""
+    return "".join(random_.choices(LETTERS, k=random_.randint(0, 8)))
 
 
 @functools.cache

@@ -41,7 +41,7 @@ from typing import Any, NamedTuple
 from unittest import mock
 
 import torch
-from fuzz_cli import BASE, LETTERS, VALUES, commands, completed, group, prepared_folder
+from fuzz_cli import BASE, VALUES, commands, completed, group, prepared_folder, text
 
 from gradflow.datasets.images import load
 
@@ -108,7 +108,7 @@ def one_input(seed: int, number: int) -> Input:
     base = BASE.get(name, []) if random_.random() < 0.9 else []
     options = {option for parameter in known[name].params for option in parameter.opts}
     arguments = [*base, *drawn] if drawn[:1] and drawn[0] in options else [*drawn, *base]
-    typed = name if random_.random() < 0.995 else _text(random_)
+    typed = name if random_.random() < 0.995 else text(random_)
     return Input(name, [typed, *arguments])
 
 
@@ -120,7 +120,7 @@ def _drawn(command: Any, random_: random.Random, meant: float) -> list[str]:
     if strange < 0.02:
         found.append(random_.choice(found)[:-1] or "-")
     elif strange < 0.03:
-        found.insert(random_.randint(0, len(found)), _text(random_))
+        found.insert(random_.randint(0, len(found)), text(random_))
     elif strange < 0.031:
         found.append("--help")
     return found
@@ -146,7 +146,7 @@ def value(parameter: Any, random_: random.Random, meant: float = 0.4) -> str:
     if kind < 0.3:
         return random_.choice(VALUES)
     if kind < 0.5:
-        return _text(random_)
+        return text(random_)
     if kind < 0.75:
         return _number(random_)
     parts = [value(parameter, random_, 0.5) for _ in range(random_.randint(1, 4))]
@@ -155,15 +155,11 @@ def value(parameter: Any, random_: random.Random, meant: float = 0.4) -> str:
 
 def _meant(parameter: Any, random_: random.Random) -> str:
     if "output" in parameter.name:
-        return f"{_text(random_)[:3]}{random_.choice(['.json', '.png', '.md', '.csv', '.html'])}"
+        return f"{text(random_)[:3]}{random_.choice(['.json', '.png', '.md', '.csv', '.html'])}"
     if isinstance(parameter.default, int | float) and not isinstance(parameter.default, bool):
         kind = type(parameter.default)
         return str(kind(parameter.default * random_.choice([1, 2, 0.5]) + random_.randint(0, 1)))
     return random_.choice(completed(parameter) or [*"123", "0.5", "1,2", *_FILES.split()])
-
-
-def _text(random_: random.Random) -> str:
-    return "".join(random_.choices(LETTERS, k=random_.randint(0, 8)))
 
 
 def _number(random_: random.Random) -> str:

@@ -108,9 +108,14 @@ class Mutant(NamedTuple):
     tree: ast.Module
 
     @property
+    def file(self) -> str:
+        """The path from the root."""
+        return self.path.relative_to(ROOT).as_posix()
+
+    @property
     def where(self) -> str:
         """File and line."""
-        return f"{self.path.relative_to(ROOT).as_posix()}:{self.line}"
+        return f"{self.file}:{self.line}"
 
 
 def places(node: ast.AST) -> Iterator[ast.AST]:
@@ -351,8 +356,7 @@ class Tally:
         """Count one by what killed it; print it where it survives."""
         self.tried[group] += 1
         self.killed[group] += bool(by)
-        path = mutant.path.relative_to(ROOT).as_posix()
-        if not by and f"{path}: {mutant.change}" in self.known:
+        if not by and f"{mutant.file}: {mutant.change}" in self.known:
             self.equal[group] += 1
         elif not by:
             print(f"survives  {mutant.where}: {mutant.change[:300]}", flush=True)

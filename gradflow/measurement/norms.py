@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gradflow.measurement.quick_stats import sum_of_squares
+from gradflow.measurement.quick_stats import SAFE, sum_of_squares
 from gradflow.measurement.stats import accumulator
 
 #: (n,): numbers on their device; Python's own from a CPU, where they are read for free.
@@ -130,9 +130,6 @@ def _are_quick(tensors: Sequence[Tensor]) -> bool:
 _PLAIN = {Tensor, torch.nn.Parameter}
 #: What is summed in float32 if possible.
 _QUICK = {(kind, torch.float32, torch.strided, True) for kind in _PLAIN}
-#: Between these a sum of squares in float32 is exact to its rounding: no square of an entry that
-#: counts is lost.
-_SAFE = (1e-30, 1e30)
 #: Entries whose squares are summed in float32 at once: of these a sum is right to 1e-7, of 10⁷ to
 #: 1e-3. What is left is summed in float64.
 _CHUNK = 2**18
@@ -146,14 +143,14 @@ _KEPT = 2**18
 
 def _quick(tensors: Sequence[Tensor], squares: Sequence[float]) -> array[float]:
     """Take the roots of sums in float32, where that is exact."""
-    if squares and _SAFE[0] < min(squares) and max(squares) < _SAFE[1]:  # a NaN may be there
+    if squares and SAFE[0] < min(squares) and max(squares) < SAFE[1]:  # a NaN may be there
         return array("d", map(math.sqrt, squares))
     return array("d", map(_root, squares, tensors))
 
 
 def _root(square: float, tensor: Tensor) -> float:
     """Return the norm of a tensor whose square was summed in float32."""
-    if _SAFE[0] < square < _SAFE[1]:
+    if SAFE[0] < square < SAFE[1]:
         return math.sqrt(square)
     if square == 0 and tensor.numel() and not any(torch.aminmax(tensor)):
         return 0.0  # in a fraction of the time: zero gains are common at the start
@@ -217,7 +214,7 @@ def row_norms(rows: Tensor) -> Numbers:
     """Return the L2 norm of each row of (rows, entries), of few entries, as `read_norms` does."""
     if rows.device.type == "cpu" and rows.dtype == torch.float32:
         found = array("d", torch.linalg.vector_norm(rows, dim=1).tolist())
-        if all(_SAFE[0] < norm * norm < _SAFE[1] for norm in found):
+        if all(SAFE[0] < norm * norm < SAFE[1] for norm in found):
             return found
     wide: Tensor = torch.linalg.vector_norm(rows, 2, dim=1, dtype=accumulator(rows.device))
     return wide
