@@ -35,7 +35,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
@@ -168,10 +168,15 @@ def _number(random_: random.Random) -> str:
     return random_.choice([f"{drawn:.0f}", f"{drawn:g}", f"{drawn:.3f}", f"{drawn:e}"])
 
 
-def ended(arguments: Sequence[str], folder: Path, seconds: float = SECONDS) -> Ending:
-    """Run a command line up to its calculation; return how it ended, and remove what it left."""
+def ended(
+    arguments: Sequence[str], folder: Path, seconds: float = SECONDS, before: Set[str] | None = None
+) -> Ending:
+    """Run a command line up to its calculation; return how it ended, and remove what it left.
+
+    What lies in the folder `before` is looked up where it is not given.
+    """
+    before = _files(folder) if before is None else before
     out, err = io.StringIO(), io.StringIO()
-    before = _files(folder)
     signal.setitimer(signal.ITIMER_PROF, seconds)
     sys.stdin = io.StringIO("0.5 1\n")
     code: Any = 0
@@ -295,9 +300,10 @@ def tried(
 
 def _tried(seed: int, numbers: Sequence[int], folder: Path) -> dict[str, Counter[str]]:
     found = {name: Counter[str]() for name in commands()}
+    before = _files(folder)
     for number in numbers:
         name, arguments = one_input(seed, number)
-        ending = ended(arguments, folder)
+        ending = ended(arguments, folder, before=before)
         found[name][str(ending.code)] += 1
         if broken(name, ending):
             found[name]["broken"] += 1
