@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import os
+import re
 import select
 import sys
 import unicodedata
@@ -34,9 +35,11 @@ def prepare() -> None:
     """Make the standard streams fit to be written to, whatever the shell gave.
 
     A closed one goes nowhere, instead of to the next file that is opened. Where the encoding is
-    not Unicode's, signs that it has not are written in others.
+    not Unicode's, signs that it has not are written in others. A terminal's size that is none is
+    not believed.
     """
     _open_missing()
+    _forget_impossible_sizes()
     codecs.register_error(_LEGIBLE, _legible)
     for stream in (sys.stdout, sys.stderr):
         if not is_unicode(stream) and hasattr(stream, "reconfigure"):
@@ -48,6 +51,13 @@ def is_unicode(stream: TextIO) -> bool:
     return (
         (getattr(stream, "encoding", None) or "utf-8").lower().replace("_", "-").startswith("utf")
     )
+
+
+def _forget_impossible_sizes() -> None:
+    """Forget a size in the environment that nothing can be laid out in: 0, or a billion columns."""
+    for name in ("COLUMNS", "LINES"):
+        if not re.fullmatch("[1-9][0-9]{0,3}", os.environ.get(name, "1")):
+            del os.environ[name]
 
 
 @contextlib.contextmanager

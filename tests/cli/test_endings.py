@@ -111,6 +111,13 @@ def test_signs_have_others_that_are_like_them() -> None:
     assert written == "delta*sigma2 > |g| <= e ?"
 
 
+@pytest.mark.parametrize("width", ["0", "1", "-5", "999999999", "9" * 5000, "²", "wide"])
+def test_a_width_that_is_none_is_not_believed(width: str, run: Run, refused: Run) -> None:
+    assert "gradflowexplain" in "".join(run("explain", "--list", width=width).stdout.split())
+    assert len(run("explain", "--help", width=width).stdout) < 10_000
+    assert refused("explain", "nosuch", width=width)
+
+
 def test_a_backend_that_is_none_does_not_stop_a_figure(tmp_path: Path) -> None:
     picture = tmp_path / "gelu.png"
     done = started("plot", "gelu", "-o", str(picture), MPLBACKEND="nosuch")
