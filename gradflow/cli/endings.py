@@ -31,7 +31,7 @@ _REFUSED = frozenset(
     getattr(errno, name)
     for name in (
         *("ENOSPC", "EDQUOT", "EACCES", "EPERM", "EROFS", "EMFILE", "ENFILE", "EIO", "EBADF"),
-        "ENAMETOOLONG",
+        *("ENAMETOOLONG", "EFBIG"),
     )
     if hasattr(errno, name)
 )
@@ -109,7 +109,8 @@ def _refusal(error: OSError) -> str:
 def _internal(error: Exception) -> int:
     """A defect of gradflow is said to be one, in a line; its traceback is for who asks for it."""
     if os.environ.get(TRACEBACK):
-        traceback.print_exception(error)
+        with contextlib.suppress(OSError):  # nobody may be there to read it
+            traceback.print_exception(error)
     said = " ".join(str(error).split())[:200]
     complain(
         f"internal error of gradflow ({type(error).__name__}: {said}); please report it, "

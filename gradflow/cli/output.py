@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import sys
 from dataclasses import dataclass
@@ -116,8 +117,9 @@ def _tell_github(result: Result) -> None:
     from gradflow import report
     from gradflow.report import github
 
-    for line in github.commands(result):
-        sys.stderr.write(f"{line}\n")
+    with contextlib.suppress(OSError):  # it is full, and there is nowhere to say so
+        for line in github.commands(result):
+            sys.stderr.write(f"{line}\n")
     if github.add_summary(result) is None:
         report.say(f"no summary: {github.SUMMARY} names no file, or what it names is full")
 

@@ -131,10 +131,16 @@ def stdout_console() -> Console:
 
 
 class _Stderr(Console):
-    """A console for remarks, which nobody need read."""
+    """A console for remarks, which nobody need read: they are no reason to fail."""
 
     def on_broken_pipe(self) -> None:
         pass
+
+    def _check_buffer(self) -> None:
+        try:
+            super()._check_buffer()
+        except OSError:  # as of a full disk
+            del self._buffer[:]
 
 
 def stderr_console(**options: Any) -> Console:

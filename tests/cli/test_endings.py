@@ -86,6 +86,15 @@ def test_a_full_disk_behind_standard_output_is_said() -> None:
         assert done.stderr == "error: cannot use standard output: No space left on device\n"
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_behind_standard_error_changes_no_exit_code(tmp_path: Path) -> None:
+    assert started("eval", "gleu", shell="2> /dev/full").returncode == 2
+    written = tmp_path / "a.json"
+    done = started("eval", "gelu", "--github", "-o", str(written), shell="2> /dev/full")
+    assert done.returncode == 0
+    assert written.exists()
+
+
 @pytest.mark.skipif(os.name != "posix", reason="of shells")
 def test_closed_streams_are_no_fault() -> None:
     for shell in (">&-", "2>&-", "<&-", ">&- 2>&- <&-"):
