@@ -112,7 +112,7 @@ def _stale(snapshots: Sequence[Snapshot]) -> float | None:
     if not left:
         return 0.0
     norms = torch.stack([as_tensor(n).max() for n in left]).cpu()
-    return float((norms > 0).sum()) / len(looked)
+    return float((~(norms <= 0)).sum()) / len(looked)  # what is not a number was left too
 
 
 def _unchanged(history: Mapping[str, Floats], final: Floats) -> tuple[int, ...]:

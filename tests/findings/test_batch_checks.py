@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import torch
 from support.batches import facts_of, findings_of, said
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
+from torch.utils.checkpoint import checkpoint
 
 import gradflow
 from gradflow.measurement.batch import SeenBatch, batch_facts
@@ -485,20 +486,66 @@ def test_a_network_of_convolutions_and_pooling_alone_has_no_activation() -> None
     assert only(model, lambda: F.binary_cross_entropy(model(x), BINARY)).code == "linear"
 
 
-def test_dropout_as_a_function() -> None:
-    class Dropping(nn.Module):
-        def __init__(self, p: float) -> None:
-            super().__init__()
-            self.a, self.b, self.p = nn.Linear(10, 64), nn.Linear(64, 4), p
+#: Elsewhere it cannot be told whether what a node keeps has to be computed again.
+HOOKS_SHOWN = hasattr(torch._C._autograd.SavedTensor, "unpack_hook")
 
-        def forward(self, x: Tensor) -> Tensor:
-            return self.b(F.dropout(self.a(x).relu(), self.p, self.training))
 
-    for p in (0.2, 0.95):
-        model = Dropping(p)
-        batch = facts_of(model, lambda: F.cross_entropy(model(X), LABELS))  # noqa: B023
-        if "torch.utils.checkpoint" not in sys.modules:
-            assert batch.dropout == (pytest.approx(p, abs=1e-5), int(p > 0.9))
+class Dropping(nn.Module):
+    """Dropout as a function, perhaps beside one as a module, or in a checkpoint."""
+
+    def __init__(self, p: float, beside: float = 0.0, checkpointed: bool = False) -> None:
+        super().__init__()
+        self.a, self.b, self.p = nn.Linear(10, 64), nn.Linear(64, 4), p
+        self.other, self.checkpointed, self.passes = nn.Dropout(beside), checkpointed, 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        within = self._within
+        return checkpoint(within, x, use_reentrant=False) if self.checkpointed else within(x)
+
+    def _within(self, x: Tensor) -> Tensor:
+        self.passes += 1
+        hidden = self.other(self.a(x).relu())
+        return self.b(F.dropout(hidden, self.p, self.training))
+
+
+@pytest.mark.skipif(not HOOKS_SHOWN, reason="this torch does not show hooks of saved tensors")
+@pytest.mark.parametrize(("p", "beside"), [(0.2, 0.0), (0.95, 0.0), (0.95, 0.1)])
+def test_dropout_as_a_function(p: float, beside: float) -> None:
+    torch.manual_seed(0)
+    model = Dropping(p, beside)
+    batch = facts_of(model, lambda: F.cross_entropy(model(X), LABELS))
+    assert batch.dropout == (pytest.approx(p, abs=1e-5), int(p > 0.9))
+
+
+def test_dropout_in_a_checkpoint_is_not_computed_again() -> None:
+    model = Dropping(0.95, checkpointed=True)
+    facts_of(model, lambda: F.cross_entropy(model(X), LABELS))
+    assert model.passes == 2  # forward, and once more for the backward pass
+
+
+class Weighted(nn.Module):
+    """A model that returns its loss, with some numbers multiplied by ten, others by 0."""
+
+    def __init__(self, drawn: bool) -> None:
+        super().__init__()
+        self.a, self.b, self.drawn = nn.Linear(10, 64), nn.Linear(64, 16), drawn
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.a(x).relu()
+        if not self.drawn:  # the first ones, as no dropout would choose
+            factor = torch.zeros_like(hidden)
+            factor[:, :3] = 10.0
+            hidden = hidden * factor
+        scores = self.b(hidden)
+        masked = (torch.rand(scores.shape) < 0.1) / 0.1 if self.drawn else torch.ones(())
+        return ((scores - 1) ** 2 * masked).mean()
+
+
+@pytest.mark.parametrize("drawn", [False, True])
+def test_a_mask_is_no_dropout(drawn: bool) -> None:
+    torch.manual_seed(0)
+    model = Weighted(drawn)
+    assert facts_of(model, lambda: model(X)).dropout == (0.0, 0)
 
 
 @pytest.mark.parametrize(
@@ -531,12 +578,25 @@ def far(kind: str) -> tuple[nn.Module, Tensor]:
 class Last(nn.Module):
     """The last state of a recurrent layer."""
 
-    def __init__(self) -> None:
+    def __init__(self, cells: Any = nn.LSTM) -> None:
         super().__init__()
-        self.cells, self.head = nn.LSTM(2, 16, batch_first=True), nn.Linear(16, 4)
+        self.cells, self.head = cells(2, 16, batch_first=True), nn.Linear(16, 4)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.cells(x)[0][:, -1])
+
+
+@pytest.mark.parametrize("cells", [nn.RNN, nn.LSTM, nn.GRU])
+def test_inputs_far_from_the_origin_into_a_recurrence_that_is_diagnosed(cells: Any) -> None:
+    """There an input stands that asks for the gradient over the time steps."""
+    torch.manual_seed(0)
+    model = Last(cells)
+    given = 100 + torch.randn(32, 5, 2)
+    codes = [
+        {f.code for f in gradflow.diagnose(model, x, LABELS).findings} for x in (given, given - 100)
+    ]
+    assert "inputs" in codes[0]
+    assert "inputs" not in codes[1]
 
 
 @pytest.mark.parametrize("kind", ["linear", "convolution", "recurrent"])

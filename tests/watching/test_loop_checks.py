@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -209,6 +210,12 @@ def test_gradients_that_are_never_zeroed() -> None:
     result = trained(sgd(), without_zeroing)
     assert "stale-gradients" in said(result)
     assert "zero_grad" in message(result, "stale-gradients")
+
+
+def test_gradients_that_are_never_zeroed_and_come_to_be_no_numbers() -> None:
+    result = trained(sgd(lr=1e20), without_zeroing)
+    assert result.steps[-1].norm_before is None or not math.isfinite(result.steps[-1].norm_before)
+    assert "stale-gradients" in said(result)
 
 
 @pytest.mark.parametrize("step", [zeroed_afterwards, zeroed_to_0, zeroed_by_data])

@@ -36,11 +36,21 @@ def shape_of(node: Node, place: int = 0) -> tuple[int, ...]:
 
 
 def saved(node: Node, name: str) -> Any:
-    """Return what a node keeps under a name; None if that is gone, or was written over."""
+    """Return what a node keeps under a name; None if that is gone, or was written over.
+
+    None also of what a checkpoint would have to run the forward pass again for.
+    """
+    if _checkpointed(node, name):
+        return None
     try:
         return getattr(node, f"_saved_{name}", None)
     except RuntimeError:
         return None
+
+
+def _checkpointed(node: Node, name: str) -> bool:
+    hook = getattr(getattr(node, f"_raw_saved_{name}", None), "unpack_hook", None)
+    return getattr(hook, "__module__", None) == "torch.utils.checkpoint"
 
 
 def saved_tensor(node: Node, *names: str) -> Tensor | None:

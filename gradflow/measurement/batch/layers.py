@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from gradflow.measurement import walks
@@ -16,6 +18,7 @@ from gradflow.measurement.batch.graph import (
     inputs_of,
     is_leaf,
     name_of,
+    saved,
     saved_tensor,
 )
 from gradflow.measurement.hooks import tensors_in
@@ -24,6 +27,10 @@ from gradflow.results.facts import LeafFacts
 
 #: Factors that have to be there to tell a dropout.
 _FACTORS = 256
+#: Standard deviations that the share of zeros may be off.
+_DEVIATIONS = 5.0
+#: Whether torch shows that a kept tensor is a checkpoint's, which would run forward again for it.
+_HOOKS_SHOWN = hasattr(torch._C._autograd.SavedTensor, "unpack_hook")
 #: Nodes without a non-linearity, beside those that pass numbers on.
 _LINEAR = frozenset(
     {
@@ -211,11 +218,21 @@ def dropout_of(model: nn.Module, graph: Graph) -> tuple[float, int]:
     One that the model calls as a function is told by what it multiplies with: 0 and 1/(1 - p).
     """
     kinds = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
-    found = [m.p for m in walks.parts(model) if isinstance(m, kinds) and m.training]
-    if not found and "torch.utils.checkpoint" not in sys.modules:  # which would run forward again
-        factors = (saved_tensor(node, "other") for node in graph.named("Mul"))
-        found = [p for p in map(_dropped, factors) if p is not None]
-    return max(found, default=0.0), sum(p >= 0.9 for p in found)
+    modules = [m.p for m in walks.parts(model) if isinstance(m, kinds) and m.training]
+    calls = _dropouts(graph)  # on most devices those of the modules too
+    most = max(sum(p >= 0.9 for p in some) for some in (modules, calls))
+    return max((*modules, *calls), default=0.0), most
+
+
+def _dropouts(graph: Graph) -> list[float]:
+    """The probabilities of dropouts with a layer behind them: a loss may be masked likewise."""
+    layers = graph.named("Addmm", "Mm", "Bmm", "Convolution")
+    last = max((node._sequence_nr() for node in layers), default=-1)
+    found = [saved(node, "p") for node in graph.named("NativeDropout")]
+    if _HOOKS_SHOWN or "torch.utils.checkpoint" not in sys.modules:
+        products = (node for node in graph.named("Mul") if node._sequence_nr() < last)
+        found += [_dropped(saved_tensor(node, "other")) for node in products]
+    return [p for p in found if p is not None]
 
 
 def _dropped(factor: Tensor | None) -> float | None:
@@ -224,5 +241,9 @@ def _dropped(factor: Tensor | None) -> float | None:
         return None
     some = factor.reshape(-1)[: 16 * _FACTORS]
     largest = float(some.max())
-    either = bool(((some == 0) | (some == largest)).all()) and bool((some == 0).any())
-    return 1 - 1 / largest if either and largest > 1 else None
+    either = bool(((some == 0) | (some == largest)).all())
+    if not either or largest <= 1:
+        return None
+    p, share = 1 - 1 / largest, float((some == 0).double().mean())
+    likely = abs(share - p) <= _DEVIATIONS * math.sqrt(p * (1 - p) / len(some))
+    return p if likely else None

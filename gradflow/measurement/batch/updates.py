@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gradflow.measurement import walks
 from gradflow.measurement.batch.chain import ACTIVATIONS, PASSING
-from gradflow.measurement.batch.graph import Graph, Node, name_of, saved_tensor
+from gradflow.measurement.batch.graph import Graph, Node, is_leaf, name_of, saved_tensor
 from gradflow.measurement.batch.layers import module_of, owners
 from gradflow.measurement.batch.seen import SeenBatch
 from gradflow.measurement.batch.tensors import (
@@ -97,7 +97,7 @@ def first_layer(graph: Graph, seen: SeenBatch) -> FirstLayerFacts | None:
     known = owners(seen.model) | _recurrent(seen.model)
     given = [t for t in seen.inputs if t.is_floating_point()]
     for node in graph.nodes:
-        taken = _input_of(node, graph.edges[node])
+        taken = _input_of(node, graph.edges[node], given)
         if taken is None or not any(_same(taken, one) for one in given):
             continue
         found = module_of(node, known)
@@ -108,7 +108,7 @@ def first_layer(graph: Graph, seen: SeenBatch) -> FirstLayerFacts | None:
 
 def _same(taken: Tensor, given: Tensor) -> bool:
     """Whether a layer takes an input as it is, or turned round in memory of its own."""
-    if taken.untyped_storage().data_ptr() == given.untyped_storage().data_ptr():
+    if _storage(taken) == _storage(given):
         return True
     if taken.numel() != given.numel() or taken.dtype != given.dtype or not taken.numel():
         return False
@@ -133,12 +133,29 @@ _INPUTS = {
 }
 
 
-def _input_of(node: Node, edges: Sequence[tuple[Node | None, int]]) -> Tensor | None:
-    """What a layer's node was given, where that takes no gradient."""
+def _input_of(
+    node: Node, edges: Sequence[tuple[Node | None, int]], given: Sequence[Tensor]
+) -> Tensor | None:
+    """What a layer's node was given, where that takes no gradient of the user's."""
     place, name = _INPUTS.get(name_of(node), (0, ""))
-    if not name or len(edges) <= place or edges[place][0] is not None:
+    if not name or len(edges) <= place or not _is_data(edges[place][0], given):
         return None
     return saved_tensor(node, name)
+
+
+def _is_data(node: Node | None, given: Sequence[Tensor]) -> bool:
+    """Whether nothing is behind an input, or what stands for it to see a recurrence's gradient."""
+    while node is not None and name_of(node) in PASSING:
+        node = node.next_functions[0][0]
+    if node is None:
+        return True
+    if not is_leaf(node) or any(node.variable is one for one in given):
+        return False
+    return any(_storage(node.variable) == _storage(one) for one in given)
+
+
+def _storage(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
 
 
 def _made(layer: nn.Module, weight: Tensor, taken: Tensor) -> Tensor:
