@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from gradflow.cli import opening
 from gradflow.cli.endings import interrupts_wait
 from gradflow.cli.output import Output
 from gradflow.cli.stray import meant
@@ -48,6 +49,7 @@ def benchmark(
     """
     if not source:  # whose activations are those that were trained
         config = dataclasses.replace(config, act=_without(several(config.act), skip or []))
+    usual_sizes = config
     if quick:
         config = _quick(config)
     if more and not source:
@@ -61,7 +63,9 @@ def benchmark(
         from gradflow.benchmarking.stored import read_benchmark
 
         output.emit(read_benchmark([*source, *(more or [])], config.target, skip or []))
-    elif plan:
+        return
+    opening.benchmarking(output, usual_sizes, plan)
+    if plan:
         _plan(config, output)
     else:
         _train(config, output)

@@ -6,6 +6,7 @@ import dataclasses
 
 import typer
 
+from gradflow.cli import opening
 from gradflow.cli.fail_on import FailOn, parse_fail_on
 from gradflow.cli.output import Output
 from gradflow.configs.clipping import ClipConfig
@@ -25,11 +26,12 @@ def clip(
 
     codes = parse_fail_on(fail_on)
     given = _given(context, network)
+    name = config.task or ("mlp" if _describes_a_network(given) else DEFAULT_TASK)
+    config = dataclasses.replace(config, task=name)
+    opening.clipping(output, network, config, given)
     with working("loading torch"):
         from gradflow.clipping.run import clip as compare
         from gradflow.clipping.tasks import network_for
-    name = config.task or ("mlp" if _describes_a_network(given) else DEFAULT_TASK)
-    config = dataclasses.replace(config, task=name)
     with stages() as progress:
         result = compare(network_for(name, network, given), config, progress)
     output.emit(result, codes)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gradflow.cli import opening
 from gradflow.cli.charted import ChartedOutput
 from gradflow.cli.fail_on import FailOn, parse_fail_on
 from gradflow.cli.options import completer
@@ -118,6 +119,10 @@ def diagnose(
     refuse_stray_inputs(model, input_shape, input_ids, vocab)
     in_use = rate_in_use(context, network)
     steps, target = trial_steps if train else 0, _target(apply, remedies)
+    if model is None:
+        opening.measuring(output, network, optimizer)
+    else:
+        opening.loading(output, model)
     first: list[DiagnosisResult] = []
     with working_then_counting("measuring", "trying remedies") as told:
         from gradflow import diagnosis

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gradflow.cli import opening
 from gradflow.cli.charted import ChartedOutput
 from gradflow.cli.diagnose import (
     InputIds,
@@ -73,6 +74,10 @@ def lr(
         return
     if module:
         raise GradflowError("-m needs the name of a module", "gradflow lr -m NAME")
+    if model is not None:
+        opening.loading(output, model)
+    elif config.momentum is None:
+        opening.training(output, network, config)
     output.emit(
         _of_network(context, config, network, model, (input_shape, input_ids, vocab)), codes
     )

@@ -82,6 +82,14 @@ class Output:
         if code := exit_code(result, fail_on):
             raise typer.Exit(code)
 
+    def tell(self, line: str) -> None:
+        """Print a line before there is a result: for people, who see at once that it is coming."""
+        from gradflow.report.console import tell
+
+        if not self.json:
+            with reader_may_leave():
+                tell(line)
+
     def begin(self, result: Result) -> None:
         """Print what there is of a result while the rest of it is still being made."""
         if not self.json:

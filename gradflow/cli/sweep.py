@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from gradflow.cli import opening
 from gradflow.cli.charted import ChartedOutput
 from gradflow.cli.fail_on import FailOn, parse_fail_on
 from gradflow.configs.sweep import SweepConfig
@@ -30,6 +31,8 @@ def sweep(
     from gradflow.cli.progress import counting, working
 
     codes = parse_fail_on(fail_on)
+    if resume is None:
+        opening.sweeping(output, config)
     with working("loading torch"):
         from gradflow.sweeps.earlier import rows_of_file
         from gradflow.sweeps.run import sweep as measure

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gradflow.cli import opening
 from gradflow.cli.diagnose import InputIds, InputShape, Vocab, refuse_stray_inputs
 from gradflow.cli.fail_on import FailOn, parse_fail_on
 from gradflow.cli.output import Output
@@ -59,6 +60,10 @@ def width(
     codes = parse_fail_on(fail_on)
     refuse_stray_inputs(model, input_shape, input_ids, vocab)
     target = None if apply is None else _target(apply)
+    if model is None:
+        opening.training(output, network, config, config.widths)
+    else:
+        opening.loading(output, model)
     with working("loading torch"):
         from gradflow.diagnosis.model_files import Given
         from gradflow.widths.run import of_config, of_file

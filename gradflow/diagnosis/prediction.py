@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from gradflow.activations import Activation
 from gradflow.arrays import Floats, Integers
 from gradflow.configs.network import NetworkConfig
 from gradflow.configs.registries import loaded
+from gradflow.diagnosis.expected import is_no_chain, layer_variances, of_layers, of_steps
 from gradflow.diagnosis.wide_networks import WideNetwork
 from gradflow.errors import GradflowError
 from gradflow.measurement.rates import fit_rates, interval
@@ -21,7 +21,8 @@ from gradflow.networks.initialization import configured
 from gradflow.networks.layers import Image
 from gradflow.networks.losses import LOSSES
 from gradflow.theories.convolution import Layer, position_deltas
-from gradflow.theories.meanfield import predict, predict_ensemble
+from gradflow.theories.finite_width import predict_ensemble
+from gradflow.theories.propagation import Prediction
 from gradflow.theories.wide import Chain, deltas
 
 #: Examples differ in length, and so in q₁: this many representatives stand for a batch.
@@ -92,7 +93,7 @@ def predict_deltas(
     """
     if config.bias_mean:
         return None
-    if config.norm != "none" or config.residual or not config.architecture.theory:
+    if is_no_chain(config) or not config.architecture.theory:
         return _predict_wide(config, phi, inputs, classes, labels)
     return _CHAINS[config.architecture.theory](config, phi, inputs, classes)
 
@@ -101,12 +102,12 @@ def _predict_layers(
     config: NetworkConfig, phi: Activation, inputs: Floats, classes: int
 ) -> DeltaPrediction | None:
     """Predict δ of dense layers, with a band over networks of their width."""
-    mean_squares = np.mean(inputs**2, axis=1)
-    variances, biases = _layer_variances(config, inputs.shape[1], classes)
+    mean_squares, features = np.mean(inputs**2, axis=1), inputs.shape[1]
     widths = [config.width] * config.depth + [classes]
+    variances, biases = layer_variances(config, features, widths)
     try:
         each = [
-            _one(config, phi, variances, biases, widths, variances[0] * q0 + biases[0])
+            _with_output(config, of_layers(config, phi, features, widths, q0), classes)
             for q0 in _representatives(mean_squares)
         ]
         typical = variances[0] * float(mean_squares.mean()) + biases[0]
@@ -213,42 +214,14 @@ def _loss_gradient(config: NetworkConfig, labels: Integers) -> Callable[[Floats]
 def _predict_steps(
     config: NetworkConfig, phi: Activation, inputs: Floats, classes: int
 ) -> DeltaPrediction | None:
-    """Predict ∂C/∂h at every step of a plain recurrent network, as if each had weights of its own.
-
-    From E[h′_t²] = σ_w² E[φ′(z_{t+1})²] E[h′_{t+1}²]: χ of a deep network whose layers are the
-    steps (Poole et al. 2016; for recurrent ones Chen et al. 2018). A recurrent matrix of spectral
-    radius ρ has σ_w = ρ (circular law; exact for orthogonal ones).
-    """
-    how = configured(config.init, config.gain, config.weight_variance, config.bias_variance)
-    mean_square, size = float(np.mean(inputs**2)), math.ceil(inputs.shape[1] / config.depth)
-    recurrent = how.variance(config.width, config.width) * config.width
-    driven = recurrent / config.width * size * mean_square
-    biases = 2 * how.bias_variance(config.width)
-    if config.spectral_radius is not None:
-        recurrent = config.spectral_radius**2
-    output = how.variance(config.width, classes) * config.width
-    variances = [*[recurrent] * config.depth, output]
-    all_biases = [*[biases + driven] * config.depth, how.bias_variance(config.width)]
+    """Predict ∂C/∂h at every step of a plain recurrent network."""
     widths = [config.width] * config.depth + [classes]
     try:
-        prediction = predict(phi, variances, all_biases, biases + driven, widths)
+        found = of_steps(config, phi, inputs.shape[1], widths, float(np.mean(inputs**2)))
     except GradflowError:  # beyond the range that the integrals cover
         return None
-    last = _output_delta(config, float(prediction.q[-1]), classes)
-    log10 = prediction.gradient_log10 + math.log10(last)
-    following = np.array(variances[1:])
-    log10[:-1] -= 0.5 * np.log10(prediction.chi[:-1] / following)  # of h_t, not of its argument
+    log10 = _with_output(config, found, classes)
     return DeltaPrediction(log10, log10, log10) if np.isfinite(log10).all() else None
-
-
-def _layer_variances(
-    config: NetworkConfig, features: int, classes: int
-) -> tuple[list[float], list[float]]:
-    """σ_w² (variance times fan-in) and σ_b² of every layer, the output's included."""
-    how = configured(config.init, config.gain, config.weight_variance, config.bias_variance)
-    sizes = [features, *[config.width] * config.depth, classes]
-    pairs = list(itertools.pairwise(sizes))
-    return [how.variance(i, o) * i for i, o in pairs], [how.bias_variance(i) for i, _ in pairs]
 
 
 def _representatives(mean_squares: Floats) -> Floats:
@@ -259,18 +232,10 @@ def _representatives(mean_squares: Floats) -> Floats:
     return np.asarray(np.quantile(mean_squares, shares))
 
 
-def _one(
-    config: NetworkConfig,
-    phi: Activation,
-    variances: list[float],
-    biases: list[float],
-    widths: list[int],
-    q1: float,
-) -> Floats:
-    """log₁₀ of δ's rms per layer for examples of one length."""
-    prediction = predict(phi, variances, biases, q1, widths)
-    output = _output_delta(config, float(prediction.q[-1]), widths[-1])
-    log10: Floats = prediction.gradient_log10 + math.log10(output)
+def _with_output(config: NetworkConfig, found: Prediction, classes: int) -> Floats:
+    """log₁₀ of δ's rms per layer, from what is relative to the output's δ."""
+    output = _output_delta(config, float(found.q[-1]), classes)
+    log10: Floats = found.gradient_log10 + math.log10(output)
     return log10
 
 

@@ -13,11 +13,9 @@ import torch
 from torch import nn
 
 from gradflow.activations import Activation, activation
-from gradflow.configs.architectures import names_with
-from gradflow.configs.choices import NORM_POSITIONS, NORMS
 from gradflow.configs.network import NetworkConfig
-from gradflow.configs.registries import listed, loaded
-from gradflow.errors import GradflowError, unknown_name
+from gradflow.configs.registries import loaded
+from gradflow.networks.checking import check_network
 from gradflow.networks.initialization import Initializer, configured, initialize
 from gradflow.networks.layers import (
     Attention,
@@ -176,8 +174,6 @@ def token_shape(config: NetworkConfig, inputs: int) -> tuple[int, int]:
 
 
 def _post(config: NetworkConfig) -> bool:
-    if config.norm_position not in NORM_POSITIONS:
-        raise unknown_name("position of the normalisation", config.norm_position, NORM_POSITIONS)
     return config.norm_position == "post"
 
 
@@ -206,28 +202,10 @@ def build(
         If the architecture, activation, normalisation or initialisation is unknown, or an option
         does not apply.
     """
-    _check(config)
+    check_network(config)
     model: nn.Sequential = loaded(config.architecture.builder)(config, inputs, outputs, dtype)
     _draw(model, config, rule)
     return model.to(device)
-
-
-def _check(config: NetworkConfig) -> None:
-    """Refuse what the architecture cannot have."""
-    architecture = config.architecture
-    if config.norm not in NORMS:
-        raise unknown_name("normalisation", config.norm, NORMS)
-    if config.spectral_radius is not None and not architecture.recurrent:
-        raise GradflowError(
-            f"--spectral-radius is of a recurrent matrix, and --arch {config.arch} has none",
-            f"--arch {listed(names_with('recurrent', True))}",
-        )
-    for name, refused in (
-        ("--residual", config.residual and architecture.residual == "none"),
-        ("--norm", config.norm != "none" and not architecture.takes_norm),
-    ):
-        if refused:
-            raise GradflowError(f"{name} does not apply to --arch {config.arch}", "drop it")
 
 
 def _draw(model: nn.Module, config: NetworkConfig, rule: Initializer | None) -> None:

@@ -118,6 +118,12 @@ def show(result: Result, *, every_row: bool = True, shown: Result | None = None)
     console.print(ResultView(result, every_row=every_row, shown=shown))
 
 
+def tell(line: str) -> None:
+    """Print a sentence to standard output, and at once."""
+    stdout_console().print(Text(visible(line)))
+    sys.stdout.flush()
+
+
 class _Stdout(Console):
     """A console that leaves it to its caller what a closed pipe means."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -347,9 +348,37 @@ class DiagnosisResult(Result):
         recurrent = self.spectral_radius is not None or self.rate is None
         rate = self.step_rate if self.rate is None else self.rate
         assert rate is not None
-        step = "step" if recurrent else "layer"
-        if rate <= 0.995:
-            return f"each {step} back keeps {100 * rate:.3g} % of the gradient"
-        if rate >= 1.005:
-            return f"each {step} back multiplies the gradient by {rate:.3g}"
-        return f"every {step} passes the gradient on unchanged"
+        return _rate_words(rate, "step" if recurrent else "layer")
+
+
+def _rate_words(rate: float, step: str) -> str:
+    """Say what a rate does to the gradient."""
+    if rate <= 0.995:
+        return f"each {step} back keeps {100 * rate:.3g} % of the gradient"
+    if rate >= 1.005:
+        return f"each {step} back multiplies the gradient by {rate:.3g}"
+    return f"every {step} passes the gradient on unchanged"
+
+
+@dataclass(frozen=True)
+class ExpectedFlow:
+    """What theory says of a network before it is measured.
+
+    Attributes
+    ----------
+    rate
+        Factor by which δ's rms changes per layer going backwards.
+    depth, step
+        How many layers or steps there are, and which it is.
+    """
+
+    rate: float
+    depth: int
+    step: str
+
+    @property
+    def title(self) -> str:
+        """Say what each layer back does to the gradient, and all of them together."""
+        words = _rate_words(self.rate, self.step)
+        decades = abs(self.depth * math.log10(self.rate))
+        return f"Theory: {words}" + (f", {decades:.1f} decades in all" if decades >= 0.05 else "")

@@ -95,6 +95,9 @@ class ScaleRow(Row):
         return 6 * self.depth_scale
 
 
+_EDGE = "the edge of chaos is at σ_w² = "
+
+
 @dataclass(frozen=True)
 class EdgeOfChaosRow(Row):
     """Where order becomes chaos: χ = 1."""
@@ -102,6 +105,15 @@ class EdgeOfChaosRow(Row):
     activation: str = column("activation")
     bias_variance: float = column("σ_b²", "g")
     weight_variance: float | None = column("σ_w²", ".6g")
+
+    @property
+    def title(self) -> str | None:
+        """Say where it is; None where there is none."""
+        if self.weight_variance is None:
+            return None
+        biases = f" with σ_b² = {self.bias_variance:g}" if self.bias_variance else ""
+        where = f"{_EDGE}{self.weight_variance:.4g}"
+        return f"Theory: {where} for {self.activation}{biases}"
 
 
 @dataclass(frozen=True)
@@ -155,7 +167,7 @@ class SweepResult(Result):
                 f"{count} {verdict}" for verdict, count in others.most_common()
             )
         edge = self._edge()
-        return said if edge is None else f"{said}; the edge of chaos is at σ_w² = {edge:.4g}"
+        return said if edge is None else f"{said}; {_EDGE}{edge:.4g}"
 
     def _edge(self) -> float | None:
         """The one edge of chaos that there is, if there is but one."""

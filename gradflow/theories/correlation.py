@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import brentq
 
 from gradflow.arrays import Floats
 from gradflow.theories.fixed_points import ln, ln_fixed_points
@@ -107,6 +106,8 @@ def fixed_correlation(
     at_zero = change(0.0)
     if at_zero <= 0:  # odd activations without a bias
         return 0.0
+    from scipy.optimize import brentq  # half a second, which the edge of chaos does without
+
     high = 1 - _ALIKE
     return float(brentq(change, 0.0, high, xtol=1e-12)) if change(high) < 0 else 1.0
 
