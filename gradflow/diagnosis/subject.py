@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from gradflow.configs.network import NetworkConfig
 from gradflow.diagnosis.prediction import DeltaPrediction
+from gradflow.measurement import walks
 from gradflow.measurement.half_precision import Entries, Underflow, gradient_entries, underflow
 from gradflow.measurement.norms import read_norms
 from gradflow.measurement.preserving import preserved, uncompiled
@@ -109,7 +110,7 @@ def sizes_of(model: nn.Module, networks: int = 1) -> tuple[float, int]:
     networks
         That the model holds as replicas: the sizes are those of one, on average.
     """
-    trained = [p.detach() for p in model.parameters() if p.requires_grad]
+    trained = [p.detach() for p in walks.parameters(model) if p.requires_grad]
     entries = sum(p.numel() for p in trained)
     return math.hypot(*map(float, read_norms(trained))) / networks**0.5, entries // networks
 

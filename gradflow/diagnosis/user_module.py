@@ -192,7 +192,7 @@ def _emptiness(model: nn.Module, objective: Objective) -> GradflowError | None:
             return GradflowError(
                 f"the batch is empty: a tensor of it is {_size(shape)}", "give at least one example"
             )
-    for name, parameter in model.named_parameters():
+    for name, parameter in walks.named_parameters(model):
         if not is_lazy(parameter) and 0 in parameter.shape:
             return GradflowError(
                 f"'{name}' has no entries, its shape is {_size(parameter.shape)}: a width of 0",

@@ -14,12 +14,13 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from types import FrameType, TracebackType
-from typing import Any, ClassVar, Protocol, TypeAlias
+from typing import Any, ClassVar, Protocol, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.jit import _recursive as recursive
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import _disable_current_modes
 
 from gradflow.measurement import walks
 from gradflow.measurement.modules import (
@@ -33,11 +34,27 @@ from gradflow.measurement.modules import (
 from gradflow.measurement.preserving import random_states_kept
 from gradflow.measurement.slopes import Function
 
+T = TypeVar("T")
 GradientHook: TypeAlias = "Callable[[Tensor], Tensor | None]"
 
 
+def aside(call: Callable[..., T], *arguments: Any, **keywords: Any) -> T:
+    """Call what reads a user's tensors out of sight of the user's own modes.
+
+    It is no call of the model's: neither counted with its operations, nor stored for a checkpoint.
+    """
+    with torch._C.DisableTorchFunction():
+        if not torch._C._len_torch_dispatch_stack():
+            return call(*arguments, **keywords)
+        with _disable_current_modes():
+            return call(*arguments, **keywords)
+
+
 class Hooks:
-    """Hooks that come off together, whatever ends the block."""
+    """Hooks that come off together, whatever ends the block.
+
+    They are registered as `nn.Module` does it, whatever a module's own class makes of that.
+    """
 
     def __init__(self) -> None:
         self._handles: list[Any] = []
@@ -73,12 +90,12 @@ class Hooks:
 
     def before_forward(self, module: nn.Module, call: Callable[..., None]) -> None:
         """Call `call(module, inputs)` before every forward pass of a module, before other hooks."""
-        self.add(module.register_forward_pre_hook(_OwnHook(module, call), prepend=True))
+        self.add(nn.Module.register_forward_pre_hook(module, _OwnHook(module, call), prepend=True))
 
     def before_call(self, module: nn.Module, call: Callable[..., None]) -> None:
         """Call `call(module, inputs, keywords)` before every forward pass of a module."""
         hook = _OwnHook(module, call)
-        self.add(module.register_forward_pre_hook(hook, prepend=True, with_kwargs=True))
+        self.add(nn.Module.register_forward_pre_hook(module, hook, prepend=True, with_kwargs=True))
 
     def after_forward(
         self, module: nn.Module, call: Callable[..., None], *, always: bool = False
@@ -90,13 +107,23 @@ class Hooks:
         always
             After one that raised, too.
         """
-        self.add(module.register_forward_hook(_OwnHook(module, call), always_call=always))
+        self.add(
+            nn.Module.register_forward_hook(module, _OwnHook(module, call), always_call=always)
+        )
 
-    def after_call(self, module: nn.Module, call: Callable[..., None]) -> None:
-        """Call `call(module, arguments, keywords, output)` after every call of a module."""
+    def after_call(
+        self, module: nn.Module, call: Callable[..., None], *, first: bool = False
+    ) -> None:
+        """Call `call(module, arguments, keywords, output)` after every call of a module.
+
+        Parameters
+        ----------
+        first
+            Before other hooks.
+        """
         if takes_hooks(module):
             hook = _OwnHook(module, call)
-            self.add(module.register_forward_hook(hook, with_kwargs=True))
+            self.add(nn.Module.register_forward_hook(module, hook, with_kwargs=True, prepend=first))
 
     def after_layer_calls(
         self, model: nn.Module, call: Callable[[str, nn.Module, Tensor], None]
@@ -141,8 +168,7 @@ class _OwnHook:
         # In this order: the compiler of torch 2.6 cannot look into `_is_tracing`.
         if module is not self.module or torch.compiler.is_compiling() or torch._C._is_tracing():
             return
-        with torch._C.DisableTorchFunction():  # what is read here is no call of the model's
-            self.call(module, *arguments)
+        aside(self.call, module, *arguments)
 
     def __reduce__(self) -> Any:
         return getattr, (nullcontext(), "__exit__")  # takes anything, needs no gradflow to load

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import operator
 from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Iterable
-from types import FunctionType, MethodType, ModuleType
+from types import FunctionType, MemberDescriptorType, MethodType, ModuleType
 from typing import Any, TypeAlias
 
 import torch
@@ -49,6 +51,7 @@ class ModuleState:
         self._undo: list[Undo] = []
         for module in modules:
             self._keep(module.__dict__, _DEPTH + 1)
+            self._keep_slots(module)
             if isinstance(module, torch.jit.ScriptModule):  # which holds its tensors elsewhere
                 for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
                     self._keep(tensor, 1)
@@ -61,6 +64,14 @@ class ModuleState:
         for container in self._empty:
             if container:
                 container.clear()
+
+    def _keep_slots(self, module: nn.Module) -> None:
+        """Remember what a module holds outside its dictionary, as its class may declare."""
+        for slot in _slots(type(module)):
+            with contextlib.suppress(AttributeError):  # not set yet
+                value = slot.__get__(module)
+                self._undo.append(functools.partial(slot.__set__, module, value))
+                self._items([value], _DEPTH)
 
     def _keep(self, value: Any, depth: int) -> None:
         """Remember what `value` holds; a module's own attributes are a dictionary like any."""
@@ -115,6 +126,12 @@ class ModuleState:
                 tensor.requires_grad_(requires_grad)
 
         return undo
+
+
+def _slots(kind: type) -> list[MemberDescriptorType]:
+    """Return what a class keeps room for beside an object's dictionary."""
+    declared = (vars(part).values() for part in kind.__mro__ if "__slots__" in vars(part))
+    return [m for own in declared for m in own if isinstance(m, MemberDescriptorType)]
 
 
 def _is_somebodys(value: Any) -> bool:

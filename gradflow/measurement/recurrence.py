@@ -61,7 +61,7 @@ class RecurrentCalls:
         for name, module in walks.named_parts(model):
             if isinstance(module, nn.RNNBase):
                 before = self._before(name)
-                hooks.add(module.register_forward_pre_hook(before))
+                hooks.add(nn.Module.register_forward_pre_hook(module, before))
 
     def _before(self, name: str) -> Any:
         def hook(module: nn.RNNBase, inputs: tuple[Any, ...]) -> Any:

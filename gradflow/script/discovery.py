@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from torch import Tensor, nn
 
+from gradflow.measurement import walks
+
 #: Attributes in which a wrapper keeps the module that it hands its calls on to.
 WRAPPED = ("module", "_orig_mod", "_fsdp_wrapped_module")
 
@@ -72,7 +74,7 @@ def _holding_most(
     """Return, of a module and those above it, the model that it is a part of."""
     for module in line:
         if id(module) not in counts:
-            ids = {id(p) for p in module.parameters()}
+            ids = {id(p) for p in walks.parameters(module)}
             counts[id(module)] = -len(ids & wanted), len(ids)
     best = min(counts[id(m)] for m in line)
     same = [m for m in line if counts[id(m)] == best]
@@ -81,18 +83,19 @@ def _holding_most(
 
 def _outermost(modules: Sequence[nn.Module]) -> list[nn.Module]:
     """Drop modules that are inside others."""
-    inside = {id(part) for m in modules for part in m.modules() if part is not m}
+    inside = {id(part) for m in modules for part in walks.parts(m) if part is not m}
     return [m for m in modules if id(m) not in inside]
 
 
 def is_callable(module: nn.Module) -> bool:
     """Return whether a module has a forward pass: lists and dictionaries of modules have none."""
-    return type(module).forward is not nn.Module.forward
+    # Not as an attribute: a script's class has one that raises.
+    return next(k for k in type(module).__mro__ if "forward" in vars(k)) is not nn.Module
 
 
 def is_wrapper(module: nn.Module) -> bool:
     """Return whether a module only hands its calls on to the one inside."""
-    if any(isinstance(module._modules.get(name), nn.Module) for name in WRAPPED[1:]):
+    if any(name in module._modules for name in WRAPPED[1:]):
         return True
     names = {kind.__name__ for kind in type(module).__mro__ if kind.__module__.startswith("torch.")}
     return not names.isdisjoint(("DataParallel", "DistributedDataParallel")) or _holds_one(module)
@@ -104,7 +107,7 @@ def _holds_one(module: nn.Module) -> bool:
     kinds = tuple(sys.modules[name].LightningModule for name in known if name in sys.modules)
     if not isinstance(module, kinds) or any(True for _ in own_parameters(module)):
         return False
-    return sum(any(True for _ in child.parameters()) for child in children(module)) == 1
+    return sum(bool(walks.parameters(child)) for child in children(module)) == 1
 
 
 def children(module: nn.Module) -> Iterator[nn.Module]:

@@ -25,11 +25,19 @@ from torch.optim.optimizer import (
 from gradflow.configs.watching import WatchConfig
 from gradflow.diagnosis.run import USUAL_RATE
 from gradflow.findings.check import verdict_of
+from gradflow.measurement import walks
 from gradflow.measurement.batch import criteria_heard
 from gradflow.measurement.hooks import Hooks, ScriptsWithoutHooks
 from gradflow.measurement.norms import as_tensor
+from gradflow.measurement.preserving import is_scripted
 from gradflow.results.watching import WatchResult
-from gradflow.script.discovery import LooseParameters, ModuleTree, is_callable, is_wrapper
+from gradflow.script.discovery import (
+    LooseParameters,
+    ModuleTree,
+    is_callable,
+    is_wrapper,
+    own_parameters,
+)
 from gradflow.script.names import name_of, tensor_names
 from gradflow.script.start import Start, added
 from gradflow.training.optimizers import largest_rate
@@ -131,9 +139,19 @@ class Model:
 
     def holds(self, parameters: set[int]) -> bool:
         """Return whether it has one of the parameters, which are given by ``id``."""
-        return self.module is not None and any(
-            id(p) in parameters for p in self.module.parameters()
-        )
+        return not parameters.isdisjoint(self._own())
+
+    def is_within(self, other: Model) -> bool:
+        """Return whether it is what a script was made of, and was not called itself."""
+        if self is other or self.watch is not None or self.module is None or other.module is None:
+            return False
+        if not is_scripted(other.module):
+            return False
+        own, others = self._own(), other._own()
+        return own < others or (own == others and not is_scripted(self.module))
+
+    def _own(self) -> set[int]:
+        return set() if self.module is None else set(map(id, walks.parameters(self.module)))
 
     def recorded(self) -> int:
         """Return how many steps were recorded."""
@@ -201,7 +219,7 @@ class Models:
         self._hooks.add(optimizer.register_step_pre_hook(self._before_step))
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         modules = [m.module for m in self.found if m.module is not None]
-        held = {id(p) for module in modules for p in module.parameters()}
+        held = {id(p) for module in modules for p in walks.parameters(module)}
         new = [p for p in parameters if id(p) not in held]
         if new:
             tree = ModuleTree()
@@ -225,7 +243,7 @@ class Models:
         model = Model(module, name_of([module, *above], frame))
         self.found.append(model)
         outer = [m for m in above if is_callable(m) and not is_wrapper(m)]
-        for part in (*outer, *module.modules()):
+        for part in (*outer, *walks.parts(module)):
             if not isinstance(part, torch.jit.ScriptModule):
                 model.waiting.before_call(part, functools.partial(self._called, model))
 
@@ -241,7 +259,7 @@ class Models:
         if called is not model.module and self._is_whole(model, called):
             model.module = called
             model.name = name_of([called, *ModuleTree().above(called)], sys._getframe(2))
-            self._merge(model)
+        self._merge(model)
         self._begin(model)
         # torch has looked up already which hooks this call has.
         for key, hook in list(called._forward_pre_hooks.items()):
@@ -252,7 +270,7 @@ class Models:
 
     def _is_whole(self, model: Model, called: nn.Module) -> bool:
         """Return whether what was called is the model rather than what was found first."""
-        parts = set(called.modules())
+        parts = set(walks.parts(called))
         if model.module not in parts:  # it is a part: the model's methods are called
             return False
         watched = (m.module for m in self.found if m.watch is not None)
@@ -260,15 +278,16 @@ class Models:
 
     def _merge(self, model: Model) -> None:
         """Take models that turn out to be parts of this one as this one."""
-        parts = set() if model.module is None else set(model.module.modules())
-        for other in [m for m in self.found if m is not model and m.module in parts]:
+        parts = set() if model.module is None else set(walks.parts(model.module))
+        waiting = [m for m in self.found if m is not model and m.watch is None]
+        for other in [m for m in waiting if m.module in parts]:
             other.waiting.remove()
             self.found.remove(other)
             model.optimizers |= other.optimizers
 
     @never_raises
     def _begin(self, model: Model) -> Watch | None:
-        if model.module is None or any(is_lazy(p) for p in model.module.parameters()):
+        if model.module is None or any(map(is_lazy, walks.parameters(model.module))):
             return None  # its first call gives it its shapes
         model.waiting.remove()
         self._make_room()
@@ -291,7 +310,8 @@ class Models:
     def _as_called(self, module: nn.Module) -> nn.Module:
         """Return the module that `torch.compile` made of it, if it did."""
         above = ModuleTree().above(module)
-        return next((m for m in above if m._modules.get("_orig_mod") is module), module)
+        compiled = (m for m in above if "_orig_mod" in m._modules)
+        return next((m for m in compiled if m._modules["_orig_mod"] is module), module)
 
     # -- their steps
 
@@ -306,7 +326,10 @@ class Models:
         if self.elsewhere:
             return None
         frame, found = sys._getframe(1), None
-        for model in self._of(optimizer):
+        stepped = self._of(optimizer)
+        for model in stepped:
+            if any(model.is_within(other) for other in stepped):
+                continue
             model.optimizers.setdefault(type(optimizer).__name__)
             if model.start is not None and model.lr is None:
                 model.lr = _rate_of(optimizer)
@@ -363,11 +386,12 @@ class _OnceMade:
 
 def _with_its_own(*modules: nn.Module | None) -> bool:
     """Return whether modules hold their own parameters, not what `functional_call` puts there."""
-    found = (p for module in modules if module is not None for p in module.parameters())
-    return all(isinstance(p, nn.Parameter) for p in found)
+    held = [part for module in modules if module is not None for part in walks.parts(module)]
+    # A script shows its own as plain tensors.
+    return all(isinstance(p, nn.Parameter) for part in held for p in own_parameters(part))
 
 
 def trained_entries(module: nn.Module) -> int:
     """Return how many numbers of a module are trained."""
-    parameters: list[Tensor] = [p for p in module.parameters() if p.requires_grad]
+    parameters: list[Tensor] = [p for p in walks.parameters(module) if p.requires_grad]
     return sum(p.numel() for p in parameters)

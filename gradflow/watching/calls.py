@@ -70,7 +70,7 @@ class Calls:
         """Take a call of the model; a forward hook."""
         if not torch.is_grad_enabled():
             return
-        if not getattr(model, "_is_replica", False):  # DataParallel calls copies in threads
+        if "_is_replica" not in vars(model):  # DataParallel calls copies in threads
             self.thread = threading.get_ident()
         if self.on:
             self.inputs = tuple(tensors_in((arguments, keywords)))

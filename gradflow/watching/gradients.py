@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gradflow.measurement import walks
 from gradflow.measurement.norms import (
     NormReader,
     Numbers,
@@ -51,7 +52,7 @@ class Gradients:
         if (now := _trained(self.model)) == self._now:
             return []
         self._now = now
-        named = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
+        named = {n: p for n, p in walks.named_parameters(self.model) if p.requires_grad}
         ids = {id(p) for p in named.values()}
         new = [p for p in named.values() if id(p) not in self.ids]
         self.named, self.ids, self._names = named, ids, tuple(named)

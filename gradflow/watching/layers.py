@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import MultiheadAttention
 from torch.nn.utils.parametrize import ParametrizationList
 
+from gradflow.measurement import walks
 from gradflow.measurement.modules import matrices
 from gradflow.measurement.preserving import plain_name
 from gradflow.results.base import RunMeta
@@ -62,8 +63,8 @@ def _owners(
 ) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     """Yield name, kind and the names of its trained matrices of every module that has some."""
     names = {id(p): n for n, p in named.items()}
-    inner = {id(m.out_proj) for m in model.modules() if isinstance(m, MultiheadAttention)}
-    for name, module in model.named_modules():
+    inner = {id(m.out_proj) for m in walks.parts(model) if isinstance(m, MultiheadAttention)}
+    for name, module in walks.named_parts(model):
         if isinstance(module, ParametrizationList) or id(module) in inner:
             continue  # shown in their module's own row
         own = tuple(names[id(p)] for p in matrices(module) if id(p) in names)

@@ -84,7 +84,7 @@ class Loop:
         self._owner = owner
         hooks.add(LossHandle(self))
         if not self.compiled:  # a hook would be compiled as well
-            hooks.after_call(self.model, self._calls.called)
+            hooks.after_call(self.model, self._called)
         hooks.enter(criteria_heard(self._calls.criteria))
 
     @never_raises
@@ -103,6 +103,10 @@ class Loop:
         """Return the parameters that an optimizer steps: it sets no others to 0."""
         named, owned = self.gradients.named.values(), self.owned.ids
         return [p for p in named if id(p) in owned] if owned else list(named)
+
+    @never_raises
+    def _called(self, *arguments: Any) -> None:
+        self._calls.called(*arguments)
 
     # -- the backward pass
 

@@ -32,12 +32,28 @@ def with_closure(
 
 def unwrapped(optimizer: Any) -> Any:
     """Return the optimizer inside wrappers that take no hooks, as accelerate's does not."""
-    while not hasattr(optimizer, "_optimizer_step_pre_hooks"):
-        inner = getattr(optimizer, "optimizer", None)
+    while not _takes_hooks(optimizer):
+        inside = _inside(optimizer)
+        inner = getattr(optimizer, "optimizer", inside[0] if len(inside) == 1 else None)
         if inner is None:
             return optimizer
         optimizer = inner
     return optimizer
+
+
+def is_or_has(optimizer: Any, other: Any) -> bool:
+    """Return whether `other` is the optimizer, or one that it steps, as SAM and Lookahead do."""
+    return other is optimizer or any(other is inner for inner in _inside(optimizer))
+
+
+def _inside(optimizer: Any) -> list[Any]:
+    """Return the optimizers that an optimizer, or what stands for one, holds."""
+    held = getattr(optimizer, "__dict__", {})
+    return [value for value in held.values() if _takes_hooks(value)]
+
+
+def _takes_hooks(optimizer: Any) -> bool:
+    return "_optimizer_step_pre_hooks" in getattr(optimizer, "__dict__", {})
 
 
 def optimizer_facts(optimizer: Any) -> OptimizerFacts:

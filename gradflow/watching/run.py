@@ -21,17 +21,18 @@ from torch.optim.optimizer import (
 )
 
 from gradflow.errors import GradflowError
+from gradflow.measurement import walks
 from gradflow.measurement.hooks import Hooks, ScriptsWithoutHooks, is_running
 from gradflow.measurement.modules import normalizes_batch
 from gradflow.measurement.norms import divided
-from gradflow.measurement.preserving import is_compiled, original
+from gradflow.measurement.preserving import is_compiled, is_scripted, original
 from gradflow.results.watching import WatchFacts, WatchResult
 from gradflow.watching import grad_scaler
 from gradflow.watching.gradients import Gradients, StepsInBackward
 from gradflow.watching.guard import never_raises
 from gradflow.watching.layers import Layers, run_meta
 from gradflow.watching.loop import Loop
-from gradflow.watching.optimizers import unwrapped, with_closure
+from gradflow.watching.optimizers import is_or_has, unwrapped, with_closure
 from gradflow.watching.recording import LoopNotes, Norms, Recording, Snapshot
 from gradflow.watching.rows import summarized
 from gradflow.watching.sampled import SAMPLED
@@ -99,7 +100,7 @@ def watch(
             raise GradflowError(f"{name} must be a whole number of at least 1, got {value}")
     if not isinstance(model, nn.Module):
         raise GradflowError(f"watch() needs a torch.nn.Module, got a {type(model).__name__}")
-    lazy = [name for name, p in model.named_parameters() if nn.parameter.is_lazy(p)]
+    lazy = [name for name, p in walks.named_parameters(model) if nn.parameter.is_lazy(p)]
     if lazy:
         raise GradflowError(
             f"{lazy[0]} of the model has no shape yet", "call the model on a batch before watch()"
@@ -147,7 +148,7 @@ class Watch:
         self._tasks: set[int] = set()
         self._task = NO_TASK
         self._in_backward: StepsInBackward | None = None
-        self._lock = threading.RLock()
+        self._lock, self._thread = threading.RLock(), 0
         self._foreign: weakref.WeakSet[torch.optim.Optimizer] = weakref.WeakSet()
         self._next_step()
 
@@ -176,17 +177,8 @@ class Watch:
             self.sampler.switch(self.sampling)
         # Hooks that stay cost next to nothing, beside one that is set in every step.
         self._hook_parameters(self.gradients.named.values())
-        one = self.optimizer
-        self._hooks.add(
-            register_optimizer_step_pre_hook(self._before_step)
-            if one is None
-            else one.register_step_pre_hook(self._before_step)
-        )
-        self._hooks.add(
-            register_optimizer_step_post_hook(self._after_step)
-            if one is None
-            else one.register_step_post_hook(self._after_step)
-        )
+        self._hooks.add(register_optimizer_step_pre_hook(self._before_step))
+        self._hooks.add(register_optimizer_step_post_hook(self._after_step))
         self._hooks.add(grad_scaler.listen(self))
         self._hooks.add(ScriptsWithoutHooks())
         self.loop.attach(self._hooks, self.optimizer)
@@ -244,11 +236,10 @@ class Watch:
 
     def _facts(self) -> WatchFacts:
         sampler = self.sampler
-        scripted = any(isinstance(m, torch.jit.ScriptModule) for m in self.model.modules())
         return WatchFacts(
             compiled=self.compiled,
             batch_norm=normalizes_batch(self.model),
-            scripted=scripted,
+            scripted=is_scripted(self.model),
             evaluating=sampler is not None and sampler.in_evaluation_mode(),
             found_scaler=self._found_scaler and bool(self.snapshots),
             transformed=sampler is not None and sampler.transformed,
@@ -278,6 +269,8 @@ class Watch:
         self._scale: Tensor | None = None
         self._changed = False
         self._frame: FrameType | None = None
+        self._optimizer: Any = None
+        self._evaluated, self._unread = False, False
         self.loop.plan(number, self.recording, self.sampling)
         if self.sampler is not None and self._hooks:
             self.sampler.switch(self.sampling)
@@ -303,16 +296,40 @@ class Watch:
         self._task = NO_TASK
         if self._in_backward is not None:
             self._close_in_backward()
-        # A step that evaluates its gradient several times began with the first.
-        elif self.recording and (self._frame is None or self._before is None):
+        elif self.recording and self._is_read():
             self._look_again()
             self._before, self._marks = self.gradients.read_and_marked()
+            if self._snapshot is not None:  # the step met the last one's when it began
+                self._forget_met()
+                self._meet(self._optimizer)
+
+    def _is_read(self) -> bool:
+        """Return whether the gradients of this pass are those that a step begins with.
+
+        A step that evaluates its gradient several times begins with the first.
+        """
+        if not self._stepping():
+            return True
+        first, self._evaluated = not self._evaluated, True
+        self._unread |= not first
+        return first
+
+    def _forget_met(self) -> None:
+        if self._snapshot is not None:
+            self.snapshots.pop()
+            self._snapshot = None
+
+    def _stepping(self) -> bool:
+        """Return whether the step that began has not returned yet; another thread cannot know."""
+        if self._frame is None:
+            return False
+        return self._thread != threading.get_ident() or is_running(self._frame)
 
     # -- the step
 
     def _concerns(self, optimizer: Any) -> bool:
         if self.optimizer is not None:
-            return unwrapped(optimizer) is self.optimizer
+            return is_or_has(self.optimizer, unwrapped(optimizer))
         return self.gradients.concern(optimizer) or bool(self._trains_since(optimizer))
 
     @never_raises
@@ -341,8 +358,10 @@ class Watch:
                 self._step_in_backward(optimizer)
                 return None
             if self._frame is not None and is_running(self._frame):
-                return None  # an optimizer within another: a part of its step
-            self._frame = frame
+                self._steps_within(optimizer)
+                return None
+            self._frame, self._thread, self._optimizer = frame, threading.get_ident(), optimizer
+            self._evaluated, self._unread = False, False
             self._open(optimizer)
             evaluated = functools.partial(self._meet, optimizer)
             found = with_closure(arguments, keywords, evaluated)
@@ -359,9 +378,17 @@ class Watch:
                 self._close()
 
     @never_raises
+    def _steps_within(self, optimizer: torch.optim.Optimizer) -> None:
+        """Take an optimizer within another as a part of its step: it meets the last gradient."""
+        if self._unread and self._snapshot is not None:
+            self._forget_met()
+            self._before, self._unread = None, False
+            self._meet(optimizer)
+
+    @never_raises
     def _open(self, owner: torch.optim.Optimizer | None, *, changes: bool = False) -> None:
         """Begin a step: of an optimizer, or of none that is over before the weights change."""
-        self._snapshot = None
+        self._forget_met()  # by a step that raised
         self.loop.opened(owner)
         if self.sampling and self.updates and (changes or owner is not None):
             if self._before is None:

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from gradflow.measurement import walks
 from gradflow.measurement.hooks import (
     CallHooks,
     FunctionCalls,
@@ -266,7 +267,9 @@ class Sampler:
     def in_evaluation_mode(self) -> bool:
         """Return whether the model only learnt in evaluation mode, and that makes a difference."""
         differs = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
-        return self._modes == {False} and any(isinstance(m, differs) for m in self.model.modules())
+        return self._modes == {False} and any(
+            isinstance(m, differs) for m in walks.parts(self.model)
+        )
 
     def spreads(self, tasks: set[int]) -> tuple[Numbers, Numbers] | None:
         """Return how much inputs and outputs of the batch that was learnt differ by example."""

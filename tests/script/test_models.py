@@ -88,9 +88,13 @@ def test_two_optimizers_of_one_model_are_one_section(tmp_path: Path) -> None:
         net = Net()
         body = torch.optim.SGD(net.body.parameters(), 0.1)
         train(net, [body, torch.optim.Adam(net.head.parameters())])
+        whole = network()
+        body = torch.optim.SGD(whole[0].parameters(), 0.1)
+        train(whole, [body, torch.optim.Adam(whole[2:].parameters())])
         """,
     )
-    assert [(name, m.optimizer) for name, m in models.items()] == [("net", "SGD, Adam")]
+    trained_by = [(name, m.optimizer) for name, m in models.items()]
+    assert trained_by == [("net", "SGD, Adam"), ("whole", "SGD, Adam")]
     assert [row.name for row in models["net"].rows] == ["body", "head"]
 
 
@@ -249,10 +253,15 @@ def test_scripting_and_saving_a_watched_model_work(tmp_path: Path) -> None:
         torch.jit.script(net)
         torch.save(net, io.BytesIO())
         train(net, [step])
+        mixed = nn.Sequential(torch.jit.script(network()[:2]), nn.Linear(8, 2))
+        train(mixed, [torch.optim.SGD(mixed.parameters(), 0.1)])
         """,
     )
     assert result.script_exit_code == 0
-    assert result.seen == 6
+    assert [(m.name, m.seen, len(m.rows)) for m in result.models] == [
+        ("net", 6, 3),
+        ("mixed", 3, 2),
+    ]
 
 
 def test_a_model_that_torch_func_calls_first_is_watched(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 import random
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torch.nn.utils import prune
 from torch.overrides import _get_current_function_mode_stack
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint
 
 import gradflow
@@ -44,6 +46,12 @@ def total(model: nn.Module) -> float:
     return math.sqrt(sum(float(g.abs().double().square().sum()) for g in grads))
 
 
+def total_of(loss: Tensor, model: nn.Module) -> float:
+    return math.hypot(
+        *(float(g.norm()) for g in torch.autograd.grad(loss, list(model.parameters())))
+    )
+
+
 def before(result: WatchResult) -> list[float | None]:
     return [step.norm_before for step in result.steps]
 
@@ -54,6 +62,49 @@ def after(result: WatchResult) -> list[float | None]:
 
 def codes(result: WatchResult) -> set[str]:
     return {finding.code for finding in result.findings}
+
+
+class Odd(nn.Module):
+    """Overrides what torch allows to be overridden, and more."""
+
+    __slots__ = ("last",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts = network()
+        self.last = torch.zeros(())
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "parts":
+            return super().__getattr__(name)
+        raise RuntimeError(f"no {name}")
+
+    def register_forward_hook(self, hook: Any) -> Any:  # type: ignore[override]
+        raise RuntimeError("no hooks")
+
+    register_forward_pre_hook = register_forward_hook  # type: ignore[assignment]
+
+    def parameters(self) -> Any:  # type: ignore[override]
+        return [{"params": list(self.parts.parameters()), "lr": 0.1}]
+
+    def named_parameters(self) -> Any:  # type: ignore[override]
+        return iter(())
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.last = self.last + 1
+        return self.parts(x)
+
+
+def test_a_model_that_overrides_what_it_can_is_seen() -> None:
+    model = Odd()
+    result = gradflow.diagnose(model, INPUTS, LABELS)
+    assert [row.name for row in result.records] == ["parts.0", "parts.2", "parts.4"]
+    assert float(model.last) == 0  # it was put back
+    with gradflow.watch(model) as w:
+        loss_of(model).backward()
+        sgd(model).step()
+    assert before(w.result()) == pytest.approx([total(model.parts)], rel=1e-6)
+    assert w.result().records[0].delta_log10_rms is not None
 
 
 # -- gradients
@@ -159,6 +210,93 @@ def test_an_optimizer_within_another_is_one_step() -> None:
             loss_of(model).backward()
             seen.append(total(model))
             optimizer.step()
+    assert before(w.result()) == pytest.approx(seen, rel=1e-6)
+
+
+class Sharp(torch.optim.Optimizer):
+    """Evaluates its closure again further up the slope, and steps with what it finds there."""
+
+    def __init__(self, inner: torch.optim.Optimizer) -> None:
+        super().__init__(inner.param_groups, {})
+        self.inner = inner
+
+    def step(self, closure: Any = None) -> None:
+        parameters = [p for group in self.param_groups for p in group["params"]]
+        if parameters[0].grad is None:
+            closure()
+        old = [p.detach().clone() for p in parameters]
+        with torch.no_grad():
+            torch._foreach_add_(parameters, [p.grad for p in parameters], alpha=0.1)
+        self.zero_grad()
+        closure()
+        with torch.no_grad():
+            torch._foreach_copy_(parameters, old)
+        self.inner.step()
+
+
+@pytest.mark.parametrize("given", [True, False])
+@pytest.mark.parametrize("within", [True, False])
+def test_of_sharpness_aware_steps_the_gradient_that_steps_is_recorded(
+    given: bool, within: bool
+) -> None:
+    model, seen = network(), []
+    optimizer = Sharp(sgd(model))
+
+    def closure() -> None:
+        loss_of(model).backward()
+        seen.append(total(model))
+
+    with gradflow.watch(model, optimizer=optimizer if given else None) as w:
+        for _ in range(3):
+            if not within:
+                closure()
+            optimizer.step(closure)
+            optimizer.zero_grad()
+    assert before(w.result()) == pytest.approx(seen[1::2], rel=1e-6)
+    assert w.result().clip_rate == 0
+
+
+class Whole(torch.optim.SGD):
+    """Takes the loss, and does the rest itself."""
+
+    def step(self, loss: Tensor) -> None:  # type: ignore[override]
+        self.zero_grad()
+        loss.backward()
+        super().step()
+
+
+def test_a_step_that_runs_backward_itself_has_its_own_gradient() -> None:
+    model, seen = network(), []
+    optimizer = Whole(model.parameters(), lr=0.1)
+    with gradflow.watch(model) as w:
+        for _ in range(3):
+            seen.append(total_of(loss_of(model), model))
+            optimizer.step(loss_of(model))
+    assert before(w.result()) == pytest.approx(seen, rel=1e-6)
+    assert w.result().clip_rate == 0
+
+
+class Broken(torch.optim.SGD):
+    """Raises within its step, where it is told to."""
+
+    now = False
+
+    def step(self, closure: Any = None) -> Any:
+        if self.now:
+            raise OSError
+        return super().step(closure)
+
+
+def test_a_step_that_raises_leaves_no_step_behind() -> None:
+    model, seen = network(), []
+    optimizer = Broken(model.parameters(), lr=0.1)
+    with gradflow.watch(model) as w:
+        for optimizer.now in (False, True, False):
+            optimizer.zero_grad()
+            loss_of(model).backward()
+            with contextlib.suppress(OSError):
+                optimizer.step()
+                seen.append(total(model))
     assert before(w.result()) == pytest.approx(seen, rel=1e-6)
 
 
@@ -779,6 +917,53 @@ def test_a_skipped_step_names_the_layer_that_overflowed() -> None:
         scaler.update()
     (finding,) = (f for f in w.result().findings if f.code == "skipped")
     assert finding.layers == (2,)
+
+
+class Counted(TorchDispatchMode):
+    """A user's own count of operations."""
+
+    count = 0
+
+    def __torch_dispatch__(
+        self, function: Any, _: Any, arguments: Any = (), keywords: Any = None
+    ) -> Any:
+        self.count += 1
+        return function(*arguments, **(keywords or {}))
+
+
+def test_a_users_own_modes_see_nothing_of_what_is_read() -> None:
+    def counted(model: nn.Module) -> int:
+        optimizer = sgd(model)
+        with Counted() as mode:
+            for _ in range(2):
+                optimizer.zero_grad()
+                loss_of(model).backward()
+                optimizer.step()
+        return mode.count
+
+    model = network(Own)
+    with gradflow.watch(model) as w:
+        seen = counted(model)
+    assert w.result().records[0].delta_log10_rms is not None
+    assert seen == counted(network(Own))
+
+
+def test_what_is_saved_for_backward_is_taken_from_its_store_once() -> None:
+    model, store = network(nn.GELU), dict[int, Tensor]()
+
+    def kept(tensor: Tensor) -> int:
+        store[len(store)] = tensor.clone()
+        return len(store) - 1
+
+    optimizer = sgd(model)
+    with gradflow.watch(model) as w:
+        for _ in range(2):
+            store.clear()
+            with torch.autograd.graph.saved_tensors_hooks(kept, store.pop):
+                loss = loss_of(model)
+            loss.backward()
+            optimizer.step()
+    assert w.result().seen == 2
 
 
 def test_the_scalers_class_is_as_it_was() -> None:

@@ -38,19 +38,15 @@ def shape_of(node: Node, place: int = 0) -> tuple[int, ...]:
 def saved(node: Node, name: str) -> Any:
     """Return what a node keeps under a name; None if that is gone, or was written over.
 
-    None also of what a checkpoint would have to run the forward pass again for.
+    Nor is it asked for where that would run somebody's hook, as a checkpoint's or an off-loader's.
     """
-    if _checkpointed(node, name):
+    raw = getattr(node, f"_raw_saved_{name}", None)
+    if getattr(raw, "unpack_hook", None) is not None:  # torch 2.6 does not say
         return None
     try:
         return getattr(node, f"_saved_{name}", None)
     except RuntimeError:
         return None
-
-
-def _checkpointed(node: Node, name: str) -> bool:
-    hook = getattr(getattr(node, f"_raw_saved_{name}", None), "unpack_hook", None)
-    return getattr(hook, "__module__", None) == "torch.utils.checkpoint"
 
 
 def saved_tensor(node: Node, *names: str) -> Tensor | None:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gradflow.measurement import walks
 from gradflow.measurement.batch.criteria import CriterionCall, criteria_heard
 from gradflow.measurement.batch.facts import batch_facts
 from gradflow.measurement.batch.seen import SeenBatch
@@ -43,10 +44,8 @@ class BatchLook:
         """Hear the model and torch's losses while the block lasts, then let go of all tensors."""
         with Hooks() as hooks, criteria_heard(self._calls):
             if takes_hooks(self.model):
-                hooks.add(self.model.register_forward_pre_hook(self._before))
-                hooks.add(
-                    self.model.register_forward_hook(self._after, with_kwargs=True, prepend=True)
-                )
+                hooks.before_forward(self.model, self._before)
+                hooks.after_call(self.model, self._after, first=True)
             try:
                 yield
             finally:
@@ -90,7 +89,7 @@ class BatchLook:
 
 def _random_state(model: nn.Module) -> Tensor:
     """Return where torch's random numbers stand, of the device that the model is on."""
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    device = next((p.device for p in walks.parameters(model)), torch.device("cpu"))
     if device.type == "cuda":
         return torch.cuda.get_rng_state(device)
     return torch.get_rng_state()

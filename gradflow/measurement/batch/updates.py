@@ -77,9 +77,11 @@ def gradient_facts(facts: BatchFacts, seen: SeenBatch, gradient_of: Gradients) -
 def _symmetric(model: nn.Module, gradient_of: Gradients) -> Iterator[str]:
     """Names of layers whose units have one and the same weights and gradient."""
     for name, module in walks.named_parts(model):
+        if not isinstance(module, nn.Linear | nn.modules.conv._ConvNd):
+            continue
         weight = module._parameters.get("weight")
         gradient = None if weight is None else gradient_of.get(id(weight))
-        if not isinstance(module, nn.Linear | nn.modules.conv._ConvNd) or gradient is None:
+        if gradient is None:
             continue
         assert weight is not None
         if len(weight) < 2 or not torch.equal(weight[0], weight[1]):  # as in nearly all
