@@ -262,6 +262,12 @@ def first_tensor(outputs: Any) -> Tensor | None:
     return None
 
 
+def entries(tensor: Tensor) -> Tensor:
+    """Return a tensor cut off from its graph; of a nested one the rows of all its parts."""
+    tensor = tensor.detach()
+    return tensor.values() if tensor.is_nested else tensor
+
+
 #: Containers within each other that are searched: one may hold itself.
 _NESTED = 8
 

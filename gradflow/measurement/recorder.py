@@ -23,7 +23,7 @@ from gradflow.errors import GradflowError
 from gradflow.measurement import walks
 from gradflow.measurement.attention import AttentionCalls
 from gradflow.measurement.batch.look import BatchLook
-from gradflow.measurement.hooks import AfterCall, CallHooks, Hooks, on_gradient
+from gradflow.measurement.hooks import AfterCall, CallHooks, Hooks, entries, on_gradient
 from gradflow.measurement.modules import (
     biases,
     is_torchs_own,
@@ -281,7 +281,7 @@ class Recorder:
             if QUANTITIES.of(source, self.only):
                 record.add(source, prepared(values), self.only)
             return
-        values = values.detach().unsqueeze(0)
+        values = entries(values).unsqueeze(0)
         if costly or not is_quick(values):
             self._together.add(record, source, values, prepared, key)
         elif QUANTITIES.of(source, self.only):
@@ -313,6 +313,8 @@ class Recorder:
         self._activating = None
         if self._backward or in_transform() or not QUANTITIES.of("slopes", self.only):
             return
+        if inputs.is_nested:
+            inputs = entries(inputs)
         key = known_by(function)
         if self._by_nodes.get(key) and (before := node_of(inputs)) is not None:
             self._activating = _Activating(key, function, inputs, before)

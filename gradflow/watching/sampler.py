@@ -23,6 +23,7 @@ from gradflow.measurement.hooks import (
     CallHooks,
     FunctionCalls,
     Hooks,
+    entries,
     first_tensor,
     is_running,
     leave,
@@ -212,13 +213,13 @@ class Sampler:
             batch.calls.append(call)
             on_gradient(output, partial(self._delta, call))
         if output.dtype == torch.float16:
-            batch.samples.append(self._sample(call.layer, "output", output.detach()))
+            batch.samples.append(self._sample(call.layer, "output", entries(output)))
         return call
 
     @never_raises
     def _delta(self, call: LayerCall, gradient: Tensor) -> None:
         task = torch._C._current_graph_task_id()
-        delta = self._sample(call.layer, "delta", gradient.detach()) if self.deltas else None
+        delta = self._sample(call.layer, "delta", entries(gradient)) if self.deltas else None
         call.deltas[task] = delta
 
     def activation_called(self, call: LayerCall, function: Function, inputs: Tensor) -> None:
@@ -231,7 +232,7 @@ class Sampler:
         """Read the output of the first activation after a layer."""
         if not output.is_floating_point():
             return
-        values = output.detach()
+        values = entries(output)
         if values.dim() == 1:
             values = values.unsqueeze(0)
         levels = FlatLevels() if function is None else self._levels_of(function, values)

@@ -107,6 +107,34 @@ def test_a_model_that_overrides_what_it_can_is_seen() -> None:
     assert w.result().records[0].delta_log10_rms is not None
 
 
+class Ragged(nn.Module):
+    """Runs sequences of several lengths as one nested tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts, self.head = network(), nn.Linear(3, 3)
+
+    def forward(self, *sequences: Tensor) -> Tensor:
+        together = torch.nested.nested_tensor(list(sequences), layout=torch.jagged)
+        return self.head(torch.stack([s.mean(0) for s in self.parts(together).unbind()]))
+
+
+def test_nested_tensors_are_read_by_the_rows_of_their_parts() -> None:
+    model, sequences = Ragged(), INPUTS.split([3, 6, 2, 5])
+    outputs = model.parts(INPUTS)
+    means = torch.stack([part.mean(0) for part in outputs.split([3, 6, 2, 5])])
+    loss = F.cross_entropy(model.head(means), LABELS[:4])
+    (delta,) = torch.autograd.grad(loss, [outputs])
+    optimizer = sgd(model)
+    with gradflow.watch(model) as w:
+        F.cross_entropy(model(*sequences), LABELS[:4]).backward()
+        optimizer.step()
+    (row,) = [r for r in w.result().records if r.name == "parts.4"]
+    assert 10**row.delta_log10_rms == pytest.approx(float(delta.square().mean().sqrt()), rel=1e-4)
+    result = gradflow.diagnose(model, sequences, LABELS[:4])
+    assert all(r.delta_log10_rms is not None for r in result.records if r.name != "head")
+
+
 # -- gradients
 
 
