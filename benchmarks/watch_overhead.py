@@ -2,11 +2,12 @@
 
 Each round times a run of 40 steps of every case, in a changing order and on one network: the plain
 step (zero_grad, forward, backward, optimizer); the common way, every gradient's norm by `.item()`;
-and `watch(model, optimizer=…)` with less and with all that it reads by default. The first ten
-steps, of which it samples five, are timed apart from the thirty that follow, of which it samples
-two, little more than the every twentieth of all later ones. The numbers are medians over the
-rounds of each round's own ratios. Asked for, of the later steps with all defaults: 1.15 at width
-512 and batch 512, 1.5 at width 64 and batch 64. Takes less than three minutes on two cores.
+and `watch(model, optimizer=…)` with less and with all that it reads by default. The first twenty
+steps, of which it samples six, are timed apart from the twenty that follow, of which it samples
+one, as of all later ones. (What it reads of a whole batch, at steps 1 and 8, is among the first;
+later it does so at steps 41, 81, 161 and so on, ever more rarely.) The numbers are medians over
+the rounds of each round's own ratios. Asked for, of the later steps with all defaults: 1.15 at
+width 512 and batch 512, 1.5 at width 64 and batch 64. Takes about four minutes on two cores.
 
     python benchmarks/watch_overhead.py [OPTIMIZER…]
 """
@@ -29,8 +30,8 @@ from torch.nn import functional as F  # noqa: N812
 import gradflow
 
 DEPTH = 10
-FIRST, LATER = 10, 30  # steps of a run
-SIZES = {512: 5, 64: 60}  # width and batch: rounds
+FIRST, LATER = 20, 20  # steps of a run
+SIZES = {512: 7, 64: 80}  # width and batch: rounds
 CASES: dict[str, dict[str, Any] | None] = {
     "plain": None,
     "norm().item() of every parameter": None,
@@ -124,7 +125,7 @@ def main() -> None:
             low, middle, high = statistics.quantiles(later, n=4)
             print(
                 f"  {name:34} {middle:.3f}  (middle half {low:.3f} to {high:.3f}), "
-                f"first ten steps {statistics.median(first):.2f}"
+                f"first {FIRST} steps {statistics.median(first):.2f}"
             )
 
 
