@@ -46,7 +46,7 @@ class RowStats(TensorStats):
     @cached_property
     def norm(self) -> Tensor:
         """The L2 norm."""
-        return row_norms(self._flat)
+        return block_norms(self._flat)
 
     @property
     def variance(self) -> Tensor:
@@ -60,15 +60,15 @@ class RowStats(TensorStats):
     def example_spread(self) -> Tensor:
         """The share of the mean square that differs between examples."""
         examples, square = self._values.shape[1], self.norm.square()
-        means = row_norms(self._values.flatten(2).mean(1)).square()
+        means = block_norms(self._values.flatten(2).mean(1)).square()
         apart = square - means * examples
         lost = _cancelled(apart, square)
         share = torch.where(square == 0, 0.0, apart / square)
         return _again(share, lost, lambda: example_spread(self._values[lost]))
 
 
-def row_norms(rows: Tensor) -> Tensor:
-    """Return the L2 norm of each row of (replicas, entries), float32."""
+def block_norms(rows: Tensor) -> Tensor:
+    """Return the L2 norm of each row of (replicas, entries), float32, summed block by block."""
     blocks, rest = _blocks(rows)
     square = torch.linalg.vector_norm(blocks, 2, 2).double().square_().sum(1)
     if rest.shape[1]:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gradflow.measurement.quantities import Sample, together
-from gradflow.measurement.row_stats import RowStats, has_row_stats, row_norms
+from gradflow.measurement.row_stats import RowStats, block_norms, has_row_stats
 from gradflow.measurement.stats import TensorStats, example_spread
 
 NAMES = ["mean", "norm", "variance", "rms", "mean_abs", "abs_max", "zero_fraction"]
@@ -75,4 +75,4 @@ def test_gradients_are_read_as_they_lie_in_memory(turned: bool) -> None:
     rows = together([gradient], replicated=True)
     assert rows is not None
     assert rows.data_ptr() == gradient.data_ptr()  # no copy was made
-    torch.testing.assert_close(row_norms(rows), gradient.double().flatten(1).norm(dim=1))
+    torch.testing.assert_close(block_norms(rows), gradient.double().flatten(1).norm(dim=1))

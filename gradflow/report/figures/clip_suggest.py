@@ -78,12 +78,13 @@ def _losses(axes: Axes, result: ClipResult, tried: list[PolicyRow]) -> None:
     x, y = page.values(best, "threshold"), page.drawable(page.values(best, "final_loss"))
     axes.plot(x, y, "o", color=VERMILLION, zorder=5)
     raw = next((row for row in result.records if row.threshold is None), None)
-    level = raw.final_loss if raw is not None else None
-    if level is not None and np.isfinite(level):
+    level = None if raw is None else raw.final_loss
+    level = level if level is not None and np.isfinite(level) else None
+    if level is not None:
         axes.axhline(level, color=GREY, linewidth=1, linestyle=DASHED)
     _labelled(axes, "final loss")
     log_axes.log_scale(axes)
-    if level is not None and np.isfinite(level):
+    if level is not None:
         page.beside_line(axes, level, "unclipped", or_above=True)
     elif raw is not None and raw.diverged:
         page.caption(axes, "unclipped training diverges")
