@@ -66,6 +66,8 @@ def _with_underflow(fields: list[dict[str, Any]], lost: Underflow | None) -> lis
 
 def stacked_fields(networks: Sequence[list[dict[str, Any]]]) -> list[dict[str, Any]]:
     """Return the fields of networks measured one by one as those of as many replicas."""
+    if len(networks) == 1:
+        return networks[0]
     return [
         {
             name: None

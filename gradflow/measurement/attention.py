@@ -136,13 +136,14 @@ def _entropy(logits: Tensor, *, hidden: bool) -> tuple[Tensor, Tensor]:
     it all. Saturated is a query at which the softmax has less than 1 % of its largest slope.
     """
     axes = tuple(range(1, logits.dim() - 1))
-    logs = torch.log_softmax(logits, -1)
     every = torch.full((), logits.shape[-1], device=logits.device)
     keys = (logits > _MASKED).sum(-1) if hidden else every
     some = (keys > 1).expand(logits.shape[:-1])
-    weights = logs.exp()  # of a hidden key 0, and its logarithm -∞
-    entropy = -logs.clamp_min_(_LEAST).mul_(weights).sum(-1) / keys.clamp_min(2).log()
-    largest = weights.amax(-1)
+    lower = logits - logits.amax(-1, keepdim=True)  # than the largest; of a hidden key -∞
+    weights = lower.clamp_min_(_LEAST).exp()  # of which the largest is 1
+    total = weights.sum(-1)
+    entropy = (total.log() - lower.mul_(weights).sum(-1) / total) / keys.clamp_min(2).log()
+    largest = 1 / total
     flat = largest * (1 - largest) < SATURATION / 4
     count = some.sum(axes)
     share = (flat & some).sum(axes) / count

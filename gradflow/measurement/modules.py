@@ -52,6 +52,8 @@ FUNCTIONS: frozenset[Any] = frozenset(
 
 def is_layer(module: nn.Module) -> bool:
     """Return whether `module` maps its input by a weight (dense, convolutional, recurrent, …)."""
+    if not module._parameters and not _is_parametrized(module):  # as most parts
+        return False
     if isinstance(module, _NOT_LAYERS) or "_orig_mod" in module._modules:  # compiled: its inside
         return False
     if isinstance(module, _HOLDERS) or not matrices(module):  # a holder is never called
@@ -109,7 +111,8 @@ def _is_parametrized(module: nn.Module, name: str | None = None) -> bool:
 
 def own_parameter(module: nn.Module, name: str) -> Tensor | None:
     """Return a parameter that `module` itself holds; nothing is computed for it."""
-    return next((p for n, p in module._parameters.items() if n == name), None)
+    own = module._parameters
+    return own[name] if name in own else None  # noqa: SIM401 (a script's has no `get`)
 
 
 def _has_weight(module: nn.Module) -> bool:

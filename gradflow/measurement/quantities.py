@@ -50,19 +50,21 @@ class Sample:
         Of the activation, where `values` are its slopes.
     quick
         Whether they are read by `QuickStats`.
+    lasting
+        Whether they are a parameter's.
     """
 
     values: Tensor
     layer: nn.Module | None = None
     largest_slope: Tensor | None = None
-
     quick: bool = False
+    lasting: bool = False
 
     @functools.cached_property
     def stats(self) -> TensorStats | QuickStats:
         """The statistics of the values."""
         if self.quick:
-            return QuickStats(self.values)
+            return QuickStats(self.values, lasting=self.lasting)
         return (RowStats if has_row_stats(self.values) else tensor_stats)(self.values)
 
 

@@ -202,7 +202,8 @@ class Recorder:
         if entries is not None and self.replicated:
             record.add(source, Sample(entries), self.only)
         elif entries is not None and is_quick(entries):
-            record.add(source, Sample(entries, quick=True), self.only)
+            lasting = source == "weight"
+            record.add(source, Sample(entries, quick=True, lasting=lasting), self.only)
         elif entries is not None:
             self._together.add(record, source, entries, lasting=True)
 

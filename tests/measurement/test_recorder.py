@@ -253,3 +253,11 @@ def test_a_recorder_lists_its_layers_in_the_order_of_the_forward_pass() -> None:
         model(torch.randn(2, 20))
     assert [r.name for r in recorder.records] == ["0", "2", "4"]
     assert [r.index for r in recorder.records] == [1, 2, 3]
+
+
+def test_memory_of_parameters_can_be_resized_afterwards() -> None:
+    """As FSDP does. NumPy's view of it would forbid that."""
+    model = network(depth=2, width=20)
+    inputs, labels = batch()
+    measure(model, lambda: F.cross_entropy(model(inputs), labels))
+    assert all(p.untyped_storage().resizable() for p in (*model.parameters(), inputs))

@@ -100,6 +100,8 @@ class _Whole:
         return [Graph.of([self.loss.grad_fn])]  # there are outputs that have no part in it
 
     def __contains__(self, node: Node) -> bool:
+        if node in self.behind or node in self.behind.users:
+            return True
         return any(node in graph for graph in self._known)
 
 
