@@ -323,6 +323,12 @@ STOPPED_RATE = _threshold(
     "Share of the steps with such a rate from which a scheduler counts the wrong thing: a cosine "
     "spends 2 % there, three decays by 10 a quarter.",
 )
+FADED = _threshold(
+    "faded",
+    -12.0,
+    "log₁₀ of a weight gradient's norm from which an update rounds to 0, whatever the optimizer: "
+    "Adam's is this over its ε of 1e-8, times the learning rate.",
+)
 STALE = _threshold(
     "stale",
     0.5,

@@ -16,6 +16,7 @@ from gradflow.findings.thresholds import (
     DECAYED,
     DECAYED_AWAY,
     EARLY,
+    FADED,
     FEW_STEPS,
     GROWN,
     HUGE_UPDATE,
@@ -69,7 +70,7 @@ def not_updated(result: WatchResult) -> Iterator[Finding]:
 
 def _some_stay(result: WatchResult, rows: Sequence[WatchRow]) -> Finding:
     missing = any(_of_rows(name, rows) for name in result.facts.unowned)
-    lost = not missing and vanishes(result)
+    lost = not missing and (vanishes(result) or all(map(_faded, rows)))
     why = "no optimizer was given them" if missing else "their updates were exactly 0"
     return finding(
         "not-updated",
@@ -81,6 +82,10 @@ def _some_stay(result: WatchResult, rows: Sequence[WatchRow]) -> Finding:
         "what is meant to stay as it is",
         layers=indices(rows),
     )
+
+
+def _faded(row: WatchRow) -> bool:
+    return row.gradient_log10_norm is not None and row.gradient_log10_norm < FADED
 
 
 def _last_without_gradient(result: WatchResult) -> int:

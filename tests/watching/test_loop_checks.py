@@ -258,6 +258,25 @@ def test_a_scheduler_that_counts_batches_for_epochs() -> None:
     assert "not-updated" not in said(run(False))
 
 
+def test_updates_that_round_to_0_since_the_gradient_vanished() -> None:
+    """A layer behind a gate that is shut: the optimizer has it, and no rate moves it."""
+
+    class Gated(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.rest = nn.Linear(8, 8), nn.Linear(16, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.rest(torch.cat([x, 1e-20 * self.first(x)], 1))
+
+    model, (x, y) = Gated(), classes()
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    with gradflow.watch(model, optimizer=optimizer) as watch:
+        for _ in range(40):
+            plain(model, optimizer, x, y)
+    assert "it has vanished" in message(watch.result(), "not-updated")
+
+
 @pytest.mark.parametrize("rate", [1e-6, 1e-5])
 def test_steps_that_are_far_too_small(rate: float) -> None:
     result = trained(adam(lr=rate), epochs=15)
