@@ -25,7 +25,7 @@ from gradflow.benchmarking.storage.folder import RunDirectory, locked
 from gradflow.benchmarking.storage.journal import Journal, Run
 from gradflow.benchmarking.worker import TrainingRun, train
 from gradflow.configs.benchmark import BenchmarkConfig
-from gradflow.configs.fields import several
+from gradflow.configs.fields import required, several
 from gradflow.errors import GradflowError
 from gradflow.executors import processes
 from gradflow.executors.tasks import Place, run_each
@@ -89,6 +89,7 @@ def benchmark(
     GradflowError
         For unknown names, an unavailable device, unusable data or an unusable `output_dir`.
     """
+    required(config, BenchmarkConfig, "benchmark")
     device = checked(config)
     runs = planned(config)
     with splitting(config) as split:

@@ -17,6 +17,7 @@ from gradflow.clipping.tasks import Problem, network_for, problem, seeds_of
 from gradflow.clipping.training import Training, TrainingCurves, norms_met
 from gradflow.configs.choices import NONFINITE
 from gradflow.configs.clipping import ClipConfig
+from gradflow.configs.fields import required
 from gradflow.configs.network import NetworkConfig
 from gradflow.configs.tasks import DEFAULT_TASK
 from gradflow.errors import GradflowError, unknown_name
@@ -68,6 +69,7 @@ def clip(
     >>> [row.policy for row in result.records]
     ['none', 'norm']
     """
+    required(config, ClipConfig, "clip")
     if network is None:
         config = replace(config, task=config.task or DEFAULT_TASK)
         network = network_for(config.task or DEFAULT_TASK, NetworkConfig(), ())

@@ -234,3 +234,12 @@ def _number(text: str, kind: type) -> Any:
     if not is_plain(text):
         raise ValueError(text)
     return kind(text)
+
+
+def required(config: Any, kind: type, function: str) -> None:
+    """Raise GradflowError unless a function was given the config that it takes."""
+    if not isinstance(config, kind):
+        raise GradflowError(
+            f"{function}() needs a {kind.__name__}, got {config!r}: gradflow.{kind.__name__}(…) "
+            "makes one"
+        )

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from gradflow.configs.network import NetworkConfig
 from gradflow.diagnosis import checks
+from gradflow.diagnosis.arguments import AnyOptimizer, check_module, check_numbers, in_use
 from gradflow.diagnosis.checks.precision import interrupted, no_remedies
 from gradflow.diagnosis.model_files import Given, model_in_file, model_of
 from gradflow.diagnosis.objective import Objective
@@ -30,11 +31,13 @@ from gradflow.diagnosis.user_module import materialized, user_module
 from gradflow.diagnosis.zero_weights import zero_layers
 from gradflow.findings.check import judged
 from gradflow.measurement.alone import one_at_a_time
+from gradflow.measurement.batch import with_optimizer
 from gradflow.measurement.preserving import original, uncompiled
 from gradflow.measurement.rates import fit_rates, interval, rate_span
 from gradflow.results.base import RunMeta
 from gradflow.results.diagnosis import DiagnosisResult, RateInUse
-from gradflow.training.optimizers import find
+from gradflow.results.facts import BatchFacts
+from gradflow.training.optimizers import OPTIMIZERS, find
 
 if TYPE_CHECKING:
     from gradflow.diagnosis.remedies.grid import Plan
@@ -53,7 +56,7 @@ def diagnose(
     lr: float | None = None,
     remedies: bool = False,
     trial_steps: int | None = None,
-    optimizer: str | None = None,
+    optimizer: AnyOptimizer | None = None,
     progress: Progress | None = None,
     seen: Seen | None = None,
 ) -> DiagnosisResult: ...
@@ -67,7 +70,7 @@ def diagnose(
     lr: float | None = None,
     remedies: bool = False,
     trial_steps: int | None = None,
-    optimizer: str | None = None,
+    optimizer: AnyOptimizer | None = None,
     progress: Progress | None = None,
     seen: Seen | None = None,
 ) -> DiagnosisResult: ...
@@ -81,7 +84,7 @@ def diagnose(
     lr: float | None = None,
     remedies: bool = False,
     trial_steps: int | None = None,
-    optimizer: str | None = None,
+    optimizer: AnyOptimizer | None = None,
     progress: Progress | None = None,
     seen: Seen | None = None,
 ) -> DiagnosisResult:
@@ -108,9 +111,10 @@ def diagnose(
     trial_steps
         Steps of each such training; None: 100, fewer where they would take long; 0: none.
     optimizer
-        For which the verdict is: ``"sgd"``, ``"adam"``, … Unless given, a config's network is
-        judged for SGD; a module is unhealthy where neither SGD nor Adam would train it, and
-        what SGD alone would not train is a warning.
+        For which the verdict is: ``"sgd"``, ``"adam"``, …, or one in use, whose learning rate is
+        taken unless `lr` is given. Without one, a config's network is judged for SGD; a module
+        is unhealthy where neither SGD nor Adam would train it, and what SGD alone would not train
+        is a warning.
     progress
         Called with how many remedies were tried, and of how many.
     seen
@@ -125,21 +129,24 @@ def diagnose(
     ------
     GradflowError
         If the model raises (with the layer that it reached and the exception's line), trains no
-        parameter, or gives nothing to take a loss of.
+        parameter, or gives nothing to take a loss of; for arguments of another kind.
     """
-    trials = _Trials(remedies, trial_steps, optimizer, progress, seen)
+    kind, lr = in_use(optimizer, lr)
+    check_numbers(lr, trial_steps)
+    trials = _Trials(remedies, trial_steps, kind, progress, seen)
     if not isinstance(model, NetworkConfig):
+        check_module(model, inputs, loss)
         objective, rate = Objective(inputs, targets, loss), USUAL_RATE if lr is None else lr
-        result = measured(judged_for(user_module(model, objective, rate), optimizer, lr))
+        result = measured(judged_for(user_module(model, objective, rate), kind, lr))
         return trials.of_module(model, objective, rate, result)
     from gradflow.diagnosis.builtin import built_in  # scipy and theory: not for a user's module
 
     def measure(config: NetworkConfig) -> DiagnosisResult:
         changed = built_in(config, predicted=False)
-        return measured(judged_for(changed, optimizer or "sgd"))
+        return measured(judged_for(changed, kind or "sgd"))
 
     config = model if lr is None else replace(model, lr=lr)
-    result = measured(judged_for(built_in(config), optimizer or "sgd", lr))
+    result = measured(judged_for(built_in(config), kind or "sgd", lr))
     return trials.of_config(config, result, measure)
 
 
@@ -293,6 +300,14 @@ def judged_pass(subject: Subject, seen: Pass, fields: list[dict[str, Any]]) -> D
     return replace(result, findings=(*result.findings, *rate))
 
 
+def _for_optimizer(batch: BatchFacts | None, used: RateInUse | None) -> BatchFacts | None:
+    """Return the facts with the first update of the optimizer in use; a module's are for SGD."""
+    if batch is None or used is None or used.optimizer is None:
+        return batch
+    known = OPTIMIZERS.get(used.optimizer.lower())
+    return with_optimizer(batch, known.__name__ if known else used.optimizer, used.rate)
+
+
 def _result(subject: Subject, seen: Pass, fields: list[dict[str, Any]]) -> DiagnosisResult:
     """The rows, and the rate over the hidden layers."""
     rows = layer_rows(seen, fields)
@@ -321,6 +336,7 @@ def _result(subject: Subject, seen: Pass, fields: list[dict[str, Any]]) -> Diagn
         suggested_loss_scale=None if seen.underflow is None else seen.underflow.loss_scale,
         facts=replace(
             seen.facts,
+            batch=_for_optimizer(seen.facts.batch, subject.in_use),
             span=span,
             whole_rate=None if whole is None else interval(fit_rates(whole, names))[0],
             small_gains=small_gains(rows, seen.measurement),

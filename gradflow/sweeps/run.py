@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 import torch
 
 from gradflow.activations import activation
+from gradflow.configs.fields import required
 from gradflow.configs.sweep import SweepConfig
 from gradflow.datasets.batches import batch
 from gradflow.errors import GradflowError
@@ -57,6 +58,7 @@ def sweep(
     GradflowError
         If a name is unknown, a network too large, or a worker ended.
     """
+    required(config, SweepConfig, "sweep")
     for act, width in itertools.product(config.act, config.widths):
         activation(act, alpha=config.alpha)
         config.network(act, width, max(config.depths))  # refused before anything is measured

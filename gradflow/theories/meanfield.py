@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gradflow.arrays import Floats
-from gradflow.configs.fields import positive
+from gradflow.configs.fields import positive, required
 from gradflow.configs.theory import TheoryConfig
 from gradflow.results.base import RunMeta
 from gradflow.results.theory import EdgeRow, TheoryResult, TheoryRow
@@ -163,6 +163,7 @@ def theory(config: TheoryConfig) -> TheoryResult:
     """
     from gradflow.activations import activation
 
+    required(config, TheoryConfig, "theory")
     act = activation(config.activation, alpha=config.alpha)
     bias = config.bias_variance
     critical = critical_weight_variance(act, bias)

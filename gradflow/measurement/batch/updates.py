@@ -316,7 +316,7 @@ def _moved(
         return None
     step = along(gradient)
     for taken in (t for t in seen.inputs if t.is_floating_point() and t.dim() > 1):
-        for shaped in (taken, taken.flatten(1)):
+        for shaped in (taken, taken.flatten(1), taken.unsqueeze(-1), taken.unsqueeze(1)):
             made = _tried(layer, step, shaped)
             if made is not None:
                 return number(rms(made))
