@@ -230,6 +230,11 @@ ENOUGH_EXAMPLES = _threshold(
     16,
     "Of a batch below which what a constant prediction has on it says little of all batches.",
 )
+LABELS_EACH = _threshold(
+    "labels each",
+    5.0,
+    "Examples in a batch, over the classes, from which it tells how often each class is.",
+)
 FELL = _threshold(
     "fell",
     0.7,

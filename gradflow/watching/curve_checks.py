@@ -94,7 +94,8 @@ def stuck(result: WatchResult) -> Iterator[Finding]:
     constant = constant_loss(result)
     alike = spread is not None and spread.last < ALIKE
     risen = constant is None and found.last > RISEN * found.first
-    if found.lowest < FELL * found.first or risen:  # a game's loss rises when its rival learns
+    start = found.first if constant is None else min(found.first, constant)
+    if found.lowest < FELL * start or risen:  # a game's loss rises when its rival learns
         return
     long = result.seen >= STUCK_FOR_GOOD
     said = f"; a constant prediction has {constant:.4g}" if constant is not None else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 
@@ -13,6 +13,7 @@ from gradflow.findings.thresholds import (
     ENOUGH_EXAMPLES,
     FELL,
     FLAT,
+    LABELS_EACH,
     LEAST_LOSSES,
     MOST_PENALISED,
 )
@@ -22,6 +23,12 @@ from gradflow.results.watching import WatchResult
 
 #: Errors that training itself is the evidence of: they stay whatever the loss does.
 MEASURED = frozenset({"broken", "diverged", "skipped", "unreached"})
+
+#: What a constant prediction has as one criterion's loss of a batch.
+Constant = Callable[[CriterionFacts, BatchFacts], float | None]
+
+#: By how much a loss may differ from the mean of an example's, in float32.
+_UNWEIGHTED = 1e-3
 
 #: Errors that come with a huge first loss: that it falls is no evidence against them.
 FROM_HIGH = frozenset({"exploding", "initial-loss"})
@@ -118,7 +125,10 @@ def outcome(result: WatchResult) -> str:
         return "unknown"
     if penalty_won(result) is not None:
         return "not"  # whatever the whole loss did
-    return outcome_of(found, constant_loss(result))
+    best = constant_loss(result)
+    if best is not None and min(found.first, found.last) >= 0 and found.last > FLAT * best:
+        return "not"  # though it fell, of the inputs nothing was learnt
+    return outcome_of(found, _over_batches(result, _alike))
 
 
 def penalty_won(result: WatchResult) -> tuple[CriterionFacts, CriterionFacts] | None:
@@ -161,20 +171,44 @@ def constant_loss(result: WatchResult) -> float | None:
 
     None where one batch was judged otherwise than another, as a critic is in its rival's pass.
     """
+    return _over_batches(result, _best)
+
+
+def _over_batches(result: WatchResult, constant: Constant) -> float | None:
     batches = [b for b in (result.facts.batch, result.facts.last_batch) if b is not None]
     judged_by = {tuple(criterion.kind for criterion in batch.criteria) for batch in batches}
-    found = [c for c in map(_constant_of, batches) if c is not None]
+    found = [c for c in (_constant_of(b, constant) for b in batches) if c is not None]
     if not found or len(judged_by) > 1:
         return None
     return fmean(found) * _passes(result)
 
 
-def _constant_of(batch: BatchFacts | None) -> float | None:
+def _alike(criterion: CriterionFacts, _: BatchFacts) -> float | None:
+    """The loss of the mean, or of all classes alike."""
+    return criterion.constant_loss
+
+
+def _best(criterion: CriterionFacts, batch: BatchFacts) -> float | None:
+    """The same, of classes as often as they are, where the batch holds enough of each.
+
+    An entropy from few labels is too small: by (classes - 1) / 2n at the mean (Miller, 1955). Not
+    where classes or examples have weights, so that the loss is not the mean of an example's.
+    """
+    alike, entropy, classes = criterion.constant_loss, criterion.label_entropy, criterion.classes
+    examples, own = batch.examples or 0, criterion.first_loss
+    if alike is None or entropy is None or not classes or not own or not batch.loss:
+        return alike
+    if examples < LABELS_EACH * classes or abs(batch.loss / own - 1) > _UNWEIGHTED:
+        return alike
+    return min(alike, entropy + (classes - 1) / (2 * examples))
+
+
+def _constant_of(batch: BatchFacts | None, constant_of: Constant) -> float | None:
     """Return what a constant prediction had as this batch's loss; None of few examples."""
     if batch is None or batch.loss is None or len(batch.criteria) != 1:
         return None
     (criterion,) = batch.criteria
-    constant, own = criterion.constant_loss, criterion.first_loss
+    constant, own = constant_of(criterion, batch), criterion.first_loss
     known = constant is not None and own is not None and math.isfinite(own + batch.loss)
     known = known and not criterion.beside  # a part cannot be told from the rest of the loss
     if not known or (batch.examples or 0) < ENOUGH_EXAMPLES or not own or not constant:

@@ -72,6 +72,34 @@ def classes(loss: float, examples: int = 64) -> BatchFacts:
     return BatchFacts(examples=examples, loss=loss, criteria=(criterion,))
 
 
+def rare(examples: int = 200, classes: int = 2, scale: float = 1.0) -> BatchFacts:
+    """One example in ten is of the other class."""
+    entropy = -(0.1 * math.log(0.1) + 0.9 * math.log(0.9))
+    criterion = CriterionFacts(
+        "cross-entropy",
+        first_loss=0.7,
+        constant_loss=math.log(2),
+        classes=classes,
+        label_entropy=entropy,
+    )
+    return BatchFacts(examples=examples, loss=scale * 0.7, criteria=(criterion,))
+
+
+def test_a_run_that_learns_how_often_a_class_is_has_learnt_nothing() -> None:
+    only_the_shares = [0.7, 0.5, 0.4, *[0.328] * 60]
+    assert constant_loss(run(only_the_shares, rare())) == pytest.approx(0.3276, abs=1e-4)
+    assert outcome(run(only_the_shares, rare())) == "not"
+    assert outcome(run([*only_the_shares, *[0.1] * 60], rare())) == "learnt"
+
+
+@pytest.mark.parametrize("batch", [rare(20, classes=10), rare(scale=1.4)])
+def test_classes_count_alike_in_a_small_batch_and_where_they_have_weights(
+    batch: BatchFacts,
+) -> None:
+    found = constant_loss(run([batch.loss or 0.0] * 9, batch))
+    assert found == pytest.approx(math.log(2) * (batch.loss or 0.0) / 0.7)
+
+
 def test_the_loss_of_a_constant_prediction_is_put_in_the_units_of_the_run() -> None:
     assert constant_loss(run([1.2] * 9, classes(1.2))) == pytest.approx(1.1)
     assert constant_loss(run([76.8] * 9, classes(64 * 1.2))) == pytest.approx(64 * 1.1)  # a sum
