@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,7 +20,7 @@ from gradflow.cli.diagnose import (
 from gradflow.cli.endings import INTERRUPTED, signals_as_usual
 from gradflow.cli.fail_on import FailOn, parse_fail_on
 from gradflow.cli.output import Output, exit_code
-from gradflow.cli.streams import silence_what_follows, stdout_on_stderr
+from gradflow.cli.streams import silence_what_follows, stdout_kept, stdout_on_stderr
 from gradflow.cli.watch import Arguments, IsModule, exit_at_once, others_run, reports
 from gradflow.configs.learning_rate import LearningRateConfig
 from gradflow.configs.network import NetworkConfig
@@ -147,7 +146,7 @@ def _of_program(
     from gradflow.script.rates import RateRun
 
     signals_as_usual()
-    quiet = stdout_on_stderr() if output.json else contextlib.ExitStack()
+    quiet = stdout_on_stderr() if output.json else stdout_kept()
     report = _Reported(output, codes)
 
     def give_up() -> None:

@@ -158,6 +158,18 @@ def stdout_on_stderr() -> Iterator[None]:
         sys.stdout = _reopened(1) if own and before.closed else before
 
 
+@contextlib.contextmanager
+def stdout_kept() -> Iterator[None]:
+    """Have the same standard output after the block, whatever a program made of it there."""
+    before = sys.stdout
+    own = _is_descriptor(before, 1)
+    try:
+        yield
+    finally:
+        _flush(sys.stdout)
+        sys.stdout = _reopened(1) if own and before.closed else before
+
+
 def silence_what_follows() -> None:
     """Send to stderr whatever is printed from now on, as the process exits."""
     _flush(sys.stdout)

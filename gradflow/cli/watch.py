@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 import threading
@@ -15,7 +14,7 @@ from gradflow.cli.endings import signals_as_usual
 from gradflow.cli.fail_on import FailOn, parse_fail_on
 from gradflow.cli.live import LiveLine
 from gradflow.cli.output import Output, exit_code
-from gradflow.cli.streams import silence_what_follows, stdout_on_stderr
+from gradflow.cli.streams import silence_what_follows, stdout_kept, stdout_on_stderr
 from gradflow.configs.watching import WatchConfig
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ def watch(
     from gradflow.script.run import ScriptRun
 
     signals_as_usual()
-    quiet = stdout_on_stderr() if output.json else contextlib.ExitStack()
+    quiet = stdout_on_stderr() if output.json else stdout_kept()
 
     line = LiveLine()
 

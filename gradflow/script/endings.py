@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -73,19 +74,37 @@ def _exit_code(error: SystemExit) -> int:
         return 0
     if isinstance(error.code, int):
         return int(error.code)
-    sys.stderr.write(f"{error.code}\n")
+    with contextlib.suppress(Exception):  # none, closed, or full
+        sys.stderr.write(f"{error.code}\n")
     return 1
 
 
 def _raised(error: BaseException) -> Ending:
     seen: set[int] = set()
     _clean(error, seen)
-    sys.stdout.flush()
-    sys.excepthook(type(error), error, error.__traceback__)
-    line = str(error).partition("\n")[0]
+    _show(error)
+    line = _message(error).partition("\n")[0]
     words = f"{type(error).__name__}: {line}" if line else type(error).__name__
     error.__traceback__ = None  # it holds everything that the program had
     return Ending(code=1, error=words)
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # what Python says of it
+        return "<exception str() failed>"
+
+
+def _show(error: BaseException) -> None:
+    """Show an error as Python does, which falls back on its own hook where a program's fails."""
+    with contextlib.suppress(Exception):  # none, closed, or full
+        sys.stdout.flush()
+    shown = type(error), error, error.__traceback__
+    try:
+        sys.excepthook(*shown)
+    except Exception:
+        sys.__excepthook__(*shown)
 
 
 def _clean(error: BaseException | None, seen: set[int]) -> None:

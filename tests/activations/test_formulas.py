@@ -21,7 +21,8 @@ from support.activation_truth import (
     zero_of_slope,
 )
 
-from gradflow.activations import ACTIVATIONS, Activation, activation
+from gradflow.activations import ACTIVATIONS, Activation, activation, registry
+from gradflow.activations.catalogue import ENTRIES
 from gradflow.errors import GradflowError
 
 every_activation = pytest.mark.parametrize("act", WITH_OTHER_ALPHAS, ids=label)
@@ -98,6 +99,34 @@ def test_known_values():
     assert activation("hardswish").max_slope == 1.5
     assert activation("elu", alpha=3).max_slope == 3
     assert activation("leaky-relu", alpha=-7).max_slope == 7
+
+
+def test_the_registry_has_every_entry_by_its_name():
+    assert registry.every() is ACTIVATIONS
+    assert [entry.name for entry in registry.every().values()][: len(ENTRIES)] == [
+        entry.name for entry in ENTRIES
+    ]
+    assert all(entry.name == name for name, entry in registry.every().items())
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"name": "relu"}, "'relu' is taken"),
+        ({"aliases": ("other", "swish")}, "'swish' is taken"),
+        ({"value": lambda x: x + np.inf}, "not finite"),
+        ({"slope": lambda x: np.full_like(x, np.nan)}, "not finite"),
+    ],
+)
+def test_an_activation_that_would_not_work_is_not_added(changes, said, monkeypatch):
+    monkeypatch.setattr(registry, "ACTIVATIONS", dict(ACTIVATIONS))
+    new = dataclasses.replace(ACTIVATIONS["elu"], name="new", aliases=())
+    with pytest.raises(ValueError, match=said):
+        registry._add(dataclasses.replace(new, **changes))
+    registry._add(new)
+    assert registry.ACTIVATIONS["new"] is new
+    with pytest.raises(TypeError, match="str is no"):
+        registry._add("elu")
 
 
 def test_max_slope_sees_both_sides_of_a_kink_wherever_it_is():
