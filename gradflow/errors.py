@@ -46,6 +46,6 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> GradflowError:
 
 def out_of_memory(error: Exception) -> bool:
     """Return whether memory ran out; torch says so in a RuntimeError, on CUDA in a subclass."""
-    words = ("can't allocate memory", "out of memory", "not enough memory")
+    words = ("can't allocate memory", "out of memory", "not enough memory", "std::bad_alloc")
     said = isinstance(error, RuntimeError) and any(word in str(error) for word in words)
     return said or isinstance(error, MemoryError)

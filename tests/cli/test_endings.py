@@ -120,6 +120,17 @@ def test_signs_have_others_that_are_like_them() -> None:
     assert written == "delta*sigma2 > |g| <= e ?"
 
 
+@pytest.mark.parametrize("said", ["std::bad_alloc", "DefaultCPUAllocator: can't allocate memory"])
+def test_memory_that_runs_out_is_no_defect(
+    said: str, refused: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhausted(*_: object, **__: object) -> None:
+        raise RuntimeError(said)
+
+    monkeypatch.setattr("gradflow.functions.chain.multiplied", exhausted)
+    assert "not enough memory" in refused("chain", "--slopes", "0.5", "--weights", "1")
+
+
 @pytest.mark.parametrize("width", ["0", "1", "-5", "999999999", "9" * 5000, "²", "wide"])
 def test_a_width_that_is_none_is_not_believed(width: str, run: Run, refused: Run) -> None:
     assert "gradflowexplain" in "".join(run("explain", "--list", width=width).stdout.split())
