@@ -143,8 +143,9 @@ class CriterionFacts:
         Over how many classes.
     labels
         How many different ones there are in the batch.
-    label_entropy
-        Of the labels in the batch, in nats.
+    label_entropy, label_entropy_error
+        Of the labels in the batch, in nats, with its standard error; None where classes have
+        weights.
     normalisation
         Of log-probabilities: root mean square of the logarithm of the probabilities' sum, 0 if
         they are probabilities.
@@ -191,6 +192,7 @@ class CriterionFacts:
     classes: int | None = None
     labels: int | None = None
     label_entropy: float | None = None
+    label_entropy_error: float | None = None
     normalisation: float | None = None
     first_loss: float | None = None
     constant_loss: float | None = None

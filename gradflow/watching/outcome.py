@@ -191,16 +191,18 @@ def _alike(criterion: CriterionFacts, _: BatchFacts) -> float | None:
 def _best(criterion: CriterionFacts, batch: BatchFacts) -> float | None:
     """The same, of classes as often as they are, where the batch holds enough of each.
 
-    An entropy from few labels is too small: by (classes - 1) / 2n at the mean (Miller, 1955). Not
-    where classes or examples have weights, so that the loss is not the mean of an example's.
+    An entropy from few labels is too small: by (classes - 1) / 2n at the mean (Miller, 1955), and
+    by chance. Not where examples have weights, so that the loss is not the mean of an example's.
     """
     alike, entropy, classes = criterion.constant_loss, criterion.label_entropy, criterion.classes
     examples, own = batch.examples or 0, criterion.first_loss
     if alike is None or entropy is None or not classes or not own or not batch.loss:
         return alike
-    if examples < LABELS_EACH * classes or abs(batch.loss / own - 1) > _UNWEIGHTED:
+    few = examples < LABELS_EACH * classes or (criterion.labels or 0) < 2
+    if few or abs(batch.loss / own - 1) > _UNWEIGHTED:
         return alike
-    return min(alike, entropy + (classes - 1) / (2 * examples))
+    slack = (classes - 1) / (2 * examples) + 2 * (criterion.label_entropy_error or 0.0)
+    return min(alike, entropy + slack)
 
 
 def _constant_of(batch: BatchFacts | None, constant_of: Constant) -> float | None:

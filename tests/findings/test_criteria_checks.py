@@ -81,3 +81,23 @@ def test_channels_of_a_convolution_are_moved_before_they_are_rows(dims: int) -> 
     pooled = nn.Sequential(model, nn.Flatten())
     one = torch.randint(0, 4, (8,))
     assert "shapes" not in said(pooled, lambda: F.cross_entropy(pooled(images), one))
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_entropy_of_labels_has_its_error_and_is_not_that_of_weighted_classes(
+    weighted: bool,
+) -> None:
+    torch.manual_seed(0)
+    model, x, labels = nn.Linear(8, 3), torch.randn(400, 8), (torch.rand(400) < 0.1).long()
+    weight = torch.tensor([1.0, 9.0, 1.0]) if weighted else None
+    facts = facts_of(model, lambda: F.cross_entropy(model(x), labels, weight=weight))
+    (criterion,) = facts.criteria
+    assert criterion.labels == 2
+    if weighted:
+        assert criterion.label_entropy is criterion.label_entropy_error is None
+        return
+    share = labels.double().mean().item()
+    logs = torch.where(labels == 1, share, 1 - share).log()
+    assert criterion.label_entropy == pytest.approx(-logs.mean().item(), rel=1e-6)
+    expected = logs.std(correction=0).item() / 400**0.5
+    assert criterion.label_entropy_error == pytest.approx(expected, rel=1e-5)

@@ -220,13 +220,14 @@ def _of_classes(term: Term, scores: Tensor, target: Tensor | None) -> dict[str, 
     if labels.is_floating_point():
         found["first_loss"] = number((labels * (logs[:, None] - rows)).sum(1).mean())
         found["row_sum"] = number(labels.double().sum(1).mean())
-        return found | _entropy(labels.mean(0))
+        return found | _entropy(labels.mean(0), len(labels), term)
     known = (labels != term.ignored) & (labels >= 0) & (labels < rows.shape[1])
     own = rows.gather(1, labels.where(known, 0)[:, None])[:, 0]
     logs, labels = (logs - own)[known], labels[known]
     if labels.numel():
         found["first_loss"] = number(logs.mean())
-        found |= _entropy(torch.bincount(labels, minlength=rows.shape[1]) / labels.numel())
+        shares = torch.bincount(labels, minlength=rows.shape[1]) / labels.numel()
+        found |= _entropy(shares, labels.numel(), term)
     return found
 
 
@@ -249,11 +250,17 @@ def _rows(scores: Tensor, target: Tensor | None) -> tuple[Tensor, Tensor | None]
     return real(rows[::step]), None if labels is None else labels[::step]
 
 
-def _entropy(shares: Tensor) -> dict[str, Any]:
+def _entropy(shares: Tensor, count: int, term: Term) -> dict[str, Any]:
+    """Of so many labels, with its standard error: the spread of -log p over √n (Basharin, 1959)."""
     there = shares[shares > 0].double()
+    if term.weighted:
+        return {"labels": int(there.numel())}
+    entropy = -(there * there.log()).sum()
+    variance = (there * there.log().square()).sum() - entropy.square()
     return {
         "labels": int(there.numel()),
-        "label_entropy": number(-(there * there.log()).sum()),
+        "label_entropy": number(entropy),
+        "label_entropy_error": number((variance.clamp(min=0) / count).sqrt()),
     }
 
 

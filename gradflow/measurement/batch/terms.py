@@ -57,6 +57,8 @@ class Term:
         Of a hand-written loss: the output minus the target.
     beside
         Whether the loss has parts beside it that are no criterion known here.
+    weighted
+        Whether classes have weights.
     """
 
     kind: str
@@ -73,6 +75,7 @@ class Term:
     of_outputs: bool = False
     difference: Tensor | None = None
     beside: bool = False
+    weighted: bool = False
 
 
 @dataclass(frozen=True)
@@ -268,6 +271,7 @@ def _of_node(place: _Place, kind: str) -> Term:
         expanded=_expanded(source),
         of_outputs=len(inputs_of(node)) > 1,
         ignored=int(saved(node, "ignore_index") or -100) if kind == "nll" else -100,
+        weighted=kind == "nll" and saved_tensor(node, "weight") is not None,
     )
     return _as_cross_entropy(term) if kind == "nll" else term
 
