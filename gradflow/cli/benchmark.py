@@ -55,7 +55,7 @@ def benchmark(
     if more and not source:
         raise GradflowError(
             f"unexpected argument '{more[0]}'",
-            f"--act {','.join([*several(config.act), *more])}"
+            f"--act {','.join([*_named(config), *more])}"
             if meant(more[0], {"--act"})
             else f"--from {more[0]} reads a run",
         )
@@ -69,6 +69,12 @@ def benchmark(
         _plan(config, output)
     else:
         _train(config, output)
+
+
+def _named(config: BenchmarkConfig) -> tuple[str, ...]:
+    """Return the activations that were asked for."""
+    acts = several(config.act)
+    return () if acts == BenchmarkConfig.act else acts
 
 
 def _quick(config: BenchmarkConfig) -> BenchmarkConfig:

@@ -86,7 +86,7 @@ def _parser_message(error: Any) -> str:
     """The parser's message, with the value it refused where that is known only to its cause."""
     refused = getattr(error.__cause__, "errors", None)
     if not callable(refused):
-        return str(error.format_message())
+        return stray.message(error)
     first = refused()[0]
     said = _NO_NUMBER.get(first["type"])
     named = re.search("'(-.+?)'", str(error.format_message()))

@@ -121,7 +121,8 @@ def benchmarking(output: Output, config: BenchmarkConfig, plan: bool) -> None:
 
 def loading(output: Output, reference: str) -> None:
     """Say that a file with a model is loaded, where there is one."""
-    if Path(reference.rpartition(":")[0]).is_file():
+    path = Path(reference.rpartition(":")[0])
+    if path.suffix == ".py" and path.is_file():
         output.tell(f"… loading {reference}")
 
 

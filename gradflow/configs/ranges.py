@@ -50,6 +50,18 @@ def _parts(name: str, text: str) -> tuple[float, float, float]:
             raise ValueError(text)
     except ValueError:
         raise GradflowError(
-            f"{name}: '{text}' is not start:stop:step", f"like {name} -5:5:0.5"
+            f"{name}: '{text}' is not start:stop:step", _like(name, words)
         ) from None
     return start, stop, step
+
+
+def _like(name: str, words: list[str]) -> str:
+    """Return an example: with what was typed, where only the step is missing."""
+    try:
+        start, stop = map(float, words)
+    except ValueError:
+        return f"like {name} -5:5:0.5"
+    step = float(f"{(stop - start) / 10:.1g}")
+    whole = all(word.strip("+-").isdecimal() for word in words)
+    usual = math.copysign(max(1.0, abs(step)), stop - start) if whole else step
+    return f"like {name} {words[0]}:{words[1]}:{usual:g}"

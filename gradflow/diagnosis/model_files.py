@@ -150,6 +150,8 @@ def _imported(home: str) -> ModuleType:
     is_file = path.suffix == ".py" or path.exists()
     if is_file and not path.is_file():
         raise GradflowError(f"there is no file '{home}'", _FORM)
+    if is_file and path.suffix != ".py":
+        raise GradflowError(f"'{path}' is not a Python file", _FORM)
     folder = str(path.resolve().parent if is_file else Path.cwd())
     sys.path.insert(0, folder)  # as python does: what lies beside it can be imported
     try:
@@ -166,8 +168,8 @@ def _imported(home: str) -> ModuleType:
 
 def _executed(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
-        raise GradflowError(f"'{path}' is not a Python file", _FORM)
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules.setdefault(path.stem, module)  # dataclasses look their module up
     spec.loader.exec_module(module)

@@ -11,13 +11,19 @@ import pytest
 @pytest.mark.parametrize(
     ("typed", "said", "hint"),
     [
-        ("diagnose sigmoid", "(sigmoid)", "did you mean --act sigmoid?"),
-        ("eval sigmoid 1e-3", "(1e-3)", "did you mean --at 1e-3?"),
-        ("eval sigmoid x", "(x)", "see gradflow eval --help"),
-        ("theory relu tanh", "(tanh)", "see gradflow theory --help"),
+        ("diagnose sigmoid", "'sigmoid'", "did you mean --act sigmoid?"),
+        ("eval sigmoid 1e-3", "'1e-3'", "did you mean --at 1e-3?"),
+        ("eval sigmoid x", "'x'", "see gradflow eval --help"),
+        ("theory relu tanh", "'tanh'", "see gradflow theory --help"),
         ("benchmark --act elu relu", "'relu'", "--act elu,relu"),
         ("benchmark some/folder", "'some/folder'", "--from some/folder reads a run"),
-        ("plot gelu -o", "'-o' requires", "see gradflow plot --help"),
+        ("plot gelu -o", "-o was given no value", "see gradflow plot --help"),
+        ("benchmark relu", "'relu'", "--act relu"),
+        ("diagnose train.py", "'train.py'", "--model train.py:NAME, or gradflow watch train.py"),
+        ("diagnose --dpeth 5", "there is no option '--dpeth'", "did you mean --depth"),
+        ("activations --sort", "there is no option '--sort'", "see gradflow activations --help"),
+        ("theory", "ACT is missing", "like gradflow theory tanh"),
+        ("sweep --depths 10:50", "'10:50' is not start:stop:step", "like --depths 10:50:4"),
         ("--act sigmoid", "--act", "an option comes after its command"),
         ("help", "'help'", "gradflow --help"),
         ("diagnose --depth ten", "--depth must be a whole number, got 'ten'", "--help"),
@@ -36,4 +42,4 @@ def test_a_stray_word_is_said_with_the_option_that_was_meant(
 def test_a_blank_word_is_refused_like_any_other(blank: str, run: Any) -> None:
     done = run("chain", "--slopes", "1", blank)
     assert done.exit_code == 2
-    assert "extra argument" in done.stderr
+    assert "unexpected argument" in done.stderr
