@@ -121,8 +121,6 @@ def diagnose(
     steps, target = trial_steps if train else 0, _target(apply, remedies)
     if model is None:
         opening.measuring(output, network, optimizer)
-    else:
-        opening.loading(output, model)
     first: list[DiagnosisResult] = []
     with working_then_counting("measuring", "trying remedies") as told:
         from gradflow import diagnosis

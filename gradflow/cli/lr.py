@@ -73,9 +73,7 @@ def lr(
         return
     if module:
         raise GradflowError("-m needs the name of a module", "gradflow lr -m NAME")
-    if model is not None:
-        opening.loading(output, model)
-    elif config.momentum is None:
+    if model is None and config.momentum is None:
         opening.training(output, network, config)
     output.emit(
         _of_network(context, config, network, model, (input_shape, input_ids, vocab)), codes

@@ -1,14 +1,14 @@
 """The first line of a command that takes seconds: there before torch is, in a pipe as well.
 
 It is what theory says of the network; else, after ``…``, what is being done. It is left out where
-only torch can tell whether the options mean something: what is refused prints nothing.
+only torch can tell whether the options mean something: what is refused prints nothing. So a
+model in a file has no such line: only loading it shows whether it is one.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection
-from pathlib import Path
 from typing import Any
 
 from gradflow.cli.output import Output
@@ -117,13 +117,6 @@ def benchmarking(output: Output, config: BenchmarkConfig, plan: bool) -> None:
     acts = several(config.act)
     what = "timing a few steps of" if plan else "training"
     output.tell(f"… {what} {counted(len(acts), 'networks')} on MNIST: {listed(acts, 'and')}")
-
-
-def loading(output: Output, reference: str) -> None:
-    """Say that a file with a model is loaded, where there is one."""
-    path = Path(reference.rpartition(":")[0])
-    if path.suffix == ".py" and path.is_file():
-        output.tell(f"… loading {reference}")
 
 
 def _check(network: NetworkConfig) -> None:

@@ -62,8 +62,6 @@ def width(
     target = None if apply is None else _target(apply)
     if model is None:
         opening.training(output, network, config, config.widths)
-    else:
-        opening.loading(output, model)
     with working("loading torch"):
         from gradflow.diagnosis.model_files import Given
         from gradflow.widths.run import of_config, of_file
