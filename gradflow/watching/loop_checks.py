@@ -167,6 +167,8 @@ def step_size(result: WatchResult) -> Iterator[Finding]:
     elif (start := median(_start(result))) > LARGE_START and not _of_either_sign(result):
         # Whatever it killed moves no more.
         yield _too_large(result, ratios, start)
+    elif lost := _rounded_away(result):
+        yield _swallowed(result, lost)
     elif 0 < median(ratios.values()) < RIGHT_UPDATE and not vanishes(result):
         yield from _too_small(result, median(ratios.values()))
 
@@ -237,6 +239,30 @@ def _too_heavy(result: WatchResult, momentum: float) -> Finding:
         f"momentum {momentum:g} adds up the gradients of {steps:.0f} steps, in a run of "
         f"{result.seen}: its steps grow to {steps:.0f} times the gradient's, and turn too late",
         "momentum 0.9",
+    )
+
+
+#: Of weights: significant digits, in words.
+_NARROW = {"bfloat16": "two or three", "float16": "three or four"}
+
+
+def _rounded_away(result: WatchResult) -> list[WatchRow]:
+    """Return the layers of narrow weights of which most updates are 0, with a gradient."""
+    if result.meta.dtype not in _NARROW:
+        return []
+    rows = [row for row in result.records if row.update_ratio == 0 and row.gradient_log10_norm]
+    return [row for row in rows if not _faded(row) and math.isfinite(row.gradient_log10_norm or 0)]
+
+
+def _swallowed(result: WatchResult, rows: list[WatchRow]) -> Finding:
+    dtype = result.meta.dtype or ""
+    return finding(
+        "step-size",
+        f"most updates of {named_layers(rows)} came to exactly 0{_at_rate(result)}: {dtype} holds "
+        f"{_NARROW[dtype]} digits, and what is smaller beside its weight is lost",
+        "weights in float32, with torch.autocast for the speed; or an optimizer that keeps its own "
+        "copy of them in float32",
+        layers=indices(rows),
     )
 
 

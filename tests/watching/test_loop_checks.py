@@ -258,6 +258,24 @@ def test_a_scheduler_that_counts_batches_for_epochs() -> None:
     assert "not-updated" not in said(run(False))
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_updates_that_bfloat16_swallows(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(50, 4)
+    y = 2 * torch.tanh(x.sum(1, keepdim=True)) + 1
+    model = nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Linear(16, 1)).to(dtype)
+    for parameter in model.parameters():
+        nn.init.uniform_(parameter, -0.8, 0.8)
+    adam = torch.optim.Adam(model.parameters(), lr=5e-4)
+    with gradflow.watch(model, optimizer=adam) as watch:
+        for _ in range(200):
+            adam.zero_grad()
+            F.mse_loss(model(x.to(dtype)).float(), y).backward()
+            adam.step()
+    found = [f.message for f in watch.result().findings if f.code == "step-size"]
+    assert any("bfloat16 holds" in message for message in found) == (dtype == torch.bfloat16)
+
+
 def test_updates_that_round_to_0_since_the_gradient_vanished() -> None:
     """A layer behind a gate that is shut: the optimizer has it, and no rate moves it."""
 

@@ -169,6 +169,9 @@ def _call(name: str, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Cr
     if not isinstance(of, Tensor) or not of.requires_grad:
         return None
     options = {k: v for k, v in keywords.items() if not isinstance(v, Tensor)}
+    options["weighted"] = any(
+        isinstance(v, Tensor) for v in (*arguments[2:], keywords.get("weight"))
+    )
     reduction = str(options.get("reduction") or "mean")
     return CriterionCall(
         name, of, target if isinstance(target, Tensor) else None, reduction, options, swapped
