@@ -150,6 +150,8 @@ def sum_of_squares(flat: Tensor, at_once: int = _PART) -> float:
 
 def _square(flat: Tensor) -> float:
     """Return the same by NumPy, whose calls cost a fraction of torch's."""
+    if len(flat) <= _PART:  # of one part torch is as fast
+        return sum_of_squares(flat)
     values = flat.numpy()
     parts = (values[start : start + _PART] for start in range(0, len(values), _PART))
     with np.errstate(all="ignore"):  # a sum that overflows is summed again

@@ -266,7 +266,7 @@ def test_updates_that_bfloat16_swallows(dtype: torch.dtype) -> None:
     model = nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Linear(16, 1)).to(dtype)
     for parameter in model.parameters():
         nn.init.uniform_(parameter, -0.8, 0.8)
-    adam = torch.optim.Adam(model.parameters(), lr=5e-4)
+    adam = torch.optim.Adam(model.parameters(), lr=1e-4)
     with gradflow.watch(model, optimizer=adam) as watch:
         for _ in range(200):
             adam.zero_grad()
