@@ -72,6 +72,7 @@ SECONDS = 2
 AT_ONCE = 2000
 MODEL = "import torch\nnet = torch.nn.Linear(3, 2)\ndef wide(width):\n    return net\n"
 _FILES = "program.py model.py:net model.py:wide model.py images 3 4,3 out.png out.json"
+_OPENING = re.compile(r"((Theory: |… )[^\n]+\n)?")
 _ERROR = re.compile(r"error: [^\n]+\n(hint: [^\n]+\n)?")
 
 
@@ -207,8 +208,8 @@ def broken(name: str, end: Ending) -> bool:
     begun = name == "benchmark" and end.code == "stopped"  # its folder is there before it trains
     if end.left and not begun:
         return True
-    if end.code == 2:
-        return bool(end.out) or not _ERROR.fullmatch(end.err)
+    if end.code == 2:  # found out, perhaps, when the first line of the result stood already
+        return not _OPENING.fullmatch(end.out) or not _ERROR.fullmatch(end.err)
     return end.code not in (0, "stopped") or bool(end.err)
 
 

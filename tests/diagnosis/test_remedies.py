@@ -538,7 +538,8 @@ def test_apply_refuses_what_it_may_not_write(refused: Callable[..., str]) -> Non
 def test_the_measured_table_is_printed_once(run: Callable[..., Any]) -> None:
     options = ["--act", "sigmoid", "--width", "8", "--depth", "6", "--device", "cpu", "--no-train"]
     text = run("diagnose", *options).stdout
-    assert text.startswith("Vanishing")
+    assert text.startswith("Theory: ")
+    assert text.count("\nVanishing") == 1
     assert text.count("hidden1") == text.count("Vanishing") == text.count("✗ vanishing") == 1
     assert text.index("output") < text.index("✗ vanishing") < text.index("Remedies, each")
 

@@ -81,7 +81,19 @@ def test_every_command_comes_to_its_calculation_and_no_further(
     fuzz: Any, folder: Path, name: str
 ) -> None:
     ending = fuzz.ended([name, *fuzz.BASE[name]], folder)
-    assert ending == ("stopped", "", "", frozenset())
+    opening = {"diagnose": "Theory: ", "sweep": "Theory: ", "lr": "… ", "width": "… "}.get(name, "")
+    assert ending.out.startswith(opening)
+    assert ending.out.count("\n") == bool(opening)
+    assert ending._replace(out="") == ("stopped", "", "", frozenset())
+    assert not fuzz.broken(name, ending)
+
+
+@pytest.mark.parametrize(("out", "broken"), [("", False), ("… lr\n", False), ("layer 1\n", True)])
+def test_what_is_refused_has_printed_no_more_than_its_first_line(
+    fuzz: Any, out: str, broken: bool
+) -> None:
+    ending = fuzz.Ending(2, out, "error: not enough memory\n", frozenset())
+    assert fuzz.broken("diagnose", ending) is broken
 
 
 def test_the_calculation_of_a_program_is_its_run(fuzz: Any, folder: Path) -> None:
