@@ -420,7 +420,8 @@ class Watch:
     def _close(self) -> None:
         self._read_updates()
         if self.sampler is not None and self._snapshot is not None:
-            self.sampler.close_step(self._tasks, self._scale)
+            # Gradients that a loop asks for and sets by itself reach no parameter on their way.
+            self.sampler.close_step(self._tasks or self.sampler.tasks(), self._scale)
         self.gradients.drop_weights()
         self._tasks = set()
         self.seen += 1

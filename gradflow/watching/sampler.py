@@ -277,6 +277,10 @@ class Sampler:
         learnt = [b.spreads for b in self._batches if b.spreads is not None and b.learnt(tasks)]
         return learnt[-1] if learnt else None
 
+    def tasks(self) -> set[int]:
+        """Return the backward passes that went through the model in the step under way."""
+        return {task for b in self._batches for call in b.calls for task in call.deltas}
+
     @never_raises
     def close_step(self, tasks: set[int], scale: Tensor | None) -> None:
         """End a recorded step: commit what the model learnt from, in these backward passes."""

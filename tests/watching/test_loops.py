@@ -506,6 +506,26 @@ def test_a_gradient_that_the_loss_takes_itself_is_not_delta() -> None:
     assert 10**found == pytest.approx(float(delta.square().mean().sqrt()), rel=1e-5)
 
 
+def test_gradients_that_a_loop_sets_by_itself_have_their_delta() -> None:
+    def deltas(asked: bool) -> list[float | None]:
+        model = network()
+        parameters = list(model.parameters())
+        with gradflow.watch(model) as w:
+            loss = loss_of(model)
+            if asked:
+                gradients = torch.autograd.grad(loss, parameters)
+                for parameter, gradient in zip(parameters, gradients, strict=True):
+                    parameter.grad = gradient
+            else:
+                loss.backward()
+            sgd(model).step()
+        return [row.delta_log10_rms for row in w.result().records]
+
+    seen = deltas(asked=True)
+    assert None not in seen
+    assert seen == pytest.approx(deltas(asked=False), abs=1e-6)
+
+
 @pytest.mark.parametrize("act", [nn.Dropout, nn.Tanh])
 @pytest.mark.parametrize("training", [True, False])
 def test_training_in_evaluation_mode_is_told(act: Callable[[], nn.Module], training: bool) -> None:
