@@ -88,7 +88,7 @@ def together(
         before = len(records)
         history += [replace(row, index=before + row.index) for row in result.history]
         for row in section.rows:
-            name = f"{section.name}.{row.name}" if row.name != row.kind else section.name
+            name = f"{section.name}.{row.name}" if row.name else section.name
             records.append(replace(row, index=before + row.index, name=name))
         findings += [_named(found, section.name, before) for found in section.findings]
     findings.sort(key=lambda f: ("error", "warning", "info").index(f.severity))

@@ -309,8 +309,7 @@ def _moved(
     """By how much a step moves what the first layer makes of the inputs."""
     if facts.first_layer is None:
         return None
-    parts = ((module_name(n, type(m).__name__), m) for n, m in walks.named_parts(seen.model))
-    layer = next((m for name, m in parts if name == facts.first_layer.name), None)
+    layer = dict(walks.named_parts(seen.model)).get(facts.first_layer.name)
     gradient = None if layer is None else gradient_of.get(id(_weight(layer)))
     if layer is None or gradient is None:
         return None
