@@ -20,7 +20,7 @@ from gradflow.measurement import walks
 from gradflow.measurement.attention import AttentionCalls
 from gradflow.measurement.hooks import Hooks, leave
 from gradflow.measurement.modules import normalizes_batch, takes_hooks
-from gradflow.measurement.preserving import module_name, plain_name
+from gradflow.measurement.preserving import plain_name
 from gradflow.measurement.recorder import Recorder
 from gradflow.measurement.records import Measurement, measurement
 from gradflow.measurement.recurrence import RecurrentCalls
@@ -162,7 +162,7 @@ class FirstPass:
         seen = measurement(recorder.records, loss.detach(), replicated=False)
         self._seen = replace(
             seen,
-            names=[module_name(*own) for own in zip(seen.names, seen.kinds, strict=True)],
+            names=[plain_name(name) for name in seen.names],
             recurrent=tuple(self._recurrent.calls),
             beside=recorder.beside,
             uncovered=recorder.uncovered,

@@ -40,7 +40,6 @@ from gradflow.measurement.preserving import (
     is_compiled,
     is_lazy_module,
     is_scripted,
-    module_name,
     original,
     plain_name,
     preserved,
@@ -52,7 +51,6 @@ from gradflow.measurement.recorder import measure
 from gradflow.measurement.records import Measurement, keep_counts
 from gradflow.measurement.scaled_pass import measure_scaled
 from gradflow.networks.conversion import converted
-from gradflow.networks.layers import kind
 from gradflow.results.diagnosis import DiagnosisFacts
 
 
@@ -184,8 +182,7 @@ def one_pass(
         if out_of_memory(error):
             raise
         raise _emptiness(model, objective) or failure(error, model) from error
-    named = zip(seen.names, seen.kinds, strict=True)
-    return replace(seen, names=[module_name(*own) for own in named])
+    return replace(seen, names=[plain_name(name) for name in seen.names])
 
 
 def _emptiness(model: nn.Module, objective: Objective) -> GradflowError | None:
@@ -261,7 +258,7 @@ def shared_rows(model: nn.Module, plain: Measurement) -> list[tuple[int, ...]]:
     for name, module in walks.named_parts(model):
         weight = own_parameter(module, "weight")  # a parametrised one would be computed
         if weight is not None:
-            owners.setdefault(id(weight), []).append(module_name(name, kind(module)))
+            owners.setdefault(id(weight), []).append(plain_name(name))
     key = {name: ident for ident, names in owners.items() for name in names}
     rows: dict[Any, list[int]] = {}
     for row, name in enumerate(plain.names, start=1):

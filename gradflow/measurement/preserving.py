@@ -102,11 +102,6 @@ def plain_name(name: str) -> str:
     return ".".join(parts)
 
 
-def module_name(name: str, kind: str) -> str:
-    """Return a module's plain name; of the model itself, which has none, that of its class."""
-    return plain_name(name) or kind
-
-
 def is_lazy_module(model: nn.Module) -> bool:
     """Return whether a parameter or buffer of `model` has no shape before the first pass."""
     return any(is_lazy(t) for t in (*walks.parameters(model), *walks.buffers(model)))

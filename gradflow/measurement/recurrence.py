@@ -16,7 +16,6 @@ from torch.nn.utils.rnn import PackedSequence
 
 from gradflow.measurement import walks
 from gradflow.measurement.hooks import Hooks, on_gradient
-from gradflow.measurement.preserving import module_name
 from gradflow.measurement.slopes import SATURATION
 from gradflow.measurement.stats import accumulator
 
@@ -61,7 +60,7 @@ class RecurrentCalls:
         """Hook the model's recurrent layers."""
         for name, module in walks.named_parts(model):
             if isinstance(module, nn.RNNBase):
-                before = self._before(module_name(name, type(module).__name__))
+                before = self._before(name)
                 hooks.add(nn.Module.register_forward_pre_hook(module, before))
 
     def _before(self, name: str) -> Any:

@@ -13,7 +13,7 @@ from torch.nn.utils.parametrize import ParametrizationList
 
 from gradflow.measurement import walks
 from gradflow.measurement.modules import matrices
-from gradflow.measurement.preserving import module_name
+from gradflow.measurement.preserving import plain_name
 from gradflow.results.base import RunMeta
 from gradflow.watching.recording import WatchedLayer
 
@@ -38,7 +38,7 @@ class Layers:
         for name, kind, own in _owners(self.model, named):
             before = self._found[name].parameters if name in self._found else ()
             parameters = tuple(dict.fromkeys((*before, *own)))
-            now[name] = WatchedLayer(module_name(name, kind), kind, parameters)
+            now[name] = WatchedLayer(plain_name(name), kind, parameters)
         self._found = _in_order(now, self._found)
 
     def watched(self, places: Mapping[str, int]) -> tuple[WatchedLayer, ...]:

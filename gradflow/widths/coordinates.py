@@ -16,7 +16,7 @@ from gradflow.measurement import walks
 from gradflow.measurement.failures import failure
 from gradflow.measurement.hooks import first_tensor
 from gradflow.measurement.modules import is_layer
-from gradflow.measurement.preserving import module_name, random_states_kept, uncompiled
+from gradflow.measurement.preserving import plain_name, random_states_kept, uncompiled
 from gradflow.networks.recurrent import Recurrent
 from gradflow.widths.parameters import Held, held_by
 from gradflow.widths.subjects import Start
@@ -153,7 +153,7 @@ def _moved(model: nn.Module, name: str, layer: _Layer) -> Moved:
     below = [p for p in walks.parameters(layer.module) if p.dim() >= 2]
     largest = max(below, key=lambda p: p.numel(), default=None)
     return Moved(
-        name=module_name(name, type(layer.module).__name__),
+        name=plain_name(name) or "(model)",
         kind=type(layer.module).__name__,
         weight="" if largest is None else named[id(largest)],
         outputs=tuple(layer.outputs),

@@ -22,7 +22,7 @@ from gradflow.measurement.batch.graph import (
     saved_tensor,
 )
 from gradflow.measurement.hooks import tensors_in
-from gradflow.measurement.preserving import module_name
+from gradflow.measurement.preserving import plain_name
 from gradflow.results.facts import LeafFacts
 
 #: Factors that have to be there to tell a dropout.
@@ -127,7 +127,7 @@ def owners(model: nn.Module) -> dict[int, tuple[str, nn.Module]]:
         if type(module) in (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d):
             weight = module._parameters.get("weight")
             if weight is not None:
-                found[id(weight)] = module_name(name, type(module).__name__), module
+                found[id(weight)] = plain_name(name), module
     return found
 
 

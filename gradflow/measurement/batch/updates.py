@@ -23,7 +23,7 @@ from gradflow.measurement.batch.tensors import (
     rms,
 )
 from gradflow.measurement.norms import read_norms
-from gradflow.measurement.preserving import module_name, plain_name
+from gradflow.measurement.preserving import plain_name
 from gradflow.measurement.stats import count_nonzero
 from gradflow.results.facts import BatchFacts, FirstLayerFacts, StepFacts, UpdateFacts
 
@@ -91,7 +91,7 @@ def _symmetric(model: nn.Module, gradient_of: Gradients) -> Iterator[str]:
         largest = float(gradient.abs().max())
         apart = float((gradient - gradient[:1]).abs().max())
         if largest > 0 and apart <= _ROUNDING * largest:
-            yield module_name(name, type(module).__name__)
+            yield plain_name(name)
 
 
 def first_layer(graph: Graph, seen: SeenBatch) -> FirstLayerFacts | None:
@@ -120,7 +120,7 @@ def _same(taken: Tensor, given: Tensor) -> bool:
 def _recurrent(model: nn.Module) -> dict[int, tuple[str, nn.Module]]:
     """Recurrent layers by the ``id`` of the weight that takes their input."""
     return {
-        id(module.weight_ih_l0): (module_name(name, type(module).__name__), module)
+        id(module.weight_ih_l0): (plain_name(name), module)
         for name, module in walks.named_parts(model)
         if isinstance(module, nn.RNNBase)
     }
