@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from gradflow.findings.thresholds import DEAD, NEAR, Tolerance, tolerances
-from gradflow.results.names import IN_WORDS, Named, numbered, shortened
+from gradflow.results.names import IN_WORDS, Named, called, numbered, shortened
 
 #: Layers, or runs of them, that a sentence lists.
 _MOST = 8
@@ -56,7 +56,7 @@ def named_layers(rows: Sequence[Named]) -> str:
 
     A name that counts the layers (``hidden3``) needs no number beside it.
     """
-    numbers, names = [row.index for row in rows], [row.name for row in rows]
+    numbers, names = [row.index for row in rows], [called(row) for row in rows]
     if all(numbered(row.name, row.index) for row in rows):
         return _listed(names, _runs(numbers))
     said = f"layer{'s' if len(rows) > 1 else ''} " + _listed(numbers, _runs(numbers))

@@ -18,7 +18,7 @@ from gradflow.report.folded import folded
 from gradflow.report.formatting import bars, cell
 from gradflow.results.base import Column, Finding, Result, Row
 from gradflow.results.explain import Explanation
-from gradflow.results.names import all_numbered, up_to_number
+from gradflow.results.names import all_numbered, called, up_to_number
 
 _SEVERITY = {"error": ("✗", "bold red"), "warning": ("!", "yellow"), "info": ("·", "cyan")}
 
@@ -251,6 +251,8 @@ def _cells(
 ) -> Iterator[grid.Cells]:
     """Yield a column's cells, and the bars beside them where it has bars."""
     values = [getattr(record, name) for record in records]
+    if name == "name":
+        values = list(map(called, records))
     numeric = all(isinstance(v, int | float) or v is None for v in values)
     kind = "number" if numeric else "name" if shape.format == "name" else "words"
     if kind == "name" and all_numbered(records):

@@ -6,7 +6,7 @@ import functools
 import re
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 _CUT = "…"
 #: Width to which a layer's name is cut in a sentence.
@@ -161,3 +161,9 @@ def _cut(parts: list[_Part], width: int) -> str:
     text = ".".join(part.cut(length) for part, length in zip(parts, lengths, strict=True))
     text = re.sub(rf"(\.?{_CUT}\.?)+", _CUT, text)  # a.….b says no more than a…b
     return text if len(text) <= width else _Part(text, 0, 0).cut(width)
+
+
+def called(row: Any) -> str:
+    """Return a layer's name; of the model itself, which has none, that of its class."""
+    name: str = row.name
+    return name or getattr(row, "kind", "")

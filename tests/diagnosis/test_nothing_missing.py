@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from gradflow import diagnose
+from gradflow import diagnose, watch
 from gradflow.errors import GradflowError
 from gradflow.measurement.recorder import measure
 from gradflow.results.diagnosis import DiagnosisResult
@@ -93,6 +94,34 @@ def test_every_trained_entry_has_a_row() -> None:
     assert rows["aside"].bias_gradient_norm == together(norms, "aside.bias")
     assert rows["experts"].delta_log10_rms is not None
     assert not [f for f in result.findings if f.code == "uncovered"]
+
+
+class Mixing(nn.Module):
+    """A matrix and a gain on the model itself, behind a layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(8, 8)
+        self.mix = nn.Parameter(torch.randn(8, 8) * 0.3)
+        self.gain = nn.Parameter(torch.zeros(8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (torch.tanh(self.first(x)) * self.gain) @ self.mix
+
+
+def test_the_models_own_parameters_bear_the_name_of_its_class_in_words_and_tables() -> None:
+    torch.manual_seed(0)
+    model, x = Mixing(), torch.randn(16, 8)
+    optimizer = torch.optim.SGD(model.parameters(), lr=10.0)
+    with watch(model, optimizer=optimizer) as watched:
+        for _ in range(3):
+            optimizer.zero_grad()
+            (model(x) + 1).square().mean().backward()
+            optimizer.step()
+    seen = watched.result()
+    assert [row["name"] for row in seen.to_dict()["rows"]] == ["", "first"]  # as autograd names it
+    assert "layer 1 (Mixing)" in seen.findings[0].message
+    assert re.search(r"^1 +Mixing ", str(seen), re.MULTILINE)
 
 
 def test_what_no_gradient_reaches_is_said_with_its_share() -> None:
