@@ -7,9 +7,10 @@ number of threads (sums are split differently), so that is fixed, and the same w
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from typing import Any
@@ -236,7 +237,9 @@ def _take_arriving(
         if channel is not None:
             channel.drain()
         for future in done:
-            job.take(future, running.pop(future))
+            with contextlib.suppress(CancelledError):  # its scheduler went in this moment
+                job.take(future, running[future])
+                del running[future]
 
 
 def _with_threads(threads: int, function: Callable[..., Any], *arguments: Any) -> Any:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import gradflow
 from gradflow import BenchmarkConfig, SweepConfig
 from gradflow.benchmarking.events import EpochDone, Event
 from gradflow.errors import GradflowError
+from gradflow.executors import tasks
 from gradflow.executors.tasks import Place, run_each
 
 pytest.importorskip("distributed")
@@ -157,6 +159,37 @@ def test_a_benchmark_without_its_scheduler_is_resumed_elsewhere(
     assert all("the cluster is gone" in message for message in gone)
     resumed = gradflow.benchmark(replace(config, cluster=None, resume=True))
     assert numbers(resumed) == numbers(gradflow.benchmark(training))
+
+
+class Going:
+    """A cluster and its only task; the scheduler goes as the task's value is read."""
+
+    gone = False
+
+    def there(self) -> bool:
+        return not self.gone
+
+    def done(self, futures: Any, _: float) -> list[Any]:
+        return list(futures)
+
+    def exception(self) -> None:
+        return None
+
+    def result(self) -> Any:
+        self.gone = True
+        raise CancelledError("scheduler-connection-lost")
+
+    def cancelled(self) -> bool:
+        return self.gone
+
+
+def test_a_value_whose_scheduler_goes_as_it_is_read_is_left_as_running() -> None:
+    going: Any = Going()
+    running = {going: 0}
+    job = tasks._Job(int, ["1"], Place(), lambda _number, _value: None, None)
+    tasks._take_arriving(job, going, running, None)
+    assert running == {going: 0}
+    assert not job.outcome.failed
 
 
 def test_ctrl_c_ends_what_runs_on_the_cluster(cluster: Cluster, tmp_path: Path) -> None:
