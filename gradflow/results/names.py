@@ -6,7 +6,7 @@ import functools
 import re
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 _CUT = "…"
 #: Width to which a layer's name is cut in a sentence.
@@ -163,7 +163,6 @@ def _cut(parts: list[_Part], width: int) -> str:
     return text if len(text) <= width else _Part(text, 0, 0).cut(width)
 
 
-def called(row: Any) -> str:
+def called(row: Named) -> str:
     """Return a layer's name; of the model itself, which has none, that of its class."""
-    name: str = row.name
-    return name or getattr(row, "kind", "")
+    return row.name or getattr(row, "kind", "")

@@ -250,8 +250,8 @@ def _rounded_away(result: WatchResult) -> list[WatchRow]:
     """Return the layers of narrow weights of which most updates are 0, with a gradient."""
     if result.meta.dtype not in _NARROW:
         return []
-    rows = [row for row in result.records if row.update_ratio == 0 and row.gradient_log10_norm]
-    return [row for row in rows if not _faded(row) and math.isfinite(row.gradient_log10_norm or 0)]
+    rows = [row for row in result.records if row.update_ratio == 0]
+    return [row for row in rows if FADED <= (row.gradient_log10_norm or -math.inf) < math.inf]
 
 
 def _swallowed(result: WatchResult, rows: list[WatchRow]) -> Finding:

@@ -125,10 +125,7 @@ def outcome(result: WatchResult) -> str:
         return "unknown"
     if penalty_won(result) is not None:
         return "not"  # whatever the whole loss did
-    best = constant_loss(result)
-    if best is not None and min(found.first, found.last) >= 0 and found.last > FLAT * best:
-        return "not"  # though it fell, of the inputs nothing was learnt
-    return outcome_of(found, _over_batches(result, _alike))
+    return outcome_of(found, _over_batches(result, _alike), constant_loss(result))
 
 
 def penalty_won(result: WatchResult) -> tuple[CriterionFacts, CriterionFacts] | None:
@@ -148,16 +145,19 @@ def penalty_won(result: WatchResult) -> tuple[CriterionFacts, CriterionFacts] | 
     return first.criteria[0], last.criteria[0]
 
 
-def outcome_of(found: Curve, constant: float | None) -> str:
+def outcome_of(found: Curve, constant: float | None, best: float | None = None) -> str:
     """Return the same of a curve.
 
     Parameters
     ----------
-    constant
-        The loss of the best constant prediction, where it is known.
+    constant, best
+        The loss of a constant prediction, where it is known: of the mean or of all classes alike,
+        and of the best.
     """
     if min(found.first, found.last) < 0:  # of either sign: no share of it means anything
         return "unknown"
+    if best is not None and found.last > FLAT * best:
+        return "not"  # though it fell, of the inputs nothing was learnt
     start = found.first if constant is None else min(found.first, constant)
     if found.clear and max(found.last, found.last_mean) < FELL * start:
         return "learnt"
