@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from gradflow.findings.thresholds import DEAD, NEAR, Tolerance, tolerances
+from gradflow.results.base import WITH_SGD
 from gradflow.results.names import IN_WORDS, Named, called, numbered, shortened
 
 #: Layers, or runs of them, that a sentence lists.
@@ -99,10 +100,6 @@ def first_few(items: Sequence[str], most: int) -> str:
     """Return the first few of a list in words, and how many more there are."""
     more = f" and {len(items) - most} more" if len(items) > most else ""
     return ", ".join(items[:most]) + more
-
-
-#: At the end of a warning of what Adam copes with.
-WITH_SGD = "; SGD hardly trains this, Adam copes"
 
 
 @dataclass(frozen=True)

@@ -91,6 +91,11 @@ class Row:
         return {f.name: plain(getattr(self, f.name)) for f in dataclasses.fields(self)}
 
 
+#: At the end of a finding that is a warning, since Adam copes with it: whom it concerns.
+HARD_FOR_SGD = "; SGD hardly trains this"
+WITH_SGD = f"{HARD_FOR_SGD}, Adam copes"
+
+
 @dataclass(frozen=True)
 class Finding:
     """Something that a user should know of a result.

@@ -6,7 +6,16 @@ import math
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from gradflow.results.base import Facts, Result, Row, column, raise_for, rows_of
+from gradflow.results.base import (
+    HARD_FOR_SGD,
+    WITH_SGD,
+    Facts,
+    Result,
+    Row,
+    column,
+    raise_for,
+    rows_of,
+)
 from gradflow.results.facts import BatchFacts
 from gradflow.results.names import told
 
@@ -311,7 +320,12 @@ class DiagnosisResult(Result):
     @property
     def title(self) -> str:
         """Say the verdict and what each layer back does to the gradient."""
-        return f"{self.verdict.capitalize()}: {self._flow()}"
+        return f"{self.verdict.capitalize()}: {self._flow()}{self._reserve()}"
+
+    def _reserve(self) -> str:
+        """Return for whom what is called healthy is not."""
+        hard = any(found.message.endswith(WITH_SGD) for found in self.findings)
+        return HARD_FOR_SGD if hard and self.verdict == "healthy" else ""
 
     def assert_healthy(self, *codes: str) -> None:
         """Raise an `AssertionError` that lists the findings, if there is one of `codes`.

@@ -80,7 +80,9 @@ class LearningRateResult(Result):
         said = f"{self.optimizer}: a learning rate of {self.suggested:.2g}"
         if self.suggested_low is not None and self.suggested_high is not None:
             seeds = len(self.meta.seeds)
-            said += f" ({self.suggested_low:.2g} to {self.suggested_high:.2g} over {seeds} seeds)"
+            ends = f"{self.suggested_low:.2g}", f"{self.suggested_high:.2g}"
+            spread = " to ".join(ends) if ends[0] != ends[1] else "the same"
+            said += f" ({spread} over {seeds} seeds)"
         if self.largest_stable is not None:
             said += f"; stable up to {self.largest_stable:.2g}"
         return said

@@ -78,6 +78,9 @@ def test_a_warning_says_for_whom_and_how_near_it_is() -> None:
     (found,) = [f for f in result.findings if f.code == "vanishing"]
     assert found.message.endswith("SGD hardly trains this, Adam copes")
     assert "near the threshold of 3.0" in found.message
+    assert result.title.endswith("of the gradient; SGD hardly trains this")
+    with_adam = gradflow.diagnose(stack(*FADED), *batch(), optimizer="adam")
+    assert with_adam.title.endswith("of the gradient")
     far = gradflow.diagnose(stack(12, 0.2), *batch())
     assert "near" not in far.findings[0].message
 

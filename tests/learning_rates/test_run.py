@@ -6,6 +6,7 @@ import copy
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ from gradflow.learning_rates.range_test import RangeTest
 from gradflow.learning_rates.rows import rate_fields, rate_rows
 from gradflow.learning_rates.run import of_config
 from gradflow.learning_rates.subjects import Start, made
-from gradflow.results.base import Result
+from gradflow.results.base import Result, RunMeta
 from gradflow.results.learning_rate import LearningRateResult
 
 X = torch.randn(32, 8, generator=torch.Generator().manual_seed(0))
@@ -240,3 +241,13 @@ def test_bad_usage_is_a_line_and_exit_code_2(arguments: tuple[str, ...], said: s
     assert out == ""
     assert said in err
     assert err.count("\n") <= 2
+
+
+def test_a_title_does_not_write_the_same_rate_twice() -> None:
+    found = LearningRateResult(
+        optimizer="adam", suggested=2e-3, suggested_low=1e-3, suggested_high=4e-3
+    )
+    found = replace(found, meta=RunMeta(seeds=(0, 1, 2)))
+    assert found.title == "adam: a learning rate of 0.002 (0.001 to 0.004 over 3 seeds)"
+    one = replace(found, suggested_low=2e-3, suggested_high=2e-3)
+    assert one.title == "adam: a learning rate of 0.002 (the same over 3 seeds)"

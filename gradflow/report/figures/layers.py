@@ -70,9 +70,14 @@ def names_at(axis: Axis, rows: Sequence[Named], places: Sequence[float], **look:
         page.whole_numbers(axis)
         return False
     step = -(-len(rows) // MOST)
-    labels = [f"{row.index} {name}" for row, name in zip(rows, short(rows), strict=True)]
+    labels = [_label(row, name) for row, name in zip(rows, short(rows), strict=True)]
     axis.set_ticks(places[::step], labels[::step], parse_math=False, **look)
     return True
+
+
+def _label(row: Named, name: str) -> str:
+    """Return a layer's number and its name; of a name that is a number, the name alone."""
+    return name if name.isdecimal() else f"{row.index} {name}"
 
 
 def short(rows: Sequence[Named]) -> list[str]:

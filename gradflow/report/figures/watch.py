@@ -165,7 +165,7 @@ def _mark_dead(
         axes,
         "× : dead at the end" if dead else None,
         "black: gradient exactly 0" if np.isneginf(table).any() else None,
-        "red: not finite" if np.isposinf(table).any() else None,
+        "orange: not finite" if np.isposinf(table).any() else None,
         "grey: not recorded" if np.isnan(table).any() else None,
     )
     axes.tick_params(axis="y", length=0, labelcolor=GREY)

@@ -473,7 +473,7 @@ def test_watch_tells_a_gradient_of_0_from_one_that_is_not_finite_and_from_none()
     ]
     norms = [replace(row, norm_before=INF if row.step == 3 else 1.0) for row in result.steps]
     top, heat, _ = panels(replace(result, history=tuple(history), steps=tuple(norms)))
-    assert words(heat) == "black: gradient exactly 0; red: not finite; grey: not recorded"
+    assert words(heat) == "black: gradient exactly 0; orange: not finite; grey: not recorded"
     _, black, red = (np.ma.getdata(image.get_array()) for image in heat.get_images())
     assert np.argwhere(black == 1).tolist() == [[0, 1]]
     assert np.argwhere(red == 1).tolist() == [[1, 1], [2, 1]]

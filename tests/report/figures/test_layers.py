@@ -38,6 +38,10 @@ def test_diagnose_names_layers_however_many_there_are(name: str) -> None:
     assert max(map(len, said)) <= layers.LETTERS + 4
 
 
+def test_a_name_that_is_a_number_has_no_second_one_beside_it() -> None:
+    assert labels(panels(named_diagnosis(["0", "2", "head"]))[-1], "x") == ["0", "2", "3 head"]
+
+
 def test_names_that_count_the_layers_are_numbers() -> None:
     assert layers.lines(diagnosed(-1.0, -2.0).records)[1].size == 0
     assert all(text.isdigit() for text in labels(panels(diagnosed(-3.0, -2.0, -1.0))[-1], "x"))
