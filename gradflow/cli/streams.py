@@ -142,20 +142,19 @@ def _dots(dots: int) -> str:
 @contextlib.contextmanager
 def stdout_on_stderr() -> Iterator[None]:
     """Send to stderr what the block prints, C code and child processes included."""
-    _flush(sys.stdout)
-    before, kept = sys.stdout, os.dup(1)
-    own = _is_descriptor(before, 1)
-    os.dup2(2, 1)
-    if not own:  # a notebook's, or a test's
-        sys.stdout = sys.stderr
-    try:
-        yield
-    finally:
+    with stdout_kept():
         _flush(sys.stdout)
-        _flush(before)
-        os.dup2(kept, 1)
-        os.close(kept)
-        sys.stdout = _reopened(1) if own and before.closed else before
+        before, kept = sys.stdout, os.dup(1)
+        os.dup2(2, 1)
+        if not _is_descriptor(before, 1):  # a notebook's, or a test's
+            sys.stdout = sys.stderr
+        try:
+            yield
+        finally:
+            _flush(sys.stdout)
+            _flush(before)
+            os.dup2(kept, 1)
+            os.close(kept)
 
 
 @contextlib.contextmanager

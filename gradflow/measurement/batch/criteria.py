@@ -33,6 +33,8 @@ class CriterionCall:
         Whether it was given the other way round: `input` is what takes a gradient.
     refused
         What it raised; empty if it did not.
+    weighted
+        Whether it was given weights, of its classes or its examples.
     """
 
     name: str
@@ -42,6 +44,7 @@ class CriterionCall:
     options: dict[str, Any]
     swapped: bool = False
     refused: str = ""
+    weighted: bool = False
 
 
 #: The losses that are heard; the modules of `torch.nn` call these functions.
@@ -169,12 +172,14 @@ def _call(name: str, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Cr
     if not isinstance(of, Tensor) or not of.requires_grad:
         return None
     options = {k: v for k, v in keywords.items() if not isinstance(v, Tensor)}
-    options["weighted"] = any(
-        isinstance(v, Tensor) for v in (*arguments[2:], keywords.get("weight"))
-    )
-    reduction = str(options.get("reduction") or "mean")
     return CriterionCall(
-        name, of, target if isinstance(target, Tensor) else None, reduction, options, swapped
+        name,
+        of,
+        target if isinstance(target, Tensor) else None,
+        str(options.get("reduction") or "mean"),
+        options,
+        swapped,
+        weighted=any(isinstance(v, Tensor) for v in (*arguments[2:], keywords.get("weight"))),
     )
 
 

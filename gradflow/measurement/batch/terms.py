@@ -367,7 +367,7 @@ def _told(call: CriterionCall) -> Term:
         log_input=bool(call.options.get("log_input", True)),
         swapped=call.swapped and call.name not in _ALIKE,
         of_outputs=call.target is not None and call.target.requires_grad,
-        weighted=bool(call.options.get("weighted")),
+        weighted=call.weighted,
     )
 
 
