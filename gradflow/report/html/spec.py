@@ -32,8 +32,11 @@ _MOST_NUMBERS, _MOST_TIPS = 40_000, 14
 _MOST_NAMES, _LETTERS, _SHORT = 24, 18, 3
 #: The axis is of powers of ten where that is asked for and the quantity has a logarithm.
 _LOGGED = "scale == 'logarithmic' && (kinds[quantity] == 'log10' || kinds[quantity] == 'size')"
-#: Over a few decades the marks are at 1, 2 and 5 of each; else where the axis itself puts them.
-_FEW_DECADES = "logged && span(domain('y')) > 0.3 && span(domain('y')) <= 3 ? marks : null"
+#: Over a few decades the marks are at 1, 2 and 5 of each, over more at whole ones; else where the
+#: axis itself puts them.
+_EVERY = "ceil(span(domain('y')) / 7)"
+_WHOLE = f"sequence({_EVERY} * ceil(domain('y')[0] / {_EVERY}), domain('y')[1] + 1e-9, {_EVERY})"
+_DECADES = f"!logged || span(domain('y')) <= 0.3 ? null : span(domain('y')) <= 3 ? marks : {_WHOLE}"
 _MARKS = [round(k + math.log10(n), 9) for k in range(-45, 45) for n in (1, 2, 5)]
 _CONFIG: Spec = {
     "background": "transparent",
@@ -331,7 +334,7 @@ def _band_mark(chart: Chart) -> Spec:
 
 
 def _x(chart: Chart) -> Spec:
-    axis: Spec = {"title": chart.x_label, "grid": False}
+    axis: Spec = {"title": chart.x_label, "grid": False, "tickCount": 10}
     if chart.x_kind == "name":
         axis |= {"labelAngle": -40, "labelLimit": 120, "labelOverlap": False}
         return {"field": "x", "type": "nominal", "sort": None, "axis": axis}
@@ -368,7 +371,7 @@ def _y_axis() -> Spec:
         "title": None,
         "labelExpr": f"logged ? ({log}) : ({number})",
         "tickCount": 7,
-        "values": {"expr": _FEW_DECADES},
+        "values": {"expr": _DECADES},
     }
 
 

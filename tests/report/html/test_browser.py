@@ -114,6 +114,13 @@ def test_another_quantity_and_scale_are_drawn(opened: Open) -> None:
     assert chart.locator("svg").inner_html() != before
 
 
+def test_a_logarithmic_axis_is_marked_at_whole_powers_of_ten(opened: Open) -> None:
+    page = opened(diagnosed(-4.2, -3.0, -1.5, -0.5))
+    said = page.locator(".plot").first.locator(".role-axis-label text").all_text_contents()
+    assert {"0.1", "0.01", "0.001"} < set(said)
+    assert not any("3" in text and "." in text for text in said)  # 0.316, half a decade
+
+
 def test_the_slider_shows_another_step_and_marks_it_in_the_other_chart(opened: Open) -> None:
     page = opened(named_watch(["a", "b", "c"], steps=6))
     svg = page.locator(".plot").first.locator("svg")
