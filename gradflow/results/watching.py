@@ -176,6 +176,8 @@ class WatchFacts(Facts):
         Whether it ran under torch.func, where nothing can be read.
     unread
         Why something else could not be read.
+    meta
+        Models of a program that train on the meta device, where nothing has values.
     found_scaler
         Whether gradients were unscaled by a GradScaler that watch was not told of.
     overflowed
@@ -216,6 +218,7 @@ class WatchFacts(Facts):
     evaluating: bool = False
     transformed: bool = False
     unread: tuple[str, ...] = ()
+    meta: tuple[str, ...] = ()
     found_scaler: bool = False
     overflowed: int | None = None
     batch: BatchFacts | None = None

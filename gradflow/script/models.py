@@ -45,7 +45,7 @@ from gradflow.watching.calls import HeardCriteria
 from gradflow.watching.guard import never_raises
 from gradflow.watching.outcome import outcome
 from gradflow.watching.recording import Snapshot
-from gradflow.watching.run import Watch, watch
+from gradflow.watching.run import Watch, trains_on_meta, watch
 
 #: Models that are watched at once.
 _MOST = 16
@@ -122,6 +122,11 @@ class Model:
             return run
         findings = (*run.findings, *added(run, start))
         return replace(run, findings=findings, verdict=verdict_of(findings))
+
+    @property
+    def on_meta(self) -> bool:
+        """Whether what it trains is on the meta device, and has no values."""
+        return self.module is not None and trains_on_meta(self.module)
 
     def conclude(self) -> None:
         """Take the result, and let go of the model."""
@@ -289,6 +294,8 @@ class Models:
     def _begin(self, model: Model) -> Watch | None:
         if model.module is None or any(map(is_lazy, walks.parameters(model.module))):
             return None  # its first call gives it its shapes
+        if model.on_meta:
+            return None  # whatever moves it to a device gives it values
         model.waiting.remove()
         self._make_room()
         config, module = self.config, self._as_called(model.module)

@@ -7,7 +7,13 @@ from dataclasses import replace
 
 from gradflow.findings.check import judged, verdict_of
 from gradflow.results.base import Finding, RunMeta
-from gradflow.results.watching import WatchedModel, WatchHistoryRow, WatchResult, WatchRow
+from gradflow.results.watching import (
+    WatchedModel,
+    WatchFacts,
+    WatchHistoryRow,
+    WatchResult,
+    WatchRow,
+)
 from gradflow.script.checks import CHECKS as PROGRAM_CHECKS
 from gradflow.script.endings import Ending
 from gradflow.script.models import Model
@@ -24,7 +30,8 @@ def program_result(models: Sequence[Model], ending: Ending, meta: RunMeta) -> Wa
     names = _different([model.name for model in shown])
     sections = [_section(*parts) for parts in zip(shown, names, results, strict=True)]
     if not sections:
-        whole = _of_a_program(judged(WatchResult(meta=meta), CHECKS))
+        empty = tuple(model.name for model in models if model.on_meta)
+        whole = _of_a_program(judged(WatchResult(meta=meta, facts=WatchFacts(meta=empty)), CHECKS))
     elif len(sections) == 1:
         whole = results[0]
     else:
@@ -43,6 +50,8 @@ def program_result(models: Sequence[Model], ending: Ending, meta: RunMeta) -> Wa
 
 def _of_a_program(result: WatchResult) -> WatchResult:
     """Return a result whose advice speaks of a program, in which there is no watch to call."""
+    if result.facts.meta:
+        return result
     found = (replace(f, advice=_STEPS) if f.code == "unrecorded" else f for f in result.findings)
     return replace(result, findings=tuple(found))
 

@@ -290,7 +290,13 @@ def unjudged(result: WatchResult) -> Iterator[Finding]:
 @check("unrecorded")
 def unrecorded(result: WatchResult) -> Iterator[Finding]:
     """No step at all, as of an optimizer that trains another model."""
-    if _untrained_program(result):
+    if result.facts.meta:
+        yield finding(
+            "unrecorded",
+            f"{', '.join(result.facts.meta)}: trained on the meta device, where nothing has values",
+            "another device: model.to_empty(device=…), then weights",
+        )
+    elif _untrained_program(result):
         yield finding(
             "unrecorded",
             "the program took no step of an optimizer of torch.optim",

@@ -116,6 +116,11 @@ def watch(
     )
 
 
+def trains_on_meta(model: nn.Module) -> bool:
+    """Return whether a parameter that is trained is on the meta device."""
+    return any(p.is_meta and p.requires_grad for p in walks.parameters(model))
+
+
 class Watch:
     """The context that `watch` returns."""
 
@@ -211,7 +216,18 @@ class Watch:
         self._close()
 
     def result(self) -> WatchResult:
-        """Return what was recorded so far; moves it to the host, at once."""
+        """Return what was recorded so far; moves it to the host, at once.
+
+        Raises
+        ------
+        GradflowError
+            If what is trained is on the meta device, where nothing has values.
+        """
+        if trains_on_meta(self.model):
+            raise GradflowError(
+                "the model is on the meta device: nothing that was recorded has values",
+                "give it weights first: model.to_empty(device='cpu'), then initialise it",
+            )
         return summarized(self.recorded())
 
     def recorded(self) -> Recording:

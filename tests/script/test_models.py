@@ -336,3 +336,24 @@ def test_what_the_start_predicts_is_left_out_of_a_run_that_learnt(tmp_path: Path
     at_first = [f for f in short.findings if f.message.startswith("at the first step, ")]
     assert [f.code for f in at_first] == ["vanishing"]
     assert not any("at the first step" in f.message for f in long.findings)
+
+
+def test_what_trains_on_the_meta_device_is_said_until_it_has_values(tmp_path: Path) -> None:
+    empty = """
+        model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 2)).to("meta")
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        model(x.to("meta")).sum().backward()
+        optimizer.step()
+        """
+    result, models = watched(tmp_path, empty)
+    said = {finding.code: finding.message for finding in result.findings}
+    assert said["unrecorded"] == "model: trained on the meta device, where nothing has values"
+    assert (result.verdict, models, result.script_exit_code) == ("unjudged", {}, 0)
+    given = """
+        model.to_empty(device="cpu")
+        for p in model.parameters():
+            nn.init.normal_(p)
+        train(model, [torch.optim.SGD(model.parameters(), lr=0.1)])
+        """
+    _, models = watched(tmp_path, empty, given)
+    assert models["model"].seen == 3

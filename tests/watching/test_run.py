@@ -550,6 +550,16 @@ def test_a_lazy_model_has_to_be_called_first() -> None:
     assert [row.kind for row in w.result().records] == ["Linear", "Linear"]
 
 
+def test_a_model_on_the_meta_device_has_no_result_and_says_so() -> None:
+    model = nn.Sequential(nn.Linear(6, 8, device="meta"), nn.ReLU())
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with gradflow.watch(model) as w:
+        model(torch.empty(4, 6, device="meta")).sum().backward()
+        optimizer.step()
+    with pytest.raises(GradflowError, match="the model is on the meta device"):
+        w.result()
+
+
 def test_it_needs_a_module_and_runs_once_at_a_time() -> None:
     with pytest.raises(GradflowError, match=r"needs a torch.nn.Module, got a list"):
         gradflow.watch([1])  # type: ignore[arg-type]
