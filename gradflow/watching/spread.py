@@ -38,7 +38,8 @@ def spread(values: Tensor | None) -> Numbers | None:
 
 
 def _rms(numbers: Floats) -> float:
-    return float(np.sqrt(np.vdot(numbers, numbers) / numbers.size))
+    flat = torch.from_numpy(numbers.reshape(-1))  # NumPy's threads would be in the way of torch's
+    return float(np.sqrt(torch.dot(flat, flat).item() / numbers.size))
 
 
 @torch.no_grad()

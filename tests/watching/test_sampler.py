@@ -22,7 +22,7 @@ from gradflow.report import jsonfile
 from gradflow.results.base import column
 from gradflow.results.watching import WatchHistoryRow, WatchResult, WatchRow
 from gradflow.watching import rows, sampler
-from gradflow.watching.dead_units import DeadUnitWindow
+from gradflow.watching.dead_units import DeadUnitWindow, FlatLevels
 from gradflow.watching.sampled import SAMPLED, TOTALS, SampledQuantity, Total
 
 #: Sums of some hundred float32 numbers.
@@ -363,3 +363,14 @@ def test_norms_of_small_and_large_tensors_keep_their_places_and_leave_the_memory
     assert found.pop(1) == -math.inf
     assert found == pytest.approx([float(t.double().norm()) for t in tensors], rel=1e-6)
     assert all(t.untyped_storage().resizable() for t in tensors)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
+def test_units_leave_the_levels_in_every_dtype(dtype: torch.dtype) -> None:
+    values = torch.tensor([[[-1.0, 1.0, -1.0, 1.0], [1.0, math.nan, -1.0, 0.5]]], dtype=dtype)
+    assert FlatLevels((-1.0, 1.0)).left(values, 2).tolist() == [[False, True, False, True]]
+    assert FlatLevels((-1.0,)).left(values, 2).tolist() == [[True, True, False, True]]
+    assert FlatLevels((1.0,)).left(values[0], 1).tolist() == [
+        [True, False, True, False],
+        [False, True, True, True],
+    ]
