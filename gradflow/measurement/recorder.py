@@ -176,9 +176,22 @@ class Recorder:
             again = hidden and not self.replicated and _is_reentrant(loss)
             gradient_of = gradients(loss, parameters, also, reentrant=again)
         self.kept = {i: gradient_of[i] for i in self.keep if i in gradient_of}
-        if look is not None:
-            look.after_backward(gradient_of)
         self.take_gradients(gradient_of)
+        if look is not None:
+            look.after_backward(gradient_of, self._norms())
+
+    def _norms(self) -> dict[int, tuple[float, float]]:
+        """The norms of weights that are a record's only one, and of their gradients, by ``id``."""
+        pairs = (
+            (r.weights[0], r.values.get("weight_norm"), r.values.get("gradient_norm"))
+            for r in self.records
+            if len(r.weights) == 1
+        )
+        return {
+            id(weight): (norm, gradient)
+            for weight, norm, gradient in pairs
+            if isinstance(norm, float) and isinstance(gradient, float)
+        }
 
     def take_gradients(self, gradient_of: Mapping[int, Tensor | None]) -> None:
         """Measure every record's matrices, biases and their gradients, which are given by ``id``.
@@ -286,7 +299,9 @@ class Recorder:
         if costly or not is_quick(values):
             self._together.add(record, source, values, prepared, key)
         elif QUANTITIES.of(source, self.only):
-            record.add(source, replace(prepared(values), quick=True), self.only)
+            sample = prepared(values)
+            sample.quick = True
+            record.add(source, sample, self.only)
 
     def _called_again(self, layer: nn.Module, output: Tensor) -> None:
         """A reversible or checkpointed part runs again: its first pass may have had no graph."""

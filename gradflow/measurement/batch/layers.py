@@ -240,6 +240,8 @@ def _dropped(factor: Tensor | None) -> float | None:
     if factor is None or factor.dim() == 0 or factor.numel() < _FACTORS:
         return None
     some = factor.reshape(-1)[: 16 * _FACTORS]
+    if len({*some[:8].tolist(), 0.0}) > 2:  # as of nearly all products
+        return None
     largest = float(some.max())
     either = bool(((some == 0) | (some == largest)).all())
     if not either or largest <= 1:

@@ -14,7 +14,7 @@ from gradflow.measurement import walks
 from gradflow.measurement.batch.criteria import CriterionCall, criteria_heard
 from gradflow.measurement.batch.facts import batch_facts
 from gradflow.measurement.batch.seen import SeenBatch
-from gradflow.measurement.batch.updates import gradient_facts
+from gradflow.measurement.batch.updates import Norms, gradient_facts
 from gradflow.measurement.hooks import Hooks, tensors_in
 from gradflow.measurement.modules import takes_hooks
 from gradflow.results.facts import BatchFacts
@@ -70,10 +70,12 @@ class BatchLook:
         self._seen = self._now(loss)
         self.facts = replace(batch_facts(self._seen), draws=self._draws)
 
-    def after_backward(self, gradient_of: Mapping[int, Tensor | None]) -> None:
-        """Add those of the gradients, by the parameters' ``id``."""
+    def after_backward(
+        self, gradient_of: Mapping[int, Tensor | None], norms: Norms | None = None
+    ) -> None:
+        """Add those of the gradients; all is by the parameters' ``id``."""
         if self._seen is not None:
-            self.facts = gradient_facts(self.facts, self._seen, gradient_of)
+            self.facts = gradient_facts(self.facts, self._seen, gradient_of, norms)
             self._seen = None
 
     def _now(self, loss: Tensor) -> SeenBatch:

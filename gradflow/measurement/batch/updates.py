@@ -29,6 +29,8 @@ from gradflow.results.facts import BatchFacts, FirstLayerFacts, StepFacts, Updat
 
 #: Gradients of the trained parameters, by ``id``.
 Gradients = Mapping[int, Tensor | None]
+#: Norms of parameters and their gradients that are known already, by ``id``.
+Norms = Mapping[int, tuple[float, float]]
 
 #: Rows of the input that are looked at.
 _ROWS = 256
@@ -49,7 +51,9 @@ _LENGTHS = {
 }
 
 
-def gradient_facts(facts: BatchFacts, seen: SeenBatch, gradient_of: Gradients) -> BatchFacts:
+def gradient_facts(
+    facts: BatchFacts, seen: SeenBatch, gradient_of: Gradients, norms: Norms | None = None
+) -> BatchFacts:
     """Return the facts with those of the gradients; called after the backward pass.
 
     Changes nothing and never raises.
@@ -58,7 +62,7 @@ def gradient_facts(facts: BatchFacts, seen: SeenBatch, gradient_of: Gradients) -
         with torch.no_grad():
             symmetric = tuple(_symmetric(seen.model, gradient_of))
             facts = replace(facts, symmetric=symmetric)
-            sizes = _sizes(seen.model, gradient_of)
+            sizes = _sizes(seen.model, gradient_of, norms or {})
             plain = _step(
                 facts,
                 seen,
@@ -277,16 +281,19 @@ def _units(sizes: Sequence[_Sized]) -> list[tuple[float, str]]:
     return found
 
 
-def _sizes(model: nn.Module, gradient_of: Gradients) -> list[_Sized]:
+def _sizes(model: nn.Module, gradient_of: Gradients, norms: Norms) -> list[_Sized]:
     """Return the matrices whose step is looked at: none that starts near 0 on purpose."""
-    known = ((n, gradient_of.get(id(p)), p) for n, p in walks.named_parameters(model))
-    there = [(n, g, p) for n, g, p in known if g is not None and p.dim() >= 2 and p.numel()]
-    sizes = [float(n) for n in read_norms([p.detach() for _, _, p in there])]
-    lengths = [float(n) for n in read_norms([g for _, g, _ in there])]
+    named = ((n, gradient_of.get(id(p)), p) for n, p in walks.named_parameters(model))
+    there = [(n, g, p) for n, g, p in named if g is not None and p.dim() >= 2 and p.numel()]
+    unknown = [(g, p) for _, g, p in there if id(p) not in norms]
+    sizes = map(float, read_norms([p.detach() for _, p in unknown]))
+    lengths = map(float, read_norms([g for g, _ in unknown]))
+    found = {id(p): n for (_, p), *n in zip(unknown, sizes, lengths, strict=True)}
+    known = {**found, **norms}
     return [
-        _Sized(plain_name(name), gradient, size, length)
-        for (name, gradient, p), size, length in zip(there, sizes, lengths, strict=True)
-        if size > _SMALL * math.sqrt(len(p))
+        _Sized(plain_name(name), gradient, *known[id(p)])
+        for name, gradient, p in there
+        if known[id(p)][0] > _SMALL * math.sqrt(len(p))
     ]
 
 
