@@ -6,6 +6,7 @@ Standard library only.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sys
 from collections.abc import Iterator
@@ -35,4 +36,5 @@ def left_out(group: str, name: str, why: object) -> None:
     """Say on stderr, in one line, that something of another package is not used."""
     reason = f"{type(why).__name__}: {why}" if isinstance(why, BaseException) else str(why)
     line = " ".join(f"warning: '{name}' of gradflow.{group} is left out: {reason}".split())
-    sys.stderr.write("".join(sign if sign.isprintable() else "?" for sign in line) + "\n")
+    with contextlib.suppress(OSError):  # nobody need read it
+        sys.stderr.write("".join(sign if sign.isprintable() else "?" for sign in line) + "\n")

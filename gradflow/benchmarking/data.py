@@ -112,7 +112,7 @@ def splitting(config: BenchmarkConfig) -> Iterator[Split]:
     sweep(Path(tempfile.gettempdir()))
     with tempfile.TemporaryDirectory(prefix=prefix()) as folder:
         for name in ("train_images", "train_labels", "test_images", "test_labels"):
-            np.save(Path(folder) / f"{name}.npy", getattr(data, name))
+            _store(Path(folder) / f"{name}.npy", getattr(data, name))
         split = Split(
             folder,
             config.data,
@@ -125,6 +125,18 @@ def splitting(config: BenchmarkConfig) -> Iterator[Split]:
         )
         del data  # from now on it is in the files alone
         yield split
+
+
+def _store(path: Path, array: Bytes) -> None:
+    """Write an array; where that fails, numpy may know no more than how much it wrote."""
+    try:
+        np.save(path, array)
+    except OSError as error:
+        where = path.parent.parent
+        raise GradflowError(
+            f"cannot write {array.nbytes:,} bytes to '{where}': {error.strerror or 'no room'}",
+            "make room there, or set TMPDIR to another folder",
+        ) from error
 
 
 def _sizes(config: BenchmarkConfig, data: Dataset) -> tuple[tuple[Part, int], ...]:

@@ -22,6 +22,7 @@ from gradflow.cli.group import Command, Group
 from gradflow.cli.lr import lr
 from gradflow.cli.options import expand_configs
 from gradflow.cli.plot import plot
+from gradflow.cli.streams import discard_remarks
 from gradflow.cli.sweep import sweep
 from gradflow.cli.theory import theory
 from gradflow.cli.watch import watch
@@ -83,6 +84,7 @@ for name, command in COMMANDS.items():
 def main() -> None:
     """Run the command line."""
     atexit.register(_leave_memory)
+    atexit.register(discard_remarks)
     app()
 
 

@@ -88,8 +88,20 @@ def reader_may_leave() -> Iterator[None]:
 
 def discard_output() -> None:
     """Send nowhere what is still to be written to standard output."""
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _send_nowhere(sys.stdout)
+
+
+def discard_remarks() -> None:
+    """Send nowhere what standard error does not take: Python would exit with 120 for it."""
+    try:
+        sys.stderr.flush()
+    except Exception:  # a program may have put anything there
+        _send_nowhere(sys.stderr)
+
+
+def _send_nowhere(stream: TextIO) -> None:
+    with contextlib.suppress(Exception):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _reader_left() -> bool:

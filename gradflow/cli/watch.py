@@ -14,7 +14,12 @@ from gradflow.cli.endings import signals_as_usual
 from gradflow.cli.fail_on import FailOn, parse_fail_on
 from gradflow.cli.live import LiveLine
 from gradflow.cli.output import Output, exit_code
-from gradflow.cli.streams import silence_what_follows, stdout_kept, stdout_on_stderr
+from gradflow.cli.streams import (
+    discard_remarks,
+    silence_what_follows,
+    stdout_kept,
+    stdout_on_stderr,
+)
 from gradflow.configs.watching import WatchConfig
 
 if TYPE_CHECKING:
@@ -98,5 +103,5 @@ def others_run() -> bool:
 def exit_at_once(code: int) -> None:
     """Exit, whatever threads still run."""
     sys.stdout.flush()
-    sys.stderr.flush()
+    discard_remarks()
     os._exit(code)

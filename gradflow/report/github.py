@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 from gradflow.errors import GradflowError
 from gradflow.report.escape import visible
@@ -44,7 +45,7 @@ def add_summary(result: Result) -> Path | None:
         before = path.stat().st_size if path.exists() else 0
         if before + len(text.encode()) > _MOST:
             return None  # GitHub would drop what is there as well
-        with path.open("a", encoding="utf-8") as file:
+        with _appending(path) as file:
             file.write(text)
     except OSError as error:
         raise GradflowError(f"cannot write '{path}' ({SUMMARY}): {error.strerror}") from error
@@ -54,6 +55,15 @@ def add_summary(result: Result) -> Path | None:
 def summary(result: Result) -> str:
     """Return a result as a section of a page, its command as the heading."""
     return f"### gradflow {result.command}\n\n{markdown(result)}\n"
+
+
+def _appending(path: Path) -> TextIO:
+    """Open a file to add to it, without waiting until somebody reads it, were it a named pipe."""
+    at_once = getattr(os, "O_NONBLOCK", 0)
+    number = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | at_once, 0o666)
+    if at_once:
+        os.set_blocking(number, True)  # who does read it may be slow
+    return os.fdopen(number, "a", encoding="utf-8")
 
 
 def _said(finding: Finding) -> str:

@@ -115,6 +115,7 @@ def test_the_registry_has_every_entry_by_its_name():
         ({"name": "relu"}, "'relu' is taken"),
         ({"aliases": ("other", "swish")}, "'swish' is taken"),
         ({"value": lambda x: x + np.inf}, "not finite"),
+        ({"value": lambda x: np.where(x < 0.4, x, np.nan)}, "not finite"),
         ({"slope": lambda x: np.full_like(x, np.nan)}, "not finite"),
     ],
 )
@@ -200,10 +201,24 @@ def test_saturation_of_the_sigmoid_ends_where_its_closed_form_does():
     assert activation("relu").saturation(-2, 5) == [(-2, 0.0)]
 
 
+@given(low=st.floats(-30, 29.9), wide=st.floats(1e-6, 0.5))
+def test_saturation_within_a_part_is_that_of_the_whole_there(low, wide):
+    act, high = activation("sigmoid"), low + wide
+    whole = [(max(low, a), min(high, b)) for a, b in act.saturation(-30, 31)]
+    expected = [ends for ends in whole if ends[0] <= ends[1]]
+    assert np.ravel(act.saturation(low, high)) == pytest.approx(np.ravel(expected), rel=1e-12)
+
+
 @pytest.mark.parametrize("ends", [(1, 1), (2, 1), (0, math.inf), (math.nan, 1), (-1e308, 1e308)])
 def test_saturation_refuses_what_is_no_interval(ends):
     with pytest.raises(GradflowError, match="no interval from"):
         activation("tanh").saturation(*ends)
+
+
+def test_an_activation_is_shown_without_its_functions():
+    for act in (activation("gelu"), activation("elu", alpha=0.5)):
+        assert "function" not in repr(act)
+        assert repr(act).startswith(f"Activation(name='{act.name}', ")
 
 
 # --- torch -------------------------------------------------------------------------------------
@@ -288,6 +303,14 @@ def test_parameters_are_checked(name, parameters, message, hint):
     with pytest.raises(GradflowError, match=message) as caught:
         activation(name, **parameters)
     assert hint in caught.value.hint
+
+
+def test_several_are_each_there_once_and_alpha_is_for_those_that_have_one():
+    found = registry.activations(["tanh", "ELU", "relu", "elu"], alpha=0.5)
+    assert found == [activation("tanh"), activation("elu", alpha=0.5), activation("relu")]
+    assert registry.activations(["elu"]) == [activation("elu")]
+    with pytest.raises(GradflowError, match="alpha"):
+        registry.activations(["tanh", "relu"], alpha=0.5)
 
 
 def test_alpha_is_a_fifth_for_elu_and_leaky_relu_unless_given():

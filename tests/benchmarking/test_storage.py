@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import itertools
 import json
 import math
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,7 +21,7 @@ from support.benchmark_runs import epoch_done, flow_row, history_row, numbers, s
 
 from gradflow.benchmarking.events import EpochDone, Event, Progress
 from gradflow.benchmarking.run import benchmark as run
-from gradflow.benchmarking.storage.checkpoints import Origin, load
+from gradflow.benchmarking.storage.checkpoints import Checkpoint, Origin, load
 from gradflow.benchmarking.storage.folder import RunDirectory
 from gradflow.benchmarking.storage.journal import Journal, finished
 from gradflow.benchmarking.stored import read_benchmark as read
@@ -213,6 +215,23 @@ def test_a_damaged_checkpoint_is_refused_with_its_name(config: Make, tmp_path: P
     file.unlink()
     assert len(run(config(act=("relu",), resume=True)).history) == 2  # it began anew
     assert load(str(tmp_path / "none.pt"), Origin("", RELU, 0)) is None
+
+
+@pytest.mark.skipif(os.name != "posix", reason="of limits")
+def test_a_checkpoint_that_has_no_room_is_said_and_the_last_one_kept(tmp_path: Path) -> None:
+    resource = importlib.import_module("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    path, weights = tmp_path / "one.pt", {"weight": torch.zeros(10_000)}
+    Checkpoint({}, {}, {}, []).save(str(path), Origin("", RELU, 0))
+    whole = path.read_bytes()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, before[1]))
+    try:
+        with pytest.raises(GradflowError, match=r"cannot write '.*one\.pt'"):
+            Checkpoint(weights, {}, {}, []).save(str(path), Origin("", RELU, 0))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_bytes() == whole
 
 
 def test_a_folder_with_a_run_is_not_written_over(config: Make, tmp_path: Path) -> None:

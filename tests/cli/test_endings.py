@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ import pytest
 
 from gradflow.cli import streams
 from gradflow.cli.endings import interrupts_wait
+from gradflow.report import writers
 from gradflow.temporaries import prefix, sweep
 
 Run = Callable[..., Any]
@@ -88,11 +90,75 @@ def test_a_full_disk_behind_standard_output_is_said() -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_behind_standard_error_changes_no_exit_code(tmp_path: Path) -> None:
-    assert started("eval", "gleu", shell="2> /dev/full").returncode == 2
+    for buffered in ("", "1"):  # Python flushes once more as it exits, and has a code for that
+        for wrong, code in (
+            (["eval", "gleu"], 2),
+            (["eval"], 2),
+            (["nosuch"], 2),
+            (["eval", "gelu"], 0),
+        ):
+            done = started(*wrong, shell="2> /dev/full", PYTHONUNBUFFERED=buffered)
+            assert done.returncode == code
     written = tmp_path / "a.json"
-    done = started("eval", "gelu", "--github", "-o", str(written), shell="2> /dev/full")
-    assert done.returncode == 0
+    options = ["eval", "gelu", "--github", "-o", str(written)]
+    assert started(*options, shell="2> /dev/full", PYTHONUNBUFFERED="").returncode == 0
     assert written.exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_program_with_threads_ends_as_it_should_where_remarks_have_no_room(
+    tmp_path: Path,
+) -> None:
+    program = tmp_path / "threads.py"
+    program.write_text(
+        "import threading, torch\n"
+        "model = torch.nn.Linear(2, 1)\n"
+        "optimizer = torch.optim.SGD(model.parameters(), lr=0.1)\n"
+        "threading.Thread(target=threading.Event().wait).start()\n"
+        "while True:\n"
+        "    optimizer.zero_grad()\n"
+        "    model(torch.ones(3, 2)).sum().backward()\n"
+        "    optimizer.step()\n",
+        encoding="utf-8",
+    )
+    options = ["watch", "--steps", "2", str(program)]
+    assert started(*options, shell="2> /dev/full", PYTHONUNBUFFERED="").returncode == 0
+
+
+#: Leaves room for 64 bytes in any file, as a file system or a quota can.
+ROOM = """
+import resource, sys
+from gradflow.cli import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64))
+sys.argv[0] = "gradflow"
+main()
+"""
+
+
+def with_little_room(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", ROOM, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, encoding="utf-8")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="of limits")
+@pytest.mark.parametrize("suffix", [s for s in writers.WRITERS if s != ".sarif"])  # it is shorter
+def test_a_file_that_has_no_room_is_said_and_none_is_left(suffix: str, tmp_path: Path) -> None:
+    (tmp_path / f"old{suffix}").write_text("old", encoding="utf-8")
+    for name in ("new", "old"):
+        done = with_little_room("eval", "gelu", "-o", str(tmp_path / f"{name}{suffix}"))
+        assert done.returncode == 2, done.stderr
+        said = f"error: cannot write '{tmp_path / name}{suffix}': {os.strerror(errno.EFBIG)}\n"
+        assert done.stderr == said
+    assert [path.name for path in tmp_path.iterdir()] == [f"old{suffix}"]
+    assert (tmp_path / f"old{suffix}").read_text(encoding="utf-8") == "old"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="of limits")
+def test_images_that_have_no_room_are_no_defect(tmp_path: Path) -> None:
+    done = with_little_room("benchmark", "--quick", "--output-dir", str(tmp_path / "run"))
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: cannot write ")
+    assert "TMPDIR" in done.stderr
 
 
 @pytest.mark.skipif(os.name != "posix", reason="of shells")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -85,6 +86,21 @@ def test_a_summary_that_cannot_be_written_is_said(
     monkeypatch.setenv(github.SUMMARY, str(tmp_path))
     with pytest.raises(GradflowError, match="cannot write"):
         github.add_summary(diagnosed(0.0))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes that have names")
+def test_a_summary_that_is_a_pipe_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    monkeypatch.setenv(github.SUMMARY, str(pipe))
+    with pytest.raises(GradflowError, match="cannot write"):  # nobody reads it
+        github.add_summary(diagnosed(0.0))
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    assert github.add_summary(diagnosed(0.0)) == pipe
+    assert os.read(reader, 1000).startswith(b"### gradflow diagnose\n")
+    os.close(reader)
 
 
 def test_the_command_line_does_both(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:

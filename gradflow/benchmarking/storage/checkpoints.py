@@ -66,8 +66,10 @@ class Checkpoint:
             If it cannot be written.
         """
         stored = {"format": _FORMAT, "run": origin.run, **vars(self)}
+        written = io.BytesIO()  # of a full disk torch says something else
+        torch.save({**stored, "digest": _digest(stored)}, written)
         with files.replacing(Path(path)) as temporary:
-            torch.save({**stored, "digest": _digest(stored)}, temporary)
+            temporary.write_bytes(written.getbuffer())
 
     def restore(self, trainer: Trainer, generator: torch.Generator) -> list[EpochDone]:
         """Put the state back; return the epochs that led to it, marked as restored."""

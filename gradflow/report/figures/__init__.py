@@ -6,6 +6,7 @@ pyplot's global state, so that they can be drawn anywhere and as often as one li
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,7 @@ def draw(result: Result) -> Figure:
 
 def write(result: Result, path: Path, metadata: Mapping[str, Any] | None = None) -> None:
     """Write the figure of `result` to `path`; the suffix chooses the format."""
-    figure = draw(result)
+    figure, drawn = draw(result), io.BytesIO()
     with style():  # salt, fonts and resolution are asked for when saving
-        figure.savefig(path, format=path.suffix.lower()[1:], metadata=metadata)
+        figure.savefig(drawn, format=path.suffix.lower()[1:], metadata=metadata)
+    path.write_bytes(drawn.getvalue())  # at once: of a full disk PDF's writer says something else
