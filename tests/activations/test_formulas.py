@@ -137,6 +137,16 @@ def test_max_slope_sees_both_sides_of_a_kink_wherever_it_is():
     assert ramp.max_slope == 1 / 3
 
 
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_max_slope_may_be_reached_at_either_end_of_the_line_alone(sign):
+    slope = lambda x: np.where(sign * x > 0, 1 - 1 / (1 + np.abs(x)), 0.0)  # noqa: E731
+    assert dataclasses.replace(ACTIVATIONS["relu"], kinks=(), slope=slope).max_slope == 1
+
+
+def test_no_zero_of_relu_has_a_sign():
+    assert not np.signbit(activation("relu")([-math.inf, -1.0, -0.0, 0.0, 1.0])).any()
+
+
 def test_a_formula_sees_neither_nan_nor_a_scalar():
     seen = []
     spy = dataclasses.replace(ACTIVATIONS["identity"], value=lambda x: seen.append(x) or x)
