@@ -123,5 +123,8 @@ class Group(TyperGroup):
         if command is None and not ctx.resilient_parsing:
             if cmd_name in ("help", "version"):
                 raise GradflowError(f"unknown command '{cmd_name}'", f"gradflow --{cmd_name}")
+            if cmd_name.endswith(".py"):
+                hint = f"did you mean gradflow watch {cmd_name}?"
+                raise GradflowError(f"unknown command '{cmd_name}'", hint)
             raise unknown_name("command", cmd_name, self.commands)
         return command

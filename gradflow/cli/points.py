@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import TextIO
 
 from gradflow.configs.ranges import is_plain, span
 from gradflow.errors import GradflowError
+
+_SEVERAL = re.compile(r"[-+]?[\d.]+(,[-+]?[\d.]+)+", re.ASCII)
 
 
 def parse_points(texts: Iterable[str], stdin: TextIO) -> list[float]:
@@ -56,6 +59,7 @@ def _number(text: str, source: str) -> float:
             raise ValueError(text)
         return float(text)
     except ValueError:
-        raise GradflowError(
-            f"{source}: '{text}' is not a number", "give a number, start:stop:step, or -"
-        ) from None
+        several = source == "--at" and _SEVERAL.fullmatch(text)
+        again = " ".join(f"--at {part}" for part in text.split(","))
+        hint = again if several else "give a number, start:stop:step, or -"
+        raise GradflowError(f"{source}: '{text}' is not a number", hint) from None

@@ -12,6 +12,9 @@ from gradflow.errors import GradflowError
 _EXTRA = re.compile(r"extra argument.*\((.*)\)", re.DOTALL)
 _MISSING = re.compile(r"Missing (argument|option) '(.+?)'")
 _EMPTY = re.compile(r"Option '(.+?)' requires")
+_COMMA = re.compile(r"([-+]?\d+),(\d+)")
+_UNIT = re.compile(r"([-+]?\d+(?:\.\d+)?) ?([%kKmM])")
+_UNITS = {"%": 0.01, "k": 1e3, "m": 1e6}
 _NUMBER = re.compile(r"[-+]?\d*\.?\d+(e[-+]?\d+)?")
 
 
@@ -46,7 +49,24 @@ def hint(error: Any) -> str:
             return f"did you mean {option}?"
     if _MISSING.search(said) and (typed := next(iter(EXAMPLES.get(_name(context), ())), None)):
         return f"like gradflow {typed}"
+    if number := plain_number(_refused(error)):
+        return f"like {number}"
     return f"see {command} --help"
+
+
+def _refused(error: Any) -> str:
+    """Return the value that was no number, which only the error's cause knows."""
+    errors = getattr(error.__cause__, "errors", None)
+    return str(errors()[0].get("input", "")) if callable(errors) else ""
+
+
+def plain_number(text: str) -> str | None:
+    """Return how a number is typed that is written 0,01 or 98% or 10k; None for all others."""
+    if comma := _COMMA.fullmatch(text):
+        return f"{comma[1]}.{comma[2]}"
+    if unit := _UNIT.fullmatch(text):
+        return f"{float(unit[1]) * _UNITS[unit[2].lower()]:.12g}"
+    return None
 
 
 def _name(context: Any) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gradflow.cli import misplaced
 from gradflow.cli.charted import ChartedOutput
 from gradflow.cli.endings import signals_as_usual
 from gradflow.cli.fail_on import FailOn, parse_fail_on
@@ -41,6 +42,7 @@ IsModule = Annotated[
 
 
 def watch(
+    context: typer.Context,
     script: Script,
     config: WatchConfig,
     output: ChartedOutput,
@@ -73,6 +75,9 @@ def watch(
     with quiet, line:
         result = ScriptRun(program, config, line if line.on and reports() else None, give_up).run()
     code = _report(result, output, codes)
+    said = misplaced.note(context, script, program.argv, result.script_exit_code)
+    if said is not None and reports():
+        typer.echo(said, err=True)
     if result.script_exit_code is None and others_run():
         exit_at_once(code)
     if code:

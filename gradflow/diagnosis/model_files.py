@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.util
 import inspect
@@ -136,13 +137,35 @@ def located(reference: str) -> Any:
     """
     home, _, name = reference.rpartition(":")
     if not home or not name:
-        raise GradflowError(f"--model '{reference}' does not name an object", _FORM)
+        raise _nameless(reference)
     value: Any = _imported(home)
     for part in name.split("."):
         if not hasattr(value, part):
             raise unknown_name(f"name in {home}", part, [n for n in vars(value) if n[0] != "_"])
         value = getattr(value, part)
     return value
+
+
+def _nameless(reference: str) -> GradflowError:
+    """Return the error for a file or module of which no object is named; its file is not run."""
+    path = Path(reference)
+    if path.suffix == ".py" and not path.is_file():
+        return GradflowError(f"there is no file '{reference}'", _FORM)
+    makers = _makers(path) if path.suffix == ".py" else []
+    hint = (
+        f"in it are {', '.join(makers[:8])}: --model {reference}:{makers[0]}" if makers else _FORM
+    )
+    return GradflowError(f"--model '{reference}' does not name an object", hint)
+
+
+def _makers(path: Path) -> list[str]:
+    """Return the functions and classes of a file, by their names."""
+    try:
+        body = ast.parse(path.read_bytes()).body
+    except (OSError, SyntaxError, ValueError):
+        return []
+    made = (part.name for part in body if isinstance(part, ast.FunctionDef | ast.ClassDef))
+    return [name for name in made if not name.startswith("_")]
 
 
 def _imported(home: str) -> ModuleType:
@@ -158,7 +181,8 @@ def _imported(home: str) -> ModuleType:
         return _executed(path) if is_file else importlib.import_module(home)
     except ModuleNotFoundError as error:
         if not is_file and error.name and (home + ".").startswith(error.name + "."):
-            raise GradflowError(f"there is no module '{home}'", _FORM) from None
+            hint = f"is {error.name.partition('.')[0]} installed, or in this folder? {_FORM}"
+            raise GradflowError(f"there is no module '{home}'", hint) from None
         raise failure(error, None, f"importing {home}") from error
     except Exception as error:
         raise failure(error, None, f"importing {home}") from error

@@ -8,6 +8,8 @@ import difflib
 import functools
 import importlib.util
 import io
+import re
+import shlex
 import sys
 import types
 from collections.abc import Iterator, Sequence
@@ -18,6 +20,13 @@ from types import CodeType
 
 from gradflow.errors import GradflowError
 from gradflow.script.notebooks import Notebook
+
+_PYTHON = re.compile(r"python[\d.]*(\.exe)?")
+#: What starts a program, and how one that it starts is watched.
+_LAUNCHERS = {
+    "torchrun": "like torchrun --nproc-per-node 2 -m gradflow watch train.py",
+    "accelerate": "like accelerate launch -m gradflow watch train.py",
+}
 
 
 @dataclass(frozen=True)
@@ -59,15 +68,28 @@ class Program:
             raise GradflowError(f"'{self.target}' is a folder", "name a file in it")
         if not path.is_file():
             raise GradflowError(f"there is no file '{self.target}'", self._meant(path))
+        if path.suffix == ".ipynb":
+            hint = f"jupyter nbconvert --to script {shlex.quote(self.target)} makes a program of it"
+            raise GradflowError(f"'{self.target}' is a notebook, no program", hint)
 
     def _meant(self, path: Path) -> str | None:
         """Say what else may be meant by a file that is not there."""
-        if "." in self.target and path.suffix != ".py":
-            return "gradflow watch -m NAME runs a module"
+        if launched := self._launched():
+            return launched
+        if _is_module(self.target):
+            return f"gradflow watch -m {self.target} runs a module"
         beside = path.parent.glob("*.py") if path.parent.is_dir() else ()
         files = {file.stem: str(file) for file in sorted(beside)}
         close = difflib.get_close_matches(path.stem, files, n=3)
         return f"did you mean {', '.join(files[stem] for stem in close)}?" if close else None
+
+    def _launched(self) -> str | None:
+        """Say how a program is watched that something else starts, where that was named."""
+        if self.target in _LAUNCHERS:
+            return _LAUNCHERS[self.target]
+        if _PYTHON.fullmatch(Path(self.target).name):
+            return f"leave '{self.target}' out: " + shlex.join(("gradflow", "watch", *self.argv))
+        return None
 
     def run(self) -> None:
         """Run it in this process as the module ``__main__``; what it raises, this raises."""
@@ -127,6 +149,14 @@ def _module_code(name: str) -> tuple[ModuleSpec, CodeType]:
     if spec is None or code is None:
         raise ImportError(f"No code to run in the module {name}")
     return spec, code
+
+
+def _is_module(name: str) -> bool:
+    """Return whether there is a package of the name's first part; nothing is imported."""
+    parts = name.split(".")
+    if len(parts) == 1 or not all(part.isidentifier() for part in parts):
+        return False
+    return Path(*parts[:1]).is_dir() or importlib.util.find_spec(parts[0]) is not None
 
 
 def _refuse_missing_module(name: str) -> None:

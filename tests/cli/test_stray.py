@@ -27,6 +27,12 @@ import pytest
         ("--act sigmoid", "--act", "an option comes after its command"),
         ("help", "'help'", "gradflow --help"),
         ("diagnose --depth ten", "--depth must be a whole number, got 'ten'", "--help"),
+        ("diagnose --lr 0,01", "got '0,01'", "like 0.01"),
+        ("benchmark --target 98%", "got '98%'", "like 0.98"),
+        ("benchmark --train-size 10k", "got '10k'", "like 10000"),
+        ("eval gelu --at 1,2", "'1,2' is not a number", "--at 1 --at 2"),
+        ("eval gelu --at 1,x", "'1,x' is not a number", "give a number"),
+        ("train.py", "unknown command 'train.py'", "did you mean gradflow watch train.py?"),
         ("diagnose --gain x", "--gain must be a number, got 'x'", "--help"),
     ],
 )

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from support.programs import HEAD, LOOP, program
 
 
@@ -79,6 +80,29 @@ def test_a_misspelt_program_is_one_line_with_the_nearest(
     said = refused("watch", "trian.py")
     assert "there is no file 'trian.py'" in said
     assert said.rstrip().endswith("did you mean train.py?")
+
+
+@pytest.mark.parametrize(
+    ("typed", "hint"),
+    [
+        ("python train.py --lr 1", "leave 'python' out: gradflow watch train.py --lr 1"),
+        ("nowhere/python3.11 train.py", "leave 'nowhere/python3.11' out: gradflow watch train.py"),
+        ("torchrun train.py", "-m gradflow watch train.py"),
+        ("accelerate launch train.py", "accelerate launch -m gradflow watch train.py"),
+        ("package.train", "gradflow watch -m package.train"),
+        ("notebook.ipynb", "jupyter nbconvert --to script notebook.ipynb"),
+    ],
+)
+def test_what_is_no_program_is_said_with_what_is_meant(
+    refused: Callable[..., str], typed: str, hint: str
+) -> None:
+    Path("package").mkdir()
+    Path("notebook.ipynb").write_text('{"cells": []}', encoding="utf-8")
+    assert hint in refused("watch", *typed.split()).partition("hint: ")[2]
+
+
+def test_a_file_that_is_not_there_is_no_module(refused: Callable[..., str]) -> None:
+    assert "hint" not in refused("watch", "requirements.txt")
 
 
 def test_a_file_under_m_is_refused_in_a_line(refused: Callable[..., str]) -> None:
