@@ -22,6 +22,7 @@ RUN = {
     "calibration_families_fit",
     "calibration_fit",
     "calibration_train",
+    "calibration_trials",
     "diagnose_cost",
     "gpu",
     "learning_rates",
@@ -207,6 +208,9 @@ def _few(lines: list[str]) -> list[str]:
     return [*learns[:2], *fails[:2]]
 
 
+_RECORDS = FOLDER / "results" / "families.jsonl"
+
+
 def families() -> list[str]:
     """Those that the script's own table names, without importing it before the path is set."""
     text = (FOLDER / "families" / "networks.py").read_text(encoding="utf-8")
@@ -269,6 +273,55 @@ def test_calibration_families_fit(
     assert printed.startswith(f"{len(few)} networks; chosen on half A")
     assert all(f"{o}: balanced accuracy" in printed for o in ("either", "adam", "sgd"))
     assert (tmp_path / "roc.png").stat().st_size > 1000
+
+
+def test_calibration_trials_trains_copies_of_what_is_drawn(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    module, out = script("calibration_trials"), tmp_path / "trials.jsonl"
+    monkeypatch.setattr(module, "STEPS", 20)
+    wanted = ("mlp", 70_000)  # GELU, batch normalisation: it learns within 20 steps
+    (learns,) = (r for r in module.outcomes(_RECORDS) if (r["family"], r["seed"]) == wanted)
+    (tmp_path / "one.jsonl").write_text(json.dumps(learns), encoding="utf-8")
+    options = ["--records", tmp_path / "one.jsonl", "--part", "rest", "--out", out]
+    run(monkeypatch, module, *options)
+    (row,) = map(json.loads, out.read_text(encoding="utf-8").splitlines())
+    assert row["verdict"] == "healthy"
+    assert 2.1 < row["constant"] < math.log(10)  # of 64 labels, not equally many of each digit
+    assert min(run["same"] for run in row["runs"].values()) < 0.6 * row["constant"]
+    assert not module.with_trial(row)
+
+
+def test_calibration_trials_counts_by_its_rules(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = script("calibration_trials")
+    # (verdict, left of the constant's loss on the batch, on fresh examples) -> what each rule says
+    cases = {
+        ("healthy", 0.5, 1.5): (False, False, False),
+        ("healthy", 0.99, 1.0): (False, True, True),
+        ("vanishing", 0.5, 1.5): (True, False, False),
+        ("vanishing", 0.95, 1.0): (True, True, True),
+        ("exploding", 0.1, 50.0): (True, False, True),
+    }
+    rows = []
+    for (verdict, same, fresh), said in cases.items():
+        runs = {
+            "0.01": {"same": None, "fresh": None},
+            "0.001": {"same": 2 * same, "fresh": 2 * fresh},
+        }
+        row = {"part": "E", "family": "mlp", "left": 0.5, "constant": 2.0, "verdict": verdict}
+        rows.append({**row, "runs": runs})
+        assert tuple(rule(rows[-1]) for rule in module.RULES.values()) == said
+    flow = {**rows[2], "constant": None}
+    assert all(rule(flow) for rule in module.RULES.values())
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    run(monkeypatch, module, "--table", tmp_path / "rows.jsonl")
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    wrong = (f"{1 - n / 5:.3f} ({n} of 5, 0 of 0)" for n in (3, 2, 3))
+    assert f"E {' '.join(wrong)}" in lines
+    run(monkeypatch, module, "--table")
+    assert "rest          0.874 (4 of 108, 11 of 51)" in capsys.readouterr().out
 
 
 def test_learning_rates(
