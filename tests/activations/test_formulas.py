@@ -209,6 +209,11 @@ def test_saturation_of_the_sigmoid_ends_where_its_closed_form_does():
     assert left == pytest.approx((-10, -edge), rel=1e-14)
     assert right == pytest.approx((edge, 10), rel=1e-14)
     assert activation("relu").saturation(-2, 5) == [(-2, 0.0)]
+    for ends in (0, edge + 1e-7), (-edge - 1e-7, 0):  # between the last two places looked at
+        ((low, high),) = activation("sigmoid").saturation(*ends)
+        assert (abs(low), abs(high)) == pytest.approx(
+            (edge, edge + 1e-7) if ends[0] == 0 else (edge + 1e-7, edge), rel=1e-14
+        )
 
 
 @given(low=st.floats(-30, 29.9), wide=st.floats(1e-6, 0.5))
