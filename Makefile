@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := gradflow-demo
+# Each worker gets a stretch of the tests: what a file of them draws is drawn once.
+SIDE_BY_SIDE := -n 2 --dist worksteal
 
 .PHONY: demo test test-fast test-oldest test-newest test-extras lint types imports tests coverage \
 	audit dist docs docs-site docs-check figures golden gpu browser install clean
@@ -48,16 +50,16 @@ imports: $(VENV)/installed-dev
 	$(BIN)/lint-imports
 
 tests: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 # Without the tests that take longer than five seconds: while working, not instead of `make test`.
 test-fast: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not slow"
 
 # Branches too, and those of the processes that the tests start; fails below the gate that
 # pyproject.toml sets.
 coverage: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term-missing:skip-covered
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) --cov --cov-report=term-missing:skip-covered
 
 # The tests with the oldest of all that pyproject.toml allows, and with the newest there is. Both
 # fetch a torch of their own, gigabytes where it is built for CUDA: PYTHON says for which Python.
@@ -65,12 +67,12 @@ test-oldest: $(VENV)/installed-dev
 	$(PYTHON) -m venv $(VENV)-oldest
 	$(BIN)/python scripts/bounds.py dev > $(VENV)-oldest/constraints.txt
 	$(VENV)-oldest/bin/pip install --quiet --constraint $(VENV)-oldest/constraints.txt --editable ".[dev]"
-	$(VENV)-oldest/bin/python -m pytest -n 2 --dist worksteal
+	$(VENV)-oldest/bin/python -m pytest $(SIDE_BY_SIDE)
 
 test-newest:
 	$(PYTHON) -m venv $(VENV)-newest
 	$(VENV)-newest/bin/pip install --quiet --upgrade --editable ".[dev]"
-	$(VENV)-newest/bin/python -m pytest -n 2 --dist worksteal
+	$(VENV)-newest/bin/python -m pytest $(SIDE_BY_SIDE)
 
 # Each extra in an environment of its own: what it is for can be imported.
 test-extras:

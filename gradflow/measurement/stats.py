@@ -125,19 +125,24 @@ def count_nonzero(flat: Tensor) -> Tensor:
     if flat.dtype == torch.bool:
         there = flat.numpy()
     else:  # NumPy compares in a tenth of the time
-        there = flat.numpy() != 0 if flat.dtype in NUMPYS else (flat != 0).numpy()
+        there = flat.numpy() != 0 if flat.dtype in _NUMPYS else (flat != 0).numpy()
     return torch.tensor([np.count_nonzero(row) for row in there])
 
 
 def below(values: Tensor, limit: Tensor | float) -> Tensor:
     """Return which entries are below a limit, which is one number."""
-    if values.device.type != "cpu" or values.dtype not in NUMPYS:
+    if not numpy_has(values):
         return values < limit
     return torch.from_numpy(np.less(values.detach().numpy(), values.numpy().dtype.type(limit)))
 
 
+def numpy_has(values: Tensor) -> bool:
+    """Return whether NumPy can read the values where they are."""
+    return values.is_cpu and values.dtype in _NUMPYS
+
+
 #: What NumPy has too.
-NUMPYS = (torch.float32, torch.float64, torch.float16)
+_NUMPYS = (torch.float32, torch.float64, torch.float16)
 
 
 #: Entries of which a copy in float64 costs less than reading them in float32 several times.

@@ -156,7 +156,7 @@ def _is_module(name: str) -> bool:
     parts = name.split(".")
     if len(parts) == 1 or not all(part.isidentifier() for part in parts):
         return False
-    return Path(*parts[:1]).is_dir() or importlib.util.find_spec(parts[0]) is not None
+    return Path(parts[0]).is_dir() or importlib.util.find_spec(parts[0]) is not None
 
 
 def _refuse_missing_module(name: str) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gradflow.measurement.preserving import random_states_kept
 from gradflow.measurement.slopes import Function, slope
-from gradflow.measurement.stats import NUMPYS
+from gradflow.measurement.stats import numpy_has
 
 #: Far enough out for every activation to be flat, if it ever is.
 _FAR = 1e4
@@ -36,7 +36,7 @@ class FlatLevels(NamedTuple):
             (calls, units), boolean.
         """
         others = tuple(axis for axis in range(1, values.dim()) if axis != unit_axis)
-        if type(values) is Tensor and values.is_cpu and values.dtype in NUMPYS:
+        if type(values) is Tensor and numpy_has(values):
             # NumPy takes a fifth of the time; of a copy, since what it has seen is never resized.
             return torch.from_numpy(self._off(values.clone().numpy()).any(others))
         off: Tensor = self._off(values)
