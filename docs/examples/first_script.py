@@ -13,7 +13,7 @@ for _ in range(11):
     layers += [nn.Linear(64, 64), nn.Sigmoid()]
 model = nn.Sequential(*layers, nn.Linear(64, 10))
 
-optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.03)
 for _ in range(150):
     rows = torch.randint(2000, (128,))
     optimizer.zero_grad()

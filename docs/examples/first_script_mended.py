@@ -16,7 +16,7 @@ for layer in layers[::2]:
     nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
     nn.init.zeros_(layer.bias)
 
-optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.03)
 for _ in range(150):
     rows = torch.randint(2000, (128,))
     optimizer.zero_grad()

@@ -44,7 +44,7 @@ EXAMPLES: dict[str, dict[str, str]] = {
     },
     "width": {
         "width --act relu --depth 4": "does a learning rate carry over to other widths?",
-        "width --model model.py:of_width --input-shape 3,32,32": "of a model of your own",
+        "width --model model.py:of_width --input-shape 32 --widths 16,32,64": "of your own",
     },
     "clip": {
         "clip --task adding": "clipping policies in training a recurrent network",

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from gradflow.configs.ranges import is_plain, span
+from gradflow.configs.ranges import ends, is_plain, like, span
 from gradflow.errors import GradflowError
 
 Check = Callable[[str, Any], None]
@@ -203,10 +203,10 @@ def value_list(name: str, texts: Iterable[str], kind: type) -> tuple[Any, ...]:
     try:
         return tuple(value for item in items for value in _values(name, item, kind))
     except (ValueError, OverflowError):
-        word, like = ("whole numbers", "64,128") if kind is int else ("numbers", "0.2,0.1")
+        word, usual = ("whole numbers", "64,128") if kind is int else ("numbers", "0.2,0.1")
         raise GradflowError(
             f"{name} must be {word} with commas between, got '{','.join(items)[:80]}'",
-            f"like {name} {like}",
+            like(name, ends(items[0])) if ends(items[0]) else f"like {name} {usual}",
         ) from None
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 
 from gradflow.errors import GradflowError
 
 MAX_POINTS = 1_000_000
+#: A range as it is written elsewhere: 10-40, 0.5..3.
+_OTHER = re.compile(r"(\d+(?:\.\d+)?)(?:-|\.\.)(\d+(?:\.\d+)?)")
 
 
 def span(name: str, text: str) -> list[float]:
@@ -49,13 +52,17 @@ def _parts(name: str, text: str) -> tuple[float, float, float]:
         if not all(map(math.isfinite, (start, stop, step))):
             raise ValueError(text)
     except ValueError:
-        raise GradflowError(
-            f"{name}: '{text}' is not start:stop:step", _like(name, words)
-        ) from None
+        raise GradflowError(f"{name}: '{text}' is not start:stop:step", like(name, words)) from None
     return start, stop, step
 
 
-def _like(name: str, words: list[str]) -> str:
+def ends(text: str) -> list[str]:
+    """Return where a range begins and ends that is written as elsewhere; nothing for all others."""
+    found = _OTHER.fullmatch(text)
+    return list(found.groups()) if found else []
+
+
+def like(name: str, words: list[str]) -> str:
     """Return an example: with what was typed, where only the step is missing."""
     try:
         start, stop = map(float, words)

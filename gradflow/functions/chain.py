@@ -153,7 +153,7 @@ def _check(
         )
     if len(weights) != len(slopes) - 1:
         raise GradflowError(
-            f"{len(slopes)} slopes need {len(slopes) - 1} weights, got {len(weights)}",
+            f"weights must be one fewer than slopes: got {len(weights)} for {len(slopes)}",
             "the first weight (w₁) is not part of ∂C/∂b₁: give w₂, w₃, …",
         )
     named = {"--cost-slope": cost_slope, "--learning-rate": learning_rate, "--bias": bias or 0.0}

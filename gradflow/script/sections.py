@@ -31,7 +31,7 @@ def program_result(models: Sequence[Model], ending: Ending, meta: RunMeta) -> Wa
     sections = [_section(*parts) for parts in zip(shown, names, results, strict=True)]
     if not sections:
         empty = tuple(model.name for model in models if model.on_meta)
-        whole = _of_a_program(judged(WatchResult(meta=meta, facts=WatchFacts(meta=empty)), CHECKS))
+        whole = judged(WatchResult(meta=meta, facts=WatchFacts(meta=empty)), CHECKS)
     elif len(sections) == 1:
         whole = results[0]
     else:
@@ -50,8 +50,6 @@ def program_result(models: Sequence[Model], ending: Ending, meta: RunMeta) -> Wa
 
 def _of_a_program(result: WatchResult) -> WatchResult:
     """Return a result whose advice speaks of a program, in which there is no watch to call."""
-    if result.facts.meta:
-        return result
     found = (replace(f, advice=_STEPS) if f.code == "unrecorded" else f for f in result.findings)
     return replace(result, findings=tuple(found))
 

@@ -300,7 +300,8 @@ def unrecorded(result: WatchResult) -> Iterator[Finding]:
         yield finding(
             "unrecorded",
             "the program took no step of an optimizer of torch.optim",
-            "the program that trains; of a model alone, gradflow diagnose --model FILE.py:NAME",
+            "an optimizer of torch.optim that steps the model: what a loop updates by hand is not "
+            "seen; of a model alone: gradflow diagnose --model FILE.py:NAME",
         )
     elif not result.steps and not result.skipped:
         yield finding(

@@ -94,8 +94,8 @@ def test_every_row_is_the_last_times_its_factor(pairs: list[tuple[float, float]]
     ("weights", "slopes", "says"),
     [
         ([], [], "no slopes"),
-        ([1], [1], "1 slopes need 0 weights, got 1"),
-        ([1, 2], [1, 2], "2 slopes need 1 weights, got 2"),
+        ([1], [1], "weights must be one fewer than slopes: got 1 for 1"),
+        ([1, 2], [1, 2], "weights must be one fewer than slopes: got 2 for 2"),
         ([math.nan], [1, 2], "nan"),
     ],
 )

@@ -34,6 +34,7 @@ def test_a_script_sees_what_python_shows_it(tmp_path: Path, capfd) -> None:
     assert [f.code for f in found] == ["unjudged", "unrecorded"]
     assert "the program took no step" in found[1].message  # and no word of a `with`
     assert "with" not in found[1].advice
+    assert "of a model alone: gradflow diagnose --model FILE.py:NAME" in found[1].advice
 
 
 def test_a_module_runs_as_python_does_it(tmp_path: Path, capfd, monkeypatch) -> None:
