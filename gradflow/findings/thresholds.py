@@ -364,6 +364,12 @@ SMALL_UPDATE = _threshold(
     1e-3,
     "‖Δw‖/‖w‖ of the median layer below which a run that has come nowhere takes too small steps.",
 )
+TINY_UPDATE = _threshold(
+    "tiny update",
+    1e-5,
+    "The same for runs so short that steps of the right size come nowhere: fine-tuning takes "
+    "steps of 10⁻⁴.",
+)
 CREEPING = _threshold(
     "creeping",
     0.25,

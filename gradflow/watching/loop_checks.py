@@ -32,6 +32,7 @@ from gradflow.findings.thresholds import (
     STALE,
     STOPPED_RATE,
     STUCK_STEPS,
+    TINY_UPDATE,
 )
 from gradflow.findings.words import at, indices, named_layers
 from gradflow.results.base import Finding
@@ -268,7 +269,10 @@ def _swallowed(result: WatchResult, rows: list[WatchRow]) -> Finding:
 
 def _too_small(result: WatchResult, usual: float) -> Iterator[Finding]:
     moved = [m for m in result.facts.moved if m is not None]
-    nowhere = bool(moved) and median(moved) < MOVED and usual < SMALL_UPDATE
+    # In fewer steps the right ones come nowhere either: a first try of a fine-tuning.
+    short = result.seen * RIGHT_UPDATE < MOVED
+    nowhere = bool(moved) and median(moved) < MOVED
+    nowhere &= usual < (TINY_UPDATE if short else SMALL_UPDATE)
     if not moved or not (nowhere or (result.seen > MANY_STEPS and _creeps(result))):
         return
     yield finding(

@@ -302,6 +302,14 @@ def test_steps_that_are_far_too_small(rate: float) -> None:
     assert "moved by at most" in message(result, "step-size")
 
 
+def test_so_few_steps_that_the_right_ones_come_nowhere_either() -> None:
+    fine_tuning = trained(adam(lr=3e-5), batch=60, epochs=1)  # 4 steps
+    assert 1e-5 < (fine_tuning.records[0].update_ratio or 0) < 1e-3
+    assert "step-size" not in said(fine_tuning)
+    assert "step-size" in said(trained(adam(lr=1e-7), batch=60, epochs=1))
+    assert "step-size" in said(trained(adam(lr=3e-5), batch=60, epochs=10))
+
+
 @pytest.mark.parametrize("make", [adam(lr=1.0), adam(lr=3.0), sgd(lr=30.0)])
 def test_steps_that_are_far_too_large(make: Callable[[nn.Module], Any]) -> None:
     result = trained(make, epochs=12)
