@@ -1,8 +1,10 @@
-"""Names of a package that are loaded when they are first used."""
+"""What is not done before it is needed: names are loaded when first used, memory is left."""
 
 from __future__ import annotations
 
+import gc
 import importlib
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -24,3 +26,12 @@ def of_run(room: str, names: list[str]) -> Callable[[str], Any]:
     So that the checks beside it need the standard library alone.
     """
     return loader(room, dict.fromkeys(names, f"{room}.run"))
+
+
+def leave_memory() -> None:
+    """Spare Python the search for what nobody needs, as it exits: most of a second with torch.
+
+    But not where triton is loaded, which calls all that is left to it a leak, on 40 lines.
+    """
+    if "triton" not in sys.modules:
+        gc.freeze()

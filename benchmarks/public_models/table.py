@@ -9,6 +9,7 @@ from typing import Any
 Row = dict[str, Any]
 
 TOLERANCE = 1e-5
+LONG = 0.1  #: Seconds of a plain pass, beside which what a diagnosis does once is small.
 
 
 def ran(row: Row) -> bool:
@@ -170,6 +171,9 @@ def goals(models: list[Row], broken: list[Row]) -> list[str]:
         values = [row[name] for row in done if isinstance(row.get(name), float)]
         if values:
             lines.append(_spread(words, values, asked))
+    if long := [row["time_ratio"] for row in done if row.get("seconds", 0) >= LONG]:
+        words = f"diagnose over a plain pass of {LONG} s or longer ({len(long)} models)"
+        lines.append(_spread(words, long, "–"))
     return lines
 
 

@@ -73,7 +73,10 @@ class Activation:
     family: Callable[..., Activation] | None = field(default=None, repr=False)
 
     def __call__(self, x: npt.ArrayLike) -> Floats:
-        """Return f(x), float64, of x's shape; ``numpy.float64`` for a scalar. NaN stays NaN."""
+        """Return f(x), float64, of x's shape; ``numpy.float64`` for a scalar. NaN stays NaN.
+
+        It is NaN as well at an infinity where f has no limit, as a sine.
+        """
         return _evaluate(self.value, x)
 
     def derivative(self, x: npt.ArrayLike) -> Floats:
@@ -101,7 +104,7 @@ class Activation:
         """The supremum of |f′|.
 
         The largest value on a grid over ±40, refined about its peak until the spacing no longer
-        matters (f′ is flat there), beside both sides of each kink and the limits at ±∞.
+        matters (f′ is flat there), beside both sides of each kink and the limits at ±∞, if any.
         """
         spacing = 0.01
         points = np.linspace(-_BUSY, _BUSY, 8001)
@@ -109,8 +112,9 @@ class Activation:
             peak = points[np.argmax(np.abs(self.derivative(points)))]
             points = np.linspace(peak - spacing, peak + spacing, 401)
             spacing /= 200
-        special = np.array([-np.inf, np.inf, 0.0, *self._kink_sides()])
-        return float(np.abs(self.derivative(np.concatenate([points, special]))).max())
+        limits = self.derivative(np.array([-np.inf, np.inf]))
+        finite = self.derivative(np.concatenate([points, [0.0], self._kink_sides()]))
+        return float(np.abs(np.concatenate([finite, limits[~np.isnan(limits)]])).max())
 
     def saturation(self, lo: float, hi: float) -> list[tuple[float, float]]:
         """Return the x-intervals within [lo, hi] where the activation is saturated.
@@ -173,7 +177,8 @@ def _evaluate(formula: Formula, x: npt.ArrayLike) -> Floats:
     array = np.asarray(x, dtype=np.float64)
     points = np.atleast_1d(array)  # 0-d arrays turn into scalars, whose ** rounds differently
     missing = np.isnan(points)
-    with np.errstate(under="ignore"):  # towards 0, by design
+    # Towards 0, by design; and what oscillates has no limit at ±∞: NaN.
+    with np.errstate(under="ignore", invalid="ignore"):
         values = formula(np.where(missing, 0.0, points))
     result: Floats = np.where(missing, np.nan, values).reshape(array.shape)[()]
     return result

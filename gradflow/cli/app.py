@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import gc
 import sys
 from collections.abc import Callable
 from typing import Annotated
@@ -27,6 +26,7 @@ from gradflow.cli.sweep import sweep
 from gradflow.cli.theory import theory
 from gradflow.cli.watch import watch
 from gradflow.cli.width import width
+from gradflow.lazy import leave_memory
 
 app = typer.Typer(
     name="gradflow",
@@ -89,6 +89,5 @@ def main() -> None:
 
 
 def _leave_memory() -> None:
-    """Spare Python the search for what nobody needs, as it exits: most of a second with torch."""
     if "gradflow.script" not in sys.modules:  # a user's program ends as it would alone
-        gc.freeze()
+        leave_memory()

@@ -12,6 +12,9 @@ from gradflow.errors import GradflowError
 _EXTRA = re.compile(r"extra argument.*\((.*)\)", re.DOTALL)
 _MISSING = re.compile(r"Missing (argument|option) '(.+?)'")
 _EMPTY = re.compile(r"Option '(.+?)' requires")
+#: As click says it, which typer had as its parser before it said this itself.
+_NO_NUMBER = re.compile(r"Invalid value for '(.+?)'.*: '(.*)' is not a valid (\w+)", re.DOTALL)
+_KINDS = {"integer": "a whole number", "float": "a number"}
 _COMMA = re.compile(r"([-+]?\d+),(\d+)")
 _UNIT = re.compile(r"([-+]?\d+(?:\.\d+)?) ?([%kKmM])")
 _UNITS = {"%": 0.01, "k": 1e3, "m": 1e6}
@@ -29,6 +32,8 @@ def message(error: Any) -> str:
         return f"{missing[2].rstrip('.…')} is missing"
     if empty := _EMPTY.search(said):
         return f"{empty[1]} was given no value"
+    if (wrong := _NO_NUMBER.match(said)) and wrong[3] in _KINDS:
+        return f"{wrong[1]} must be {_KINDS[wrong[3]]}, got '{wrong[2]}'"
     return said
 
 
@@ -55,7 +60,9 @@ def hint(error: Any) -> str:
 
 
 def _refused(error: Any) -> str:
-    """Return the value that was no number, which only the error's cause knows."""
+    """Return the value that was no number, which the error's cause knows, or its words."""
+    if wrong := _NO_NUMBER.match(str(error.format_message())):
+        return wrong[2]
     errors = getattr(error.__cause__, "errors", None)
     return str(errors()[0].get("input", "")) if callable(errors) else ""
 

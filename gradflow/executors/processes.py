@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import ctypes
-import gc
 import multiprocessing
 import os
 import signal
@@ -14,6 +13,8 @@ from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from multiprocessing import resource_tracker
 from typing import Any
+
+from gradflow.lazy import leave_memory
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
@@ -83,7 +84,7 @@ def _begin(threads: int, begun: Any) -> None:
     import torch
 
     torch.set_num_threads(threads)
-    atexit.register(gc.freeze)  # it takes half a second to collect all that torch consists of
+    atexit.register(leave_memory)
 
 
 def _leave_with(parent: Any) -> None:

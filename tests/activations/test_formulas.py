@@ -143,6 +143,19 @@ def test_max_slope_may_be_reached_at_either_end_of_the_line_alone(sign):
     assert dataclasses.replace(ACTIVATIONS["relu"], kinks=(), slope=slope).max_slope == 1
 
 
+def test_what_oscillates_has_no_limit_and_is_an_activation_all_the_same():
+    sine = Activation(
+        "sine", "sin x", "cos x", np.sin, np.cos, (-1, 1), "torch.nn:Module", "[]", monotonic=False
+    )
+    assert sine.max_slope == 1
+    assert np.isnan(sine([-math.inf, math.inf])).all()
+    assert np.isnan(sine.derivative(math.inf))
+    (left, right) = sine.saturation(-3, 3)
+    assert left[0] < -math.pi / 2 < left[1] < 0 < right[0] < math.pi / 2 < right[1]
+    gap = dataclasses.replace(sine, slope=lambda x: np.where(np.abs(x) < 1, np.nan, np.cos(x)))
+    assert math.isnan(gap.max_slope)
+
+
 def test_no_zero_of_relu_has_a_sign():
     assert not np.signbit(activation("relu")([-math.inf, -1.0, -0.0, 0.0, 1.0])).any()
 

@@ -219,7 +219,7 @@ BAD = {
     "an unknown suffix": (["plot", "relu", "-o", "relu.gif"], "cannot tell a format"),
     "no such folder": (["plot", "relu", "-o", "no/relu.png"], "there is no folder 'no'"),
     "a figure to stdout": (["plot", "relu", "-o", "-"], "not a file"),
-    "slopes and weights": (["chain", "--slopes", "1,2", "--weights", "1,2"], "need 1 weights"),
+    "slopes and weights": (["chain", "--slopes", "1,2", "--weights", "1,2"], "one fewer"),
     "a slope that is no number": (["chain", "--slopes", "1,x"], "--slopes must be numbers"),
 }
 

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.old_torch import IS_OLD
 
 from gradflow.cli import streams
 from gradflow.cli.endings import interrupts_wait
+from gradflow.lazy import leave_memory
 from gradflow.report import writers
 from gradflow.temporaries import prefix, sweep
 
@@ -154,6 +156,7 @@ def test_a_file_that_has_no_room_is_said_and_none_is_left(suffix: str, tmp_path:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="of limits")
+@pytest.mark.skipif(IS_OLD, reason="torch 2.6 writes a file of its own as it is loaded")
 def test_images_that_have_no_room_are_no_defect(tmp_path: Path) -> None:
     done = with_little_room("benchmark", "--quick", "--output-dir", str(tmp_path / "run"))
     assert done.returncode == 2
@@ -178,6 +181,19 @@ def test_an_encoding_that_has_not_all_signs(encoding: str) -> None:
     assert json.loads(document.stdout)["activation"] == "gelu"
     assert started("diagnose", "--help", PYTHONIOENCODING=encoding).returncode == 0
     assert started("eval", "gleu", PYTHONIOENCODING=encoding).returncode == 2
+
+
+def test_memory_is_left_but_where_triton_would_call_it_a_leak(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    frozen: list[str] = []
+    monkeypatch.setattr("gc.freeze", lambda: frozen.append("all"))
+    monkeypatch.delitem(sys.modules, "triton", raising=False)
+    leave_memory()
+    assert frozen == ["all"]
+    monkeypatch.setitem(sys.modules, "triton", sys)
+    leave_memory()
+    assert frozen == ["all"]
 
 
 def test_signs_have_others_that_are_like_them() -> None:

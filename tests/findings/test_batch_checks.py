@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from support.batches import facts_of, findings_of, said
+from support.old_torch import tells_hooks
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torch.utils.checkpoint import checkpoint
@@ -517,6 +518,7 @@ def test_dropout_as_a_function(p: float, beside: float) -> None:
     assert batch.dropout == (pytest.approx(p, abs=1e-5), int(p > 0.9))
 
 
+@tells_hooks
 def test_dropout_in_a_checkpoint_is_not_computed_again() -> None:
     model = Dropping(0.95, checkpointed=True)
     facts_of(model, lambda: F.cross_entropy(model(X), LABELS))

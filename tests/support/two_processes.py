@@ -14,7 +14,7 @@ from torch.nn import functional as F  # noqa: N812
 import gradflow
 
 STEPS, EXAMPLES, CLIP = 3, 16, 0.05
-KINDS = ("ddp", "fsdp2")
+KINDS = ("ddp",) if torch.__version__.startswith("2.6.") else ("ddp", "fsdp2")  # not on CPUs
 
 
 def model() -> nn.Sequential:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from support.old_torch import IS_OLD, tells_hooks
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torch.nn.utils import prune
@@ -589,7 +590,7 @@ def _scripted(model: nn.Module) -> None:
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("trace", [_traced, _exported, _compiled, _scripted])
 def test_a_watched_model_can_be_traced(trace: Callable[[nn.Module], None]) -> None:
-    if trace is _exported and torch.__version__.startswith("2.6."):
+    if trace is _exported and IS_OLD:
         pytest.skip("with torch 2.6 a watched model cannot be exported (docs/reliability.md)")
     model = network()
     with gradflow.watch(model) as w:
@@ -996,6 +997,7 @@ def test_a_users_own_modes_see_nothing_of_what_is_read() -> None:
     assert seen == counted(network(Own))
 
 
+@tells_hooks
 def test_what_is_saved_for_backward_is_taken_from_its_store_once() -> None:
     model, store = network(nn.GELU), dict[int, Tensor]()
 
