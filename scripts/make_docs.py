@@ -1,7 +1,8 @@
 """Run the commands shown in README.md and docs/, and write or check what stands beneath them.
 
 A fenced block that begins ```console holds commands (lines that begin with "$ ") and their
-output. Blocks that begin ```console recorded took too long to run each time, or print times.
+output. Blocks that begin ```console recorded took too long to run each time, print times, or print
+digits that each machine rounds in its own way.
 Pictures are made by the commands themselves (-o).
 
     python scripts/make_docs.py [FILE.md ...]           # write what is printed today
