@@ -326,6 +326,7 @@ def test_a_module_whose_attributes_raise_is_measured() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning")
 def test_a_script_shows_gradients_and_says_so() -> None:
     torch.manual_seed(0)
     x, labels = torch.randn(3, 4), torch.zeros(3, dtype=torch.long)

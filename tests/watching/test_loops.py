@@ -708,6 +708,7 @@ def test_transforms_of_torch_func_are_left_alone_and_told() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning")
 def test_of_a_script_the_gradients_are_recorded_and_the_rest_is_told() -> None:
     model = torch.jit.script(network())
     with gradflow.watch(model) as w:
