@@ -99,7 +99,9 @@ def _measured(name: str, options: argparse.Namespace) -> Row:
     if fault:
         (variant,) = (v for v in VARIANTS if v.name == name)
         return {"fault": fault, **checks.broken(builder, variant, train=options.train)}
-    return checks.published(builder, watch=options.watch, costs=not options.no_costs)
+    return checks.published(
+        builder, watch=options.watch, costs=not options.no_costs, examples=options.examples
+    )
 
 
 def _quiet() -> None:
@@ -141,7 +143,7 @@ def measured(package: str, options: argparse.Namespace) -> Iterator[Row]:
 
 def _messages(package: str, options: argparse.Namespace, skip: list[str]) -> Iterator[Row]:
     command = [sys.executable, __file__, "--worker", package, "--only", *options.only]
-    command += ["--skip", *skip]
+    command += ["--skip", *skip, "--examples", str(options.examples)]
     for flag in ("watch", "train", "no_costs", "list"):
         command += [f"--{flag.replace('_', '-')}"] * getattr(options, flag)
     with subprocess.Popen(
@@ -163,6 +165,9 @@ def options_of(arguments: list[str] | None = None) -> argparse.Namespace:
         "--train", action="store_true", help="train the broken ones for a moment too"
     )
     parser.add_argument("--no-costs", action="store_true", help="time and memory left out")
+    parser.add_argument(
+        "--examples", type=int, default=0, help="time batches of so many as well, beside four"
+    )
     parser.add_argument("-o", "--output", type=Path, help="JSON lines, one a model")
     parser.add_argument(
         "--from", dest="stored", type=Path, nargs="+", help="print what -o wrote, put together"

@@ -5,15 +5,17 @@ from __future__ import annotations
 import importlib
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
+from torch.utils import _pytree as pytree
 
 Loss = Callable[..., Tensor]
+EXAMPLES = 4  #: In nearly all batches.
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,21 @@ def seeded(seed: int) -> None:
     torch.manual_seed(seed)
     random.seed(seed)
     np.random.seed(seed)
+
+
+def with_examples(case: Case, count: int) -> Case | None:
+    """Return the case with its four examples again and again; None if they cannot be told."""
+    found: list[Tensor] = []
+
+    def repeated(value: Any) -> Any:
+        if not isinstance(value, Tensor) or not value.dim() or len(value) != EXAMPLES:
+            return value
+        found.append(value)
+        return value.repeat(-(-count // EXAMPLES), *[1] * (value.dim() - 1))
+
+    inputs = dict(case.inputs) if hasattr(case.inputs, "keys") else case.inputs
+    inputs, targets = pytree.tree_map(repeated, (inputs, case.targets))
+    return replace(case, inputs=inputs, targets=targets) if found else None
 
 
 def load(module: str, name: str) -> Any:

@@ -9,7 +9,6 @@ from typing import Any
 Row = dict[str, Any]
 
 TOLERANCE = 1e-5
-LONG = 0.1  #: Seconds of a plain pass, beside which what a diagnosis does once is small.
 
 
 def ran(row: Row) -> bool:
@@ -74,6 +73,7 @@ _COLUMNS: dict[str, Callable[[Row], str]] = {
     "verdict": lambda row: row.get("verdict", ""),
     "findings": lambda row: " ".join(codes(row, "error", "warning")),
     "time ×": lambda row: _number(row.get("time_ratio")),
+    "of 32 ×": lambda row: _number(row.get("batch_ratio")),
     "memory ×": lambda row: _number(row.get("memory_ratio")),
     "watch ×": lambda row: _number(row.get("watch_ratio")),
 }
@@ -164,6 +164,7 @@ def goals(models: list[Row], broken: list[Row]) -> list[str]:
     lines.append(f"gradient rows compared: {rows}, of which {wrong} differ by more than 1e-5")
     for name, words, asked in (
         ("time_ratio", "diagnose over a plain pass", "3"),
+        ("batch_ratio", "the same on a batch of 32 examples", "3"),
         ("memory_ratio", "its peak memory over a plain pass's", "2"),
         ("watch_ratio", "a watched step over a plain one, from the 11th on", "1.15"),
         ("watch_first", "the first ten watched steps over plain ones", "–"),
@@ -171,9 +172,6 @@ def goals(models: list[Row], broken: list[Row]) -> list[str]:
         values = [row[name] for row in done if isinstance(row.get(name), float)]
         if values:
             lines.append(_spread(words, values, asked))
-    if long := [row["time_ratio"] for row in done if row.get("seconds", 0) >= LONG]:
-        words = f"diagnose over a plain pass of {LONG} s or longer ({len(long)} models)"
-        lines.append(_spread(words, long, "–"))
     return lines
 
 
@@ -184,6 +182,6 @@ def _counted(words: str, facts: list[bool], asked: str) -> str:
 
 def _spread(words: str, values: list[float], asked: str) -> str:
     return (
-        f"{words}: median {statistics.median(values):.2f}, from {min(values):.2f} to "
+        f"{words}: median {statistics.median(values):.2f} of {len(values)}, from {min(values):.2f} to "
         f"{max(values):.2f} (asked for: median {asked})"
     )
