@@ -181,7 +181,8 @@ def _counted(words: str, facts: list[bool], asked: str) -> str:
 
 
 def _spread(words: str, values: list[float], asked: str) -> str:
+    median, low, high = statistics.median(values), min(values), max(values)
     return (
-        f"{words}: median {statistics.median(values):.2f} of {len(values)}, from {min(values):.2f} to "
-        f"{max(values):.2f} (asked for: median {asked})"
+        f"{words}: median {median:.2f} of {len(values)}, from {low:.2f} to {high:.2f} "
+        f"(asked for: median {asked})"
     )
