@@ -100,7 +100,7 @@ def _measured(name: str, options: argparse.Namespace) -> Row:
         (variant,) = (v for v in VARIANTS if v.name == name)
         return {"fault": fault, **checks.broken(builder, variant, train=options.train)}
     return checks.published(
-        builder, watch=options.watch, costs=not options.no_costs, examples=options.examples
+        builder, watch=options.watch, costs=not options.no_costs, batch=options.batch
     )
 
 
@@ -143,8 +143,8 @@ def measured(package: str, options: argparse.Namespace) -> Iterator[Row]:
 
 def _messages(package: str, options: argparse.Namespace, skip: list[str]) -> Iterator[Row]:
     command = [sys.executable, __file__, "--worker", package, "--only", *options.only]
-    command += ["--skip", *skip, "--examples", str(options.examples)]
-    for flag in ("watch", "train", "no_costs", "list"):
+    command += ["--skip", *skip]
+    for flag in ("watch", "train", "no_costs", "batch", "list"):
         command += [f"--{flag.replace('_', '-')}"] * getattr(options, flag)
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -166,7 +166,7 @@ def options_of(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--no-costs", action="store_true", help="time and memory left out")
     parser.add_argument(
-        "--examples", type=int, default=0, help="time batches of so many as well, beside four"
+        "--batch", action="store_true", help=f"time {table.BATCH} examples as well, beside four"
     )
     parser.add_argument("-o", "--output", type=Path, help="JSON lines, one a model")
     parser.add_argument(

@@ -8,6 +8,7 @@ import gradflow
 from public_models.case import Builder, Case, built, plain_loss, seeded, with_examples
 from public_models.cost import memory_ratio, time_ratio, watch_ratios
 from public_models.state import differences, own_hooks, state
+from public_models.table import BATCH
 from public_models.training import OPTIMIZERS, losses
 from public_models.truth import Norms, agreement
 from public_models.variants import FAULTS, Variant
@@ -21,7 +22,7 @@ def diagnosed(case: Case) -> Any:
     return gradflow.diagnose(case.model, case.inputs, case.targets, loss=case.loss)
 
 
-def published(builder: Builder, *, watch: bool, costs: bool, examples: int = 0) -> Row:
+def published(builder: Builder, *, watch: bool, costs: bool, batch: bool) -> Row:
     """Return what a model as its package publishes it shows."""
     case = built(builder)
     seeded(1)
@@ -39,7 +40,7 @@ def published(builder: Builder, *, watch: bool, costs: bool, examples: int = 0) 
     if costs:
         row["seconds"], row["time_ratio"] = time_ratio(case)
         row["memory_ratio"] = memory_ratio(case)
-    larger = with_examples(case, examples) if examples else None
+    larger = with_examples(case, BATCH) if batch else None
     if larger is not None:
         row["batch_seconds"], row["batch_ratio"] = _or_error(time_ratio, larger)
     if watch:

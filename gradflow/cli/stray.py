@@ -13,7 +13,9 @@ _EXTRA = re.compile(r"extra argument.*\((.*)\)", re.DOTALL)
 _MISSING = re.compile(r"Missing (argument|option) '(.+?)'")
 _EMPTY = re.compile(r"Option '(.+?)' requires")
 #: As click says it, which typer had as its parser before it said this itself.
-_NO_NUMBER = re.compile(r"Invalid value for '(.+?)'.*: '(.*)' is not a valid (\w+)", re.DOTALL)
+_NO_NUMBER = re.compile(
+    r"Invalid value for '(.+?)'.*: '(.*)' is not a valid (integer|float)", re.DOTALL
+)
 _KINDS = {"integer": "a whole number", "float": "a number"}
 _COMMA = re.compile(r"([-+]?\d+),(\d+)")
 _UNIT = re.compile(r"([-+]?\d+(?:\.\d+)?) ?([%kKmM])")
@@ -32,7 +34,7 @@ def message(error: Any) -> str:
         return f"{missing[2].rstrip('.…')} is missing"
     if empty := _EMPTY.search(said):
         return f"{empty[1]} was given no value"
-    if (wrong := _NO_NUMBER.match(said)) and wrong[3] in _KINDS:
+    if wrong := _NO_NUMBER.match(said):
         return f"{wrong[1]} must be {_KINDS[wrong[3]]}, got '{wrong[2]}'"
     return said
 

@@ -206,7 +206,7 @@ def value_list(name: str, texts: Iterable[str], kind: type) -> tuple[Any, ...]:
         word, usual = ("whole numbers", "64,128") if kind is int else ("numbers", "0.2,0.1")
         raise GradflowError(
             f"{name} must be {word} with commas between, got '{','.join(items)[:80]}'",
-            like(name, ends(items[0])) if ends(items[0]) else f"like {name} {usual}",
+            like(name, ends(items[0]), usual),
         ) from None
 
 

@@ -62,13 +62,13 @@ def ends(text: str) -> list[str]:
     return list(found.groups()) if found else []
 
 
-def like(name: str, words: list[str]) -> str:
-    """Return an example: with what was typed, where only the step is missing."""
+def like(name: str, words: list[str], usual: str = "-5:5:0.5") -> str:
+    """Return an example: with what was typed, where only the step is missing; else the usual."""
     try:
         start, stop = map(float, words)
     except ValueError:
-        return f"like {name} -5:5:0.5"
+        return f"like {name} {usual}"
     step = float(f"{(stop - start) / 10:.1g}")
     whole = all(word.strip("+-").isdecimal() for word in words)
-    usual = math.copysign(max(1.0, abs(step)), stop - start) if whole else step
-    return f"like {name} {words[0]}:{words[1]}:{usual:g}"
+    stride = math.copysign(max(1.0, abs(step)), stop - start) if whole else step
+    return f"like {name} {words[0]}:{words[1]}:{stride:g}"

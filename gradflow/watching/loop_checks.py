@@ -271,8 +271,8 @@ def _too_small(result: WatchResult, usual: float) -> Iterator[Finding]:
     moved = [m for m in result.facts.moved if m is not None]
     # In fewer steps the right ones come nowhere either: a first try of a fine-tuning.
     short = result.seen * RIGHT_UPDATE < MOVED
-    nowhere = bool(moved) and median(moved) < MOVED
-    nowhere &= usual < (TINY_UPDATE if short else SMALL_UPDATE)
+    least = TINY_UPDATE if short else SMALL_UPDATE
+    nowhere = bool(moved) and median(moved) < MOVED and usual < least
     if not moved or not (nowhere or (result.seen > MANY_STEPS and _creeps(result))):
         return
     yield finding(
