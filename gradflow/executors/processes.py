@@ -14,6 +14,7 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from multiprocessing import resource_tracker
 from typing import Any
 
+from gradflow.errors import GradflowError
 from gradflow.lazy import leave_memory
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
@@ -65,6 +66,28 @@ def pool(count: int, threads: int) -> Iterator[Pool]:
         raise
     finally:
         made.shutdown(cancel_futures=True)
+
+
+def refuse_in_the_making() -> None:
+    """Refuse processes to one that is still importing the program that started it.
+
+    It could start none, and would be ended with semaphores that nobody else gives back.
+
+    Raises
+    ------
+    GradflowError
+        If this process is such a one.
+    """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise unguarded()
+
+
+def unguarded() -> GradflowError:
+    """Return what is said of a program that starts processes as it is imported."""
+    return GradflowError(
+        'no worker process could begin: a program starts them under if __name__ == "__main__":',
+        "each of them imports the program, which is not to start others then",
+    )
 
 
 def submitted(pool: Executor, *call: Any) -> Future[Any]:

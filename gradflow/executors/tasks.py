@@ -23,7 +23,14 @@ from gradflow.executors.channels import (
     between_processes,
 )
 from gradflow.executors.cluster import Cluster, connected
-from gradflow.executors.processes import Pool, pool, submitted, torch_threads
+from gradflow.executors.processes import (
+    Pool,
+    pool,
+    refuse_in_the_making,
+    submitted,
+    torch_threads,
+    unguarded,
+)
 
 #: Called with a task's place and what came of it.
 OnValue = Callable[[int, Any], None]
@@ -94,8 +101,11 @@ def run_each(
     Raises
     ------
     GradflowError
-        If the cluster cannot be reached. Defects of the function are raised as they are.
+        If the cluster cannot be reached, or the program starts processes as it is imported.
+        Defects of the function are raised as they are.
     """
+    if place.workers > 1 and place.cluster is None:
+        refuse_in_the_making()
     job = _Job(function, tasks, place, on_value, on_event)
     try:
         if place.cluster is not None:
@@ -208,10 +218,7 @@ def _lost(job: _Job, workers: Pool, numbers: list[int]) -> list[int]:
     """
     job.begun = job.begun or workers.began()
     if not job.begun:
-        raise GradflowError(
-            'no worker process could begin: a program starts them under if __name__ == "__main__":',
-            "each of them imports the program, which is not to start others then",
-        )
+        raise unguarded()
     return numbers
 
 
