@@ -72,7 +72,8 @@ SECONDS = 2
 AT_ONCE = 2000
 MODEL = "import torch\nnet = torch.nn.Linear(3, 2)\ndef wide(width):\n    return net\n"
 _FILES = "program.py model.py:net model.py:wide model.py images 3 4,3 out.png out.json"
-_OPENING = re.compile(r"((Theory: |… )[^\n]+\n)?")
+#: What stands before the result, folded where it is longer than a line.
+_OPENING = re.compile(r"((Theory: |… )[^\n]+\n([a-z][^\n]*\n)?)?")
 _ERROR = re.compile(r"error: [^\n]+\n(hint: [^\n]+\n)?")
 
 
