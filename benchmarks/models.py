@@ -166,7 +166,7 @@ def options_of(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--no-costs", action="store_true", help="time and memory left out")
     parser.add_argument(
-        "--batch", action="store_true", help=f"time {table.BATCH} examples as well, beside four"
+        "--batch", action="store_true", help=f"time a batch {table.TIMES} times as large as well"
     )
     parser.add_argument("-o", "--output", type=Path, help="JSON lines, one a model")
     parser.add_argument(

@@ -15,7 +15,8 @@ from torch.nn import functional as F  # noqa: N812
 from torch.utils import _pytree as pytree
 
 Loss = Callable[..., Tensor]
-EXAMPLES = 4  #: In nearly all batches.
+#: From a tensor and a number to the tensor of so many times the examples.
+Grow = Callable[[Tensor, int], Tensor]
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,15 @@ class Case:
         The second argument of `loss`; None: it has none.
     loss
         None: cross-entropy with targets; without them, the output's own ``loss``.
+    grow
+        How inputs and targets become more; None: those as long as the first input are repeated.
     """
 
     model: nn.Module
     inputs: Any
     targets: Any = None
     loss: Loss | None = None
+    grow: Grow | None = None
 
 
 Builder = Callable[[], Case]
@@ -58,19 +62,27 @@ def seeded(seed: int) -> None:
     np.random.seed(seed)
 
 
-def with_examples(case: Case, count: int) -> Case | None:
-    """Return the case with its four examples again and again; None if they cannot be told."""
-    found: list[Tensor] = []
-
-    def repeated(value: Any) -> Any:
-        if not isinstance(value, Tensor) or not value.dim() or len(value) != EXAMPLES:
-            return value
-        found.append(value)
-        return value.repeat(-(-count // EXAMPLES), *[1] * (value.dim() - 1))
-
+def enlarged(case: Case, times: int) -> Case:
+    """Return the case with its examples so many times over."""
     inputs = dict(case.inputs) if hasattr(case.inputs, "keys") else case.inputs
-    inputs, targets = pytree.tree_map(repeated, (inputs, case.targets))
-    return replace(case, inputs=inputs, targets=targets) if found else None
+    grow = case.grow or _repeating(inputs)
+    parts = pytree.tree_map_only(Tensor, lambda t: grow(t, times), (inputs, case.targets))
+    return replace(case, inputs=parts[0], targets=parts[1])
+
+
+def _repeating(inputs: Any) -> Grow:
+    leaves = pytree.tree_leaves(inputs)
+    count = next(len(t) for t in leaves if isinstance(t, Tensor) and t.dim())
+
+    def grow(tensor: Tensor, times: int) -> Tensor:
+        return repeated(tensor, times) if tensor.dim() and len(tensor) == count else tensor
+
+    return grow
+
+
+def repeated(tensor: Tensor, times: int) -> Tensor:
+    """Return a tensor so many times over, along its first axis."""
+    return tensor.repeat(times, *[1] * (tensor.dim() - 1))
 
 
 def load(module: str, name: str) -> Any:

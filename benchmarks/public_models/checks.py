@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import gradflow
-from public_models.case import Builder, Case, built, plain_loss, seeded, with_examples
+from public_models.case import Builder, Case, built, enlarged, plain_loss, seeded
 from public_models.cost import memory_ratio, time_ratio, watch_ratios
 from public_models.state import differences, own_hooks, state
-from public_models.table import BATCH
+from public_models.table import TIMES
 from public_models.training import OPTIMIZERS, losses
 from public_models.truth import Norms, agreement
 from public_models.variants import FAULTS, Variant
@@ -40,9 +40,9 @@ def published(builder: Builder, *, watch: bool, costs: bool, batch: bool) -> Row
     if costs:
         row["seconds"], row["time_ratio"] = time_ratio(case)
         row["memory_ratio"] = memory_ratio(case)
-    larger = with_examples(case, BATCH) if batch else None
-    if larger is not None:
-        row["batch_seconds"], row["batch_ratio"] = _or_error(time_ratio, larger)
+    if batch:
+        larger = _or_error(lambda given: time_ratio(enlarged(given, TIMES)), case)
+        row["batch_seconds"], row["batch_ratio"] = larger
     if watch:
         row["watch_first"], row["watch_ratio"] = _or_error(watch_ratios, case)
     return row

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric import nn as graph
 
-from public_models.case import Builder, Case, first_cross_entropy, labels
+from public_models.case import Builder, Case, first_cross_entropy, labels, repeated
 
 _NODES, _EDGES = 60, 240
 
@@ -21,7 +21,14 @@ def _edges() -> Tensor:
 def _nodes(model: nn.Module, *further: Any) -> Case:
     """Return a model that classifies the nodes of one graph."""
     inputs = (torch.randn(_NODES, 16), _edges(), *further)
-    return Case(model, inputs, labels(_NODES, 5), first_cross_entropy)
+    return Case(model, inputs, labels(_NODES, 5), first_cross_entropy, _copies)
+
+
+def _copies(tensor: Tensor, times: int) -> Tensor:
+    """Return what is given of so many copies of a graph side by side."""
+    if tensor.dim() == 2 and len(tensor) == 2:  # edges
+        return torch.cat([tensor + copy * _NODES for copy in range(times)], 1)
+    return repeated(tensor, times)
 
 
 def _basic(name: str, **options: Any) -> Case:
@@ -113,7 +120,7 @@ def spline_points() -> Case:
     local = nn.Sequential(nn.Linear(19, 32), nn.ReLU(), nn.Linear(32, 5))
     model = graph.PointNetConv(local)
     inputs = (torch.randn(_NODES, 16), torch.randn(_NODES, 3), _edges())
-    return Case(model, inputs, labels(_NODES, 5), first_cross_entropy)
+    return Case(model, inputs, labels(_NODES, 5), first_cross_entropy, _copies)
 
 
 MODELS: dict[str, Builder] = {
