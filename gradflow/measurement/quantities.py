@@ -413,7 +413,7 @@ def together(tensors: Sequence[Tensor], replicated: bool) -> Tensor | None:
     A complex number is two entries; a sparse tensor has all its zeros.
     """
     tensors = [_real(t) for t in tensors]
-    flat = [_in_rows(t) if replicated else t.flatten().unsqueeze(0) for t in tensors]
+    flat = [_in_rows(t) if replicated else t.reshape(1, t.numel()) for t in tensors]
     if not flat:
         return None
     return flat[0] if len(flat) == 1 else torch.cat(flat, 1)

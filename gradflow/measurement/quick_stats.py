@@ -43,7 +43,8 @@ class QuickStats:
     """
 
     def __init__(self, values: Tensor, *, lasting: bool = False) -> None:
-        self._values, self._lasting = values.detach(), lasting
+        self._values = values.detach() if values.requires_grad else values
+        self._lasting = lasting
         self._flat = _in_memory_order(self._values)
         self._size = self._flat.numel()
 

@@ -140,5 +140,14 @@ class Graph:
         return after
 
     def named(self, *names: str) -> Iterator[Node]:
-        """Yield the nodes that undo one of these."""
-        return (node for node in self.nodes if name_of(node) in names)
+        """Yield the nodes that undo one of these, from the roots backwards."""
+        places = sorted(place for name in names for place in self._places.get(name, ()))
+        return (self.nodes[place] for place in places)
+
+    @functools.cached_property
+    def _places(self) -> dict[str, list[int]]:
+        """Where nodes stand, by what they undo."""
+        places: dict[str, list[int]] = {}
+        for place, node in enumerate(self.nodes):
+            places.setdefault(name_of(node), []).append(place)
+        return places

@@ -68,9 +68,7 @@ def linear_runs(graph: Graph, model: nn.Module) -> tuple[tuple[str, ...], ...]:
     """
     known = owners(model)
     runs = []
-    for node in graph.nodes:
-        if name_of(node) not in LAYERS:
-            continue
+    for node in graph.named(*LAYERS):
         before = _layer_before(node, graph)
         if before is None:  # as of nearly all
             continue
