@@ -24,6 +24,8 @@ class WatchRow(Row):
 
     ``update_ratio`` is ‖Δw‖/‖w‖ of the step that the optimizer took. ``delta_log10_rms`` is of
     ∂C/∂z as it is backpropagated: of the mean loss, if that is what is trained.
+    ``attention_entropy`` and ``attention_saturated`` are those of the first batch that was learnt
+    from, as `gradflow.diagnose` gives them.
     """
 
     summarized: ClassVar[str | None] = "gradient_log10_norm"
@@ -41,6 +43,8 @@ class WatchRow(Row):
     zero_fraction: float | None = column("zero", ".0%", priority=6)
     activation_mean: float | None = column("mean a", ".3g", priority=7)
     activation_rms: float | None = column("rms a", ".3g", priority=7)
+    attention_entropy: float | None = column("entropy", ".0%", None, default=None)
+    attention_saturated: float | None = column("att. satur.", ".0%", None, default=None)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from statistics import median
 
+from gradflow.findings.attention import sharp_attention
 from gradflow.findings.batch_checks import BATCH_CHECKS, LATE_BATCH_CHECKS
 from gradflow.findings.batches import hazard, lost_at
 from gradflow.findings.check import Check, check, finding
@@ -14,6 +15,7 @@ from gradflow.findings.thresholds import (
     CLIPPED_OFTEN,
     DEAD,
     DIVERGED,
+    FLAT,
     HEAD_DECADES,
     LEAST_SCALE,
     NO_GRADIENT,
@@ -179,6 +181,21 @@ def dead(result: WatchResult) -> Iterator[Finding]:
 def _dead(result: WatchResult) -> list[WatchRow]:
     """Dead layers; not those whose weights are 0, which give every unit the slope of 0."""
     return [row for row in dead_rows(result.records) if row.weight_norm != 0]
+
+
+@check("saturated")
+def attention(result: WatchResult) -> Iterator[Finding]:
+    """Attention that sees one key alone from the start: a trained model's may well.
+
+    It is untrained where its first loss is no better than that of a constant prediction. That of a
+    pre-trained body under a new head is not: so less than an error is not told.
+    """
+    batch = result.facts.batch
+    known = [(c.first_loss, c.constant_loss) for c in batch.criteria] if batch else []
+    fresh = [own >= FLAT * alike for own, alike in known if own is not None and alike is not None]
+    found = sharp_attention(result.records) if fresh and all(fresh) else None
+    if found is not None and found.severity == "error":
+        yield found
 
 
 @check("no-gradient")
@@ -458,6 +475,7 @@ CHECKS: tuple[Check[WatchResult], ...] = (
     unreached,
     dead,
     flow,
+    attention,
     *LATE_BATCH_CHECKS,
     unjudged,
     unrecorded,

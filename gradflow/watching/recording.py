@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -136,6 +137,9 @@ class Recording:
         and of those that a GradScaler left out.
     seen, skipped
         Steps that were taken, and those that a GradScaler left out.
+    attention
+        Entropy and saturation of attention in the first batch that was learnt from, by the place of
+        the layer that it belongs to.
     """
 
     layers: tuple[WatchedLayer, ...]
@@ -145,6 +149,7 @@ class Recording:
     every: int
     seen: int
     skipped: int
+    attention: Mapping[int, tuple[float, float]] = field(default_factory=dict)
     facts: WatchFacts = field(default_factory=WatchFacts)
     loop: LoopNotes = field(default_factory=LoopNotes)
     meta: RunMeta = field(default_factory=RunMeta)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,7 +51,7 @@ def summarized(recording: Recording) -> WatchResult:
     rate, first_rate = _rates(layers, history["delta_log10_rms"])
     overflowed = _overflowed(layers, recording.skipped_sampled)
     result = WatchResult(
-        records=tuple(_rows(layers, history)),
+        records=tuple(_rows(layers, history, recording.attention)),
         meta=recording.meta,
         rate=rate,
         first_rate=first_rate,
@@ -195,13 +195,18 @@ def _history(
     ]
 
 
-def _rows(layers: Sequence[WatchedLayer], history: dict[str, Floats]) -> list[WatchRow]:
+def _rows(
+    layers: Sequence[WatchedLayer],
+    history: dict[str, Floats],
+    attention: Mapping[int, tuple[float, float]],
+) -> list[WatchRow]:
     rows = []
     for index, layer in enumerate(layers):
         columns = {key: table[:, index] for key, table in history.items()}
         norms = columns["gradient_log10_norm"]
         middle = {key: _median(values) for key, values in columns.items()}
         middle.pop("clipped_log10_norm")
+        entropy, flat = attention.get(-1 if layer.place is None else layer.place, (None, None))
         rows.append(
             WatchRow(
                 index=index + 1,
@@ -209,6 +214,8 @@ def _rows(layers: Sequence[WatchedLayer], history: dict[str, Floats]) -> list[Wa
                 kind=layer.kind,
                 gradient_log10_first=_known(norms[0]) if norms.size else None,
                 gradient_log10_last=_known(norms[-1]) if norms.size else None,
+                attention_entropy=entropy,
+                attention_saturated=flat,
                 **middle | {key: _last(columns[key]) for key in ("dead_fraction", "weight_norm")},
             )
         )

@@ -245,6 +245,7 @@ class Watch:
             every=self.every,
             seen=self.seen,
             skipped=self.skipped,
+            attention={} if sampler is None else sampler.attention(),
             facts=self._facts(),
             loop=self._loop_notes(),
             meta=run_meta(self.gradients.named, self._config()),

@@ -6,6 +6,7 @@ little more than one for each. Large ones are read at once.
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 from array import array
@@ -19,7 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from gradflow.measurement import walks
+from gradflow.measurement.attention import AttentionCalls
 from gradflow.measurement.hooks import (
+    AfterCall,
     CallHooks,
     FunctionCalls,
     Hooks,
@@ -32,6 +35,7 @@ from gradflow.measurement.hooks import (
 )
 from gradflow.measurement.modules import takes_hooks
 from gradflow.measurement.norms import Numbers, norm
+from gradflow.measurement.quantities import Measured
 from gradflow.measurement.slopes import Function
 from gradflow.watching.dead_units import DeadUnitWindow, FlatLevels, flat_levels
 from gradflow.watching.guard import never_raises
@@ -82,6 +86,14 @@ class Batch:
         return any(not tasks.isdisjoint(call.deltas) for call in self.calls)
 
 
+@dataclass(eq=False)
+class Attended:
+    """A layer of a forward pass, and what attention was computed of its output."""
+
+    layer: int
+    values: Measured = field(default_factory=dict)
+
+
 class _Now(threading.local):
     """The forward pass that runs in this thread, and the call of the model that began it."""
 
@@ -128,6 +140,8 @@ class Sampler:
         self._now = _Now()
         self._parts: Batch | None = None  # of a model whose parts are called, not itself
         self._functions = True  # until a forward pass calls none
+        self._attended: list[Attended] = []  # of the latest pass, until the model learnt from one
+        self._attention: AttentionCalls | None = AttentionCalls(self._attended)
 
     @never_raises
     def switch(self, on: bool) -> None:
@@ -166,8 +180,8 @@ class Sampler:
         self._calls.restart()
         now.depth, now.frame = 1, sys._getframe(2)
         now.batch = self._new_batch() if self._reads() else None
-        if now.batch is not None and self._functions:
-            now.mode = self._calls.functions()
+        if now.batch is not None and (self._functions or self._attention is not None):
+            now.mode = self._calls.functions(self._attention_heard())
             now.mode.__enter__()  # type: ignore[no-untyped-call]
 
     @never_raises
@@ -184,6 +198,35 @@ class Sampler:
             self._functions = now.mode.seen
         now.batch, now.mode, now.frame = None, None, None
         self._calls.restart()
+
+    def _attention_heard(self) -> dict[Any, AfterCall]:
+        """Return what is told of attention: until a batch is known that the model learnt from."""
+        if self._attention is None:
+            return {}
+        self._attended.clear()
+        self._attention = AttentionCalls(self._attended)
+        return {f: partial(self._hear, take) for f, take in self._attention.functions().items()}
+
+    @never_raises
+    def _hear(self, take: AfterCall, *call: Any) -> None:
+        take(*call)
+
+    @never_raises
+    def _note_attention(self) -> None:
+        attention, self._attention = self._attention, None
+        if attention is not None:
+            attention.note()
+
+    def attention(self) -> dict[int, tuple[float, float]]:
+        """Return its entropy and saturation in that batch, by the place of the layer."""
+        if self._attention is not None:
+            return {}
+        both = {a.layer: [float(v) for v in a.values.values()] for a in self._attended if a.values}
+        return {
+            layer: (entropy, flat)
+            for layer, (entropy, flat) in both.items()
+            if math.isfinite(entropy + flat)
+        }
 
     def _new_batch(self) -> Batch:
         batch = Batch(self.model.training)
@@ -209,6 +252,8 @@ class Sampler:
         call = LayerCall(
             batch, self.places.setdefault(name, len(self.places)), "Conv" in type(layer).__name__
         )
+        if self._attention is not None and call.layer not in {a.layer for a in self._attended}:
+            self._attended.append(Attended(call.layer))
         if output.requires_grad and (self.deltas or not batch.calls):
             batch.calls.append(call)
             on_gradient(output, partial(self._delta, call))
@@ -301,6 +346,7 @@ class Sampler:
         for batch in batches:
             if batch.learnt(tasks):
                 self._modes.add(batch.training)
+                self._note_attention()
                 self._commit(batch, tasks, table)
 
     @never_raises

@@ -110,6 +110,23 @@ def with_losses(losses: list[float], **given: Any) -> Result:
     return watched(**{"steps": steps, "seen": len(steps)} | given)
 
 
+def attending(flat: float, *losses: tuple[float | None, float | None]) -> Result:
+    """Return a watched step of a layer that attention is computed of.
+
+    Parameters
+    ----------
+    flat
+        Share of the queries that see one key alone.
+    losses
+        Of each criterion the first value, and a constant prediction's; one of an untrained network
+        where none are given.
+    """
+    known = losses or ((1.1, 1.1),)
+    criteria = tuple(CriterionFacts("mse", first_loss=a, constant_loss=b) for a, b in known)
+    row = _watched_layer(attention_saturated=flat, attention_entropy=0.01)
+    return watched(records=(row,), facts=WatchFacts(batch=BatchFacts(criteria=criteria)))
+
+
 def _penalised(loss: float) -> BatchFacts:
     judged = CriterionFacts("cross-entropy", first_loss=loss, constant_loss=1.1)
     return BatchFacts(examples=32, criteria=(judged,), penalised=1.0)
@@ -261,6 +278,7 @@ EXAMPLES: dict[str, dict[str, Callable[[], Result]]] = {
         "vanishing": lambda: watched(rate=0.1),
         "exploding": lambda: watched(rate=10.0),
     },
+    "watching.attention": {"saturated": lambda: attending(1.0)},
     "diagnosis.attention": {
         "saturated": lambda: diagnosed(row={"attention_saturated": 0.95, "attention_entropy": 0.01})
     },

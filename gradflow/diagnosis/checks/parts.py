@@ -9,14 +9,12 @@ import math
 import statistics
 from collections.abc import Iterator, Sequence
 
+from gradflow.findings.attention import sharp_attention
 from gradflow.findings.check import check, finding
 from gradflow.findings.thresholds import (
     GROWS_OVER_TIME,
     LOST_IN_FLOAT32,
-    SATURATED,
-    SATURATED_ATTENTION,
     SATURATED_GATE,
-    SHARP_ATTENTION,
     TOKEN_SPREAD,
     TOKEN_SPREAD_BACK,
     TOKEN_SPREAD_LEFT,
@@ -37,26 +35,9 @@ _FIRST, _LAST = slice(4), slice(-4, None)
 @check("saturated")
 def attention(result: DiagnosisResult) -> Iterator[Finding]:
     """Attention that looks at one key alone: its softmax passes no gradient to queries and keys."""
-    known = [row for row in result.records if row.attention_saturated is not None]
-    rows = [row for row in known if _sharp(row)]
-    if not rows or len(rows) < len(known) / 2:
-        return
-    shares = [row.attention_saturated or 0 for row in known]
-    mean, entropy = sum(shares) / len(shares), min(row.attention_entropy or 0 for row in rows)
-    yield finding(
-        "saturated",
-        f"attention at {named_layers(rows)} sees few keys: its entropy comes down to {entropy:.0%} "
-        f"of the largest, and for up to {max(shares):.0%} of the queries its softmax has less than "
-        "1 % of its largest slope",
-        "smaller weights of queries and keys, 1/√d in the scores, or normalised queries and keys",
-        layers=indices(rows),
-        severity="error" if mean >= SATURATED_ATTENTION else "warning",
-    )
-
-
-def _sharp(row: LayerRow) -> bool:
-    flat, entropy = row.attention_saturated or 0, row.attention_entropy
-    return flat >= SATURATED or (entropy is not None and entropy <= SHARP_ATTENTION)
+    found = sharp_attention(result.records)
+    if found is not None:
+        yield found
 
 
 @check("collapse")
