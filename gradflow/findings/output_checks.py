@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from gradflow.findings.batches import (
     DISTANCES,
@@ -377,10 +377,17 @@ def _score_per_place(criterion: CriterionFacts) -> Finding | None:
 
 
 def _scrambled(criterion: CriterionFacts) -> Finding | None:
-    """A convolution's scores seen as rows without moving its channels to the end."""
+    """Scores of classes seen in another shape without moving the axis of the classes."""
     if criterion.scrambled is None:
         return None
     was, now = criterion.scrambled
+    if len(now) > 2:
+        return finding(
+            "shapes",
+            f"scores of shape {sized(was)}, whose {was[2]} classes come last, are seen as "
+            f"{sized(now)}: the numbers keep their order, so a place then holds scores of others",
+            "scores.transpose(1, 2), which moves the classes",
+        )
     return finding(
         "shapes",
         f"scores of shape {sized(was)}, whose {was[1]} classes come second, are seen as rows of "
@@ -395,17 +402,9 @@ def _scrambled(criterion: CriterionFacts) -> Finding | None:
 def loss(result: Result) -> Iterator[Finding]:
     """A loss of the wrong sign or kind."""
     criteria = of_batch(result).criteria
-    signs = {criterion.sign for criterion in criteria}
-    if signs == {-1}:
-        kinds = sorted({in_words(criterion.kind) for criterion in criteria})
-        likelihood = any(c.kind in ("log-likelihood", *OF_CLASSES, *OF_TWO) for c in criteria)
-        yield finding(
-            "loss",
-            f"{' and '.join(kinds)} {'enters' if len(kinds) == 1 else 'enter'} the loss with the "
-            "sign turned: minimising it makes the predictions worse"
-            + (", without bound" if likelihood else ""),
-            "minus the log-likelihood, or the criterion as it is, is what is minimised",
-        )
+    climbs = bool(getattr(getattr(result.facts, "optimizer", None), "maximize", False))
+    if {criterion.sign for criterion in criteria} == {1 if climbs else -1}:
+        yield _turned(criteria, climbs=climbs)
     for criterion in criteria:
         target = criterion.target
         if criterion.swapped:
@@ -445,7 +444,7 @@ def high_first_loss(result: Result, hopeless: float, why: str = "") -> Iterator[
         if first is None or constant is None or criterion.sign < 0:
             continue
         wrong = _wrong(criterion) or _sums_wrong(criterion)
-        if _one_unit(criterion) or wrong or criterion.out_of_reach:
+        if _one_unit(criterion) or wrong or criterion.out_of_reach or _tiny(criterion):
             continue  # said elsewhere, and the cause of this
         lost = times_constant(criterion) >= hopeless
         high = first > max(FIRST_LOSS * constant, constant + FIRST_LOSS_MORE)
@@ -502,10 +501,31 @@ def targets(result: Result) -> Iterator[Finding]:
             or _no_signs(criterion, criterion.target)
             or _one_class(criterion, facts)
             or _far_away(criterion, criterion.target)
+            or _far_below(criterion, criterion.target)
         )
         if found is not None:
             yield found
             return
+
+
+def _turned(criteria: Sequence[CriterionFacts], *, climbs: bool) -> Finding:
+    """Say that a loss is minimised that is to grow, or climbed though it is to fall."""
+    kinds = sorted({in_words(criterion.kind) for criterion in criteria})
+    enter = f"{' and '.join(kinds)} {'enters' if len(kinds) == 1 else 'enter'} the loss"
+    likelihood = any(c.kind in ("log-likelihood", *OF_CLASSES, *OF_TWO) for c in criteria)
+    bound = ", without bound" if likelihood else ""
+    if climbs:
+        return finding(
+            "loss",
+            f"{enter} as it is, and the optimizer climbs (maximize=True): each step makes the "
+            f"predictions worse{bound}",
+            "an optimizer without maximize=True",
+        )
+    return finding(
+        "loss",
+        f"{enter} with the sign turned: minimising it makes the predictions worse{bound}",
+        "minus the log-likelihood, or the criterion as it is, is what is minimised",
+    )
 
 
 def _not_finite(target: TensorFacts, facts: BatchFacts) -> Finding | None:
@@ -591,6 +611,27 @@ def _one_class(criterion: CriterionFacts, facts: BatchFacts) -> Finding | None:
         "teach that class",
         "shuffle the examples before they are batched (DataLoader(shuffle=True)); look at the "
         "labels",
+    )
+
+
+def _tiny(criterion: CriterionFacts) -> bool:
+    """Whether targets are so small that outputs of an ordinary size are far too large."""
+    output = criterion.output
+    ordinary = output is not None and output.rms is not None and output.rms <= 1
+    distance = criterion.kind in DISTANCES
+    return distance and ordinary and times_constant(criterion) >= HOPELESS_LOSS
+
+
+def _far_below(criterion: CriterionFacts, target: TensorFacts) -> Finding | None:
+    """Targets that are next to nothing beside what the network gives."""
+    if not _tiny(criterion) or criterion.output is None:
+        return None
+    return finding(
+        "targets",
+        f"the targets have a standard deviation of {target.std:.3g}, and the first outputs a root "
+        f"mean square of {criterion.output.rms:.3g}: the steps change far more than they are",
+        "standardise the targets, (t - mean) / std, and undo it in the predictions",
+        severity="error",
     )
 
 

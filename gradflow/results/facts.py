@@ -165,7 +165,8 @@ class CriterionFacts:
         Whether every row of the output is of length 1.
     scrambled
         A convolution's shape, and that in which it is seen as rows of classes, where its channels
-        were not moved to the end before.
+        were not moved to the end before; or that of sequences of scores, and that in which the
+        classes come second, where they were not moved there.
     codebook
         Of one whose output is looked up in a table: how many of its rows are used.
     of_outputs

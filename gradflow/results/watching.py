@@ -92,6 +92,8 @@ class OptimizerFacts:
         Whether the decay acts on the weights alone, not through the gradient.
     eps
         Of Adam and its kind.
+    maximize
+        Whether it steps along the gradient, not against it.
     """
 
     kind: str
@@ -99,6 +101,7 @@ class OptimizerFacts:
     weight_decay: float | None = None
     decoupled: bool = False
     eps: float | None = None
+    maximize: bool = False
 
 
 @dataclass(frozen=True)

@@ -193,18 +193,36 @@ def _first_nonfinite(
     snapshots = recording.snapshots
     weights, updates = history["weight_norm"], history["update_ratio"]
     gradients = history["gradient_log10_norm"]
+    known = [loss for loss in losses if loss is not None]
+    for_good = bool(known) and not math.isfinite(known[-1])  # one alone may be the loop's affair
     for row, (snapshot, loss) in enumerate(zip(snapshots, losses, strict=True)):
         if bad := _lost(weights[row]):
             return NonFiniteFacts("update", snapshot.step - 1, bad, _before(losses, row))
-        if bad := _lost(gradients[row]):
-            if loss is None or math.isfinite(loss):
-                return NonFiniteFacts("gradient", snapshot.step, bad, loss)
-            return _of_loss(recording, snapshot.step, loss)
+        if found := _of_pass(recording, snapshot.step, _lost(gradients[row]), loss, for_good):
+            return found
         if bad := _lost(updates[row]):
             return NonFiniteFacts("update", snapshot.step, bad, loss)
     if bad := _lost(final):
         return NonFiniteFacts("update", snapshots[-1].step if snapshots else 0, bad)
     return None
+
+
+def _of_pass(
+    recording: Recording, step: int, bad: tuple[int, ...], loss: float | None, for_good: bool
+) -> NonFiniteFacts | None:
+    """What was lost on the way forwards or back.
+
+    Parameters
+    ----------
+    bad
+        Layers whose gradient is not finite.
+    for_good
+        Whether the losses stay so: a square may overflow whose slope does not.
+    """
+    lost = loss is not None and not math.isfinite(loss)
+    if loss is not None and lost and (bad or for_good):
+        return _of_loss(recording, step, loss)
+    return NonFiniteFacts("gradient", step, bad, loss) if bad else None
 
 
 def _before(losses: Sequence[float | None], row: int) -> float | None:

@@ -74,6 +74,7 @@ def optimizer_facts(optimizer: Any) -> OptimizerFacts:
         weight_decay=float(max(decays)) if decays else None,
         decoupled=bool(group.get("decoupled_weight_decay", kind in _DECOUPLED)),
         eps=number("eps"),
+        maximize=group.get("maximize") is True,
     )
 
 

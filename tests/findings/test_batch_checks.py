@@ -176,6 +176,13 @@ def test_outputs_that_are_broadcast_are_an_error() -> None:
     assert said(model, lambda: F.mse_loss(model(X).squeeze(1), NUMBERS.squeeze(1))) == {}
 
 
+def test_outputs_that_are_broadcast_under_a_root() -> None:
+    model = mlp(10, 1)
+    apart = only(model, lambda: (model(X) - NUMBERS.squeeze(1)).square().mean().sqrt())
+    assert (apart.code, apart.severity) == ("shapes", "warning")
+    assert said(model, lambda: (model(X) - NUMBERS).square().mean().sqrt()) == {}
+
+
 @pytest.mark.filterwarnings("ignore:Using a target size")
 def test_a_target_that_is_broadcast_is_no_fault() -> None:
     model = mlp(10, 3)
@@ -279,6 +286,26 @@ def test_targets_of_another_size_than_the_outputs(target: Tensor) -> None:
     assert only(model, lambda: F.mse_loss(model(X), target)).code == "targets"
     fixed = (target - target.mean()) / target.std()
     assert said(model, lambda: F.mse_loss(model(X), fixed)) == {}
+
+
+def test_targets_that_are_nothing_beside_the_outputs() -> None:
+    model, target = mlp(10, 1), 1e-4 * NUMBERS
+    found = only(model, lambda: F.mse_loss(model(X), target))
+    assert (found.code, found.severity) == ("targets", "error")
+    assert "the targets have a standard deviation of" in found.message
+    assert said(model, lambda: F.mse_loss(model(X), NUMBERS)) == {}
+    assert "targets" not in said(model, lambda: F.mse_loss(model(X), 0 * NUMBERS))  # a residual
+    large = nn.Sequential(model, Scaled(1000.0))
+    assert set(said(large, lambda: F.mse_loss(large(X), NUMBERS))) == {"initial-loss"}
+
+
+class Scaled(nn.Module):
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.factor * x
 
 
 def test_a_loss_that_is_wrapped_again_is_cut_off() -> None:

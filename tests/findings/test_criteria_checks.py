@@ -83,6 +83,26 @@ def test_channels_of_a_convolution_are_moved_before_they_are_rows(dims: int) -> 
     assert "shapes" not in said(pooled, lambda: F.cross_entropy(pooled(images), one))
 
 
+def test_classes_that_come_last_are_moved_and_not_seen_in_second_place() -> None:
+    words, labels = torch.randn(8, 5, 6, generator=_RANDOM), torch.randint(0, 4, (8, 5))
+    model = net(4)
+
+    def loss(scores: Callable[[Tensor], Tensor]) -> Callable[[], Tensor]:
+        return lambda: F.cross_entropy(scores(model(words)), labels)
+
+    assert "whose 4 classes come last" in message(model, loss(lambda s: s.view(8, 4, 5)), "shapes")
+    assert "(8, 4, 5)" in message(model, loss(lambda s: s.reshape(8, 4, 5)), "shapes")
+    for right in (lambda s: s.transpose(1, 2), lambda s: s.mT.contiguous().view(8, 4, 5)):
+        assert "shapes" not in said(model, loss(right))
+    assert "shapes" not in said(
+        model, lambda: F.cross_entropy(model(words).view(-1, 4), labels.view(-1))
+    )
+    square = torch.randint(0, 4, (8, 4))  # as many steps as classes: no other shape to see
+    assert "shapes" not in said(
+        model, lambda: F.cross_entropy(model(words[:, :4]).view(8, 4, 4), square)
+    )
+
+
 @pytest.mark.parametrize("weighted", [False, True])
 def test_the_entropy_of_labels_has_its_error_and_is_not_that_of_weighted_classes(
     weighted: bool,

@@ -553,6 +553,52 @@ def test_a_loss_that_explodes_is_not_said_to_be_wrong_itself() -> None:
     assert "learning rate" in message(result, "broken")
 
 
+def straight_line(lr: float, overflow: tuple[int, ...] = ()) -> WatchResult:
+    """A line fitted by SGD; at some steps the loss alone is infinite, and no gradient is."""
+    torch.manual_seed(0)
+    model, x = nn.Linear(1, 1), torch.linspace(0, 20, 40)[:, None]
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
+    with gradflow.watch(model) as watch:
+        for step in range(90):
+            optimizer.zero_grad()
+            loss = F.mse_loss(model(x), 2 * x + 1)
+            (loss + torch.tensor(math.inf) if step in overflow else loss).backward()
+            optimizer.step()
+    return watch.result()
+
+
+def test_a_loss_whose_square_overflows_before_its_slope() -> None:
+    result = straight_line(0.01)
+    assert result.verdict == "broken"
+    assert max(s.norm_before or 0 for s in result.steps) < math.inf
+    first = next(s.step for s in result.steps if not math.isfinite(s.loss or 0.0))
+    assert f"the loss is not finite at step {first}, after the loss had grown" in message(
+        result, "broken"
+    )
+    assert straight_line(0.001).verdict == "healthy"
+
+
+def test_a_single_loss_that_is_infinite_is_the_loops_affair() -> None:
+    assert "broken" not in said(straight_line(0.001, overflow=(20, 50)))
+    assert "broken" in said(straight_line(0.001, overflow=tuple(range(50, 90))))
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_an_optimizer_that_climbs(sign: int) -> None:
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, maximize=True)
+    with gradflow.watch(model) as watch:
+        for _ in range(8):
+            inputs, labels = classes(32)
+            optimizer.zero_grad()
+            (sign * F.cross_entropy(model(inputs), labels)).backward()
+            optimizer.step()
+    found = said(watch.result())
+    assert ("loss" in found) == (sign == 1)
+    if sign == 1:
+        assert "the optimizer climbs (maximize=True)" in message(watch.result(), "loss")
+
+
 def test_weights_that_decay_away_are_no_matter_of_the_step_size() -> None:
     assert "step-size" not in said(trained(sgd(lr=0.1, momentum=0.9, weight_decay=0.5), epochs=12))
 

@@ -167,11 +167,13 @@ def chain_from(node: Node | None, within: Graph | None = None) -> Chain:
 
 
 def scrambled(node: Node | None) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
-    """Return the shape of a convolution's output, and of the rows that it is seen as.
+    """Return the shape of scores, and the one that they are seen as in the same order.
 
-    Where its channels, which come second, are the classes of those rows and were not moved to the
-    end before: each row then holds places, not classes.
+    Of a convolution, whose channels come second, as rows of classes: each row then holds places,
+    not classes. Of a linear layer, whose units come last, as if they came second.
     """
+    if node is not None and name_of(node) in _AS_ROWS and (found := _turned(node)):
+        return found
     seen: tuple[tuple[int, ...], tuple[int, ...]] | None = None
     for _ in range(_MOST):
         name = None if node is None else name_of(node)
@@ -186,6 +188,19 @@ def scrambled(node: Node | None) -> tuple[tuple[int, ...], tuple[int, ...]] | No
             return None
         node = _only_input(node)
     return None
+
+
+def _turned(node: Node) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    """The shapes of a linear layer's output, if (N, L, C) is seen as (N, C, L)."""
+    before: Node | None = None
+    (before, place), *_ = inputs_of(node)
+    was, now = shape_of(before, place), shape_of(node)
+    if len(was) != 3 or now != (was[0], was[2], was[1]) or was[1] == was[2]:
+        return None
+    while before is not None and name_of(before) in (*_AS_ROWS, "Add"):
+        before = _only_input(before)
+    linear = before is not None and name_of(before) in LAYERS - {"Convolution"}
+    return (was, now) if linear and shape_of(before)[-1:] == was[2:] else None
 
 
 #: Nodes that see numbers as another shape, in the same order.

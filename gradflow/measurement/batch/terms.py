@@ -56,7 +56,8 @@ class Term:
     difference
         Of a hand-written loss: the output minus the target.
     beside
-        Whether the loss has parts beside it that are no criterion known here.
+        Whether the loss has parts beside it that are no criterion known here, or is no multiple of
+        it: a root, as of the mean square error.
     weighted
         Whether classes have weights.
     """
@@ -94,6 +95,8 @@ class _Place:
         Whether single entries were taken out, as those of the labels are.
     weighted
         Whether entries are weighted by something that takes no gradient, as targets are.
+    curved
+        Whether a root lies between: the loss is no multiple of the term.
     """
 
     node: Node
@@ -102,6 +105,7 @@ class _Place:
     averaged: bool = False
     picked: bool = False
     weighted: bool = False
+    curved: bool = False
 
 
 #: Criteria by the node that undoes them, with what they judge in ``_saved_self``.
@@ -160,12 +164,12 @@ def terms_of(loss: Tensor, heard: Sequence[CriterionCall] = ()) -> list[Term]:
         seen.add(place.node)
         term = _term_at(place)
         if term is not None:
-            found.append(term)
+            found.append(replace(term, beside=place.curved or term.beside))
         else:
             further = list(_further(place))
             beside = beside or not (further or name_of(place.node) in _PARTS or is_leaf(place.node))
             queue.extend(further)
-    return _with_heard([replace(term, beside=beside) for term in found], heard)
+    return _with_heard([replace(term, beside=beside or term.beside) for term in found], heard)
 
 
 def _further(place: _Place) -> Iterator[_Place]:
@@ -176,7 +180,7 @@ def _further(place: _Place) -> Iterator[_Place]:
         signs = [-place.sign]
     elif name in ("Sub", "Rsub"):
         signs = [place.sign, -place.sign] if name == "Sub" else [-place.sign, place.sign]
-    elif name in ("Add", *_COMBINING):
+    elif name in ("Add", *_COMBINING) or _is_root(node):
         signs = [place.sign] * len(before)
     elif name in ("Mul", "Div") and len(inputs_of(node)) == 1:
         signs = [place.sign * _sign_of(node)] * len(before)
@@ -188,10 +192,15 @@ def _further(place: _Place) -> Iterator[_Place]:
         averaged=place.averaged or name == "Mean" or _divides(node, name),
         picked=place.picked or name in ("Gather", "Index"),
         weighted=place.weighted or (name == "Mul" and len(shape_of(node)) > 0),
+        curved=place.curved or _is_root(node),
     )
     for (following, _), sign in zip(before, signs, strict=False):
         if following is not None:
             yield replace(here, node=following, sign=sign)
+
+
+def _is_root(node: Node) -> bool:
+    return name_of(node) == "Sqrt" or (name_of(node) == "Pow" and _exponent(node) == 0.5)
 
 
 def _divides(node: Node, name: str) -> bool:
@@ -221,10 +230,8 @@ def _term_at(place: _Place) -> Term | None:
     name = name_of(place.node)
     if name in _NODES:
         return _of_node(place, _NODES[name])
-    if name in ("Pow", "Square") and _exponent(place.node) == 2:
-        return _of_difference(place, "mse", saved_tensor(place.node, "self"))
-    if name == "Abs":
-        return _of_difference(place, "l1", saved_tensor(place.node, "self"))
+    if name in _BY_HAND:
+        return _by_hand(place)
     if name == "Log" and place.weighted:
         return _of_log(place)
     if name == "LogSoftmax" and (place.picked or place.weighted):
@@ -238,6 +245,21 @@ def _term_at(place: _Place) -> Term | None:
             summed=place.summed and not place.averaged,
         )
     return None
+
+
+#: Nodes of a distance between two things that is written by hand.
+_BY_HAND = frozenset({"Pow", "Square", "Abs", "LinalgVectorNorm"})
+
+
+def _by_hand(place: _Place) -> Term | None:
+    """A distance written by hand: squares, magnitudes, or the root of a sum of squares."""
+    node, name = place.node, name_of(place.node)
+    if name != "Abs" and (_exponent(node) or saved(node, "ord")) != 2:
+        return None
+    term = _of_difference(place, "l1" if name == "Abs" else "mse", saved_tensor(node, "self"))
+    if term is not None and name == "LinalgVectorNorm":
+        return replace(term, beside=True)
+    return term
 
 
 def _of_log(place: _Place) -> Term | None:
