@@ -423,6 +423,26 @@ def loss(result: Result) -> Iterator[Finding]:
             )
 
 
+def _turned(criteria: Sequence[CriterionFacts], *, climbs: bool) -> Finding:
+    """Say that a loss is minimised that is to grow, or climbed though it is to fall."""
+    kinds = sorted({in_words(criterion.kind) for criterion in criteria})
+    enter = f"{' and '.join(kinds)} {'enters' if len(kinds) == 1 else 'enter'} the loss"
+    likelihood = any(c.kind in ("log-likelihood", *OF_CLASSES, *OF_TWO) for c in criteria)
+    bound = ", without bound" if likelihood else ""
+    if climbs:
+        return finding(
+            "loss",
+            f"{enter} as it is, and the optimizer climbs (maximize=True): each step makes the "
+            f"predictions worse{bound}",
+            "an optimizer without maximize=True",
+        )
+    return finding(
+        "loss",
+        f"{enter} with the sign turned: minimising it makes the predictions worse{bound}",
+        "minus the log-likelihood, or the criterion as it is, is what is minimised",
+    )
+
+
 @check("initial-loss")
 def initial_loss(result: Result) -> Iterator[Finding]:
     """The first loss far above that of a constant prediction: confident and wrong."""
@@ -506,26 +526,6 @@ def targets(result: Result) -> Iterator[Finding]:
         if found is not None:
             yield found
             return
-
-
-def _turned(criteria: Sequence[CriterionFacts], *, climbs: bool) -> Finding:
-    """Say that a loss is minimised that is to grow, or climbed though it is to fall."""
-    kinds = sorted({in_words(criterion.kind) for criterion in criteria})
-    enter = f"{' and '.join(kinds)} {'enters' if len(kinds) == 1 else 'enter'} the loss"
-    likelihood = any(c.kind in ("log-likelihood", *OF_CLASSES, *OF_TWO) for c in criteria)
-    bound = ", without bound" if likelihood else ""
-    if climbs:
-        return finding(
-            "loss",
-            f"{enter} as it is, and the optimizer climbs (maximize=True): each step makes the "
-            f"predictions worse{bound}",
-            "an optimizer without maximize=True",
-        )
-    return finding(
-        "loss",
-        f"{enter} with the sign turned: minimising it makes the predictions worse{bound}",
-        "minus the log-likelihood, or the criterion as it is, is what is minimised",
-    )
 
 
 def _not_finite(target: TensorFacts, facts: BatchFacts) -> Finding | None:

@@ -97,6 +97,9 @@ def test_classes_that_come_last_are_moved_and_not_seen_in_second_place() -> None
     assert "shapes" not in said(
         model, lambda: F.cross_entropy(model(words).view(-1, 4), labels.view(-1))
     )
+    assert "shapes" not in said(
+        model, lambda: F.cross_entropy(model(words[:, :1]).view(8, 4, 1), labels[:, :1])
+    )
     square = torch.randint(0, 4, (8, 4))  # as many steps as classes: no other shape to see
     assert "shapes" not in said(
         model, lambda: F.cross_entropy(model(words[:, :4]).view(8, 4, 4), square)

@@ -195,7 +195,8 @@ def _turned(node: Node) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
     before: Node | None = None
     (before, place), *_ = inputs_of(node)
     was, now = shape_of(before, place), shape_of(node)
-    if len(was) != 3 or now != (was[0], was[2], was[1]) or was[1] == was[2]:
+    swapped = len(was) == 3 and now == (was[0], was[2], was[1]) and was[1] != was[2]
+    if not swapped or min(was[1:]) < 2:  # of one step nothing changes its place
         return None
     while before is not None and name_of(before) in (*_AS_ROWS, "Add"):
         before = _only_input(before)
