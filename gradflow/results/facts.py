@@ -374,6 +374,9 @@ class BatchFacts:
         mean between examples over that of the draw, of the unit where it is largest.
     penalised
         Of which share of the weights the loss takes the size, as an L1 or L2 penalty does.
+    through_others
+        Whether the loss is reached through parameters that this model's optimizer does not train,
+        as a generator's is through its rival.
     draws
         Whether the model draws random numbers as it runs, as with dropout or a drawn code: then
         outputs of equal examples differ, too.
@@ -402,6 +405,7 @@ class BatchFacts:
     copied_outputs: tuple[int, int] | None = None
     drawn_signal: float | None = None
     penalised: float = 0.0
+    through_others: bool = False
     draws: bool = False
     first_layer: FirstLayerFacts | None = None
     plain_step: StepFacts | None = None

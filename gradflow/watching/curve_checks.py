@@ -45,7 +45,8 @@ def diverged(result: WatchResult) -> Iterator[Finding]:
     times = found.last / found.first
     if times < DIVERGED or found.last - found.first < 4 * found.noise:
         return
-    sure = constant_loss(result) is not None or times > DIVERGED**3
+    alone = constant_loss(result) is not None and not _has_a_rival(result)
+    sure = alone or times > DIVERGED**3
     grown = growth(result)
     also = ""
     if grown is not None and grown.decades >= GRADIENT_GROWTH:
@@ -57,6 +58,12 @@ def diverged(result: WatchResult) -> Iterator[Finding]:
         "a lower learning rate, or clipping",
         severity="error" if sure else "warning",  # a generator's grows as its rival learns
     )
+
+
+def _has_a_rival(result: WatchResult) -> bool:
+    """Return whether another model, with an optimizer of its own, makes the loss what it is."""
+    batch = result.facts.batch
+    return batch is not None and batch.through_others
 
 
 @check("exploding")
@@ -88,6 +95,8 @@ def stuck(result: WatchResult) -> Iterator[Finding]:
     """A loss that stays where it began, or where a constant prediction is."""
     found, spread = losses_curve(result), result.facts.spread
     if found is None or found.count < STUCK_STEPS or outcome(result) != "not":
+        return
+    if _has_a_rival(result):  # whose own loss is judged
         return
     if found.first > 0 and found.last > DIVERGED * found.first:
         return

@@ -599,6 +599,26 @@ def test_an_optimizer_that_climbs(sign: int) -> None:
         assert "the optimizer climbs (maximize=True)" in message(watch.result(), "loss")
 
 
+@pytest.mark.parametrize("together", [True, False])
+def test_a_loss_that_another_models_optimizer_makes_is_not_called_stuck(together: bool) -> None:
+    torch.manual_seed(0)
+    model, judge = network(), nn.Linear(3, 3)
+    both = [*model.parameters(), *judge.parameters()]
+    optimizer = torch.optim.SGD(both if together else model.parameters(), lr=1e-4)
+    rival = torch.optim.SGD(judge.parameters(), lr=1e-4)
+    with gradflow.watch(model, optimizer=optimizer) as watch:
+        for _ in range(80):
+            inputs, labels = classes(32)
+            optimizer.zero_grad()
+            F.cross_entropy(judge(model(inputs)), labels[torch.randperm(32)]).backward()
+            optimizer.step()
+            rival.step()
+    result = watch.result()
+    assert result.facts.batch is not None
+    assert result.facts.batch.through_others is not together
+    assert ("stuck" in said(result)) is together
+
+
 def test_weights_that_decay_away_are_no_matter_of_the_step_size() -> None:
     assert "step-size" not in said(trained(sgd(lr=0.1, momentum=0.9, weight_decay=0.5), epochs=12))
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gradflow.measurement import walks
 from gradflow.measurement.batch.chain import chain_from
@@ -82,6 +82,7 @@ def _facts(seen: SeenBatch) -> BatchFacts:
         hazards=_read(lambda: _hazards(behind), ()),
         drawn_signal=_read(lambda: drawn_signal(loss, behind), None),
         penalised=_read(lambda: penalised_share(behind, sources, seen.model), 0.0),
+        through_others=_through_others(behind, seen),
         copied_outputs=_read(lambda: copied_columns(seen.outputs[0]), None),
     )
 
@@ -137,6 +138,11 @@ def _trained(seen: SeenBatch) -> frozenset[int]:
     """What the optimizer trains, by ``id``."""
     groups = seen.optimizer.param_groups if seen.optimizer is not None else []
     return frozenset(id(p) for group in groups for p in group["params"])
+
+
+def _through_others(behind: Graph, seen: SeenBatch) -> bool:
+    known = {id(p) for p in walks.parameters(seen.model)} | _trained(seen)
+    return any(isinstance(t, nn.Parameter) and id(t) not in known for t in behind.leaves)
 
 
 def _examples(seen: SeenBatch) -> int | None:
