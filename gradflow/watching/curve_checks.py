@@ -223,8 +223,8 @@ def _first_layer(result: WatchResult, step: int) -> int | None:
 @check("collapse")
 def collapse(result: WatchResult) -> Iterator[Finding]:
     """Outputs, or codes inside, that come to be the same for every example."""
-    if len(result.steps) < LEAST_LOSSES:
-        return
+    if len(result.steps) < LEAST_LOSSES or result.facts.first_nonfinite is not None:
+        return  # of NaN nothing differs
     found = (
         _one_code(result) or _same_draw(result) or _alike_outputs(result) or _alike_inside(result)
     )

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
+from support.finding_examples import EXAMPLES
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 import gradflow
-from gradflow.results.watching import WatchResult
+from gradflow.results.watching import NonFiniteFacts, WatchResult
+from gradflow.watching.curve_checks import collapse
 
 
 def classes(count: int = 240, apart: float = 1.5) -> tuple[Tensor, Tensor]:
@@ -472,6 +475,14 @@ def test_a_loss_whose_slope_is_infinite_is_told_from_a_layer() -> None:
     assert result.facts.first_nonfinite is not None
     assert result.facts.first_nonfinite.what == "gradient"
     assert result.facts.first_nonfinite.step == 4
+
+
+def test_values_that_became_nan_are_not_said_to_be_alike() -> None:
+    result = EXAMPLES["watching.collapse"]["collapse"]()
+    assert isinstance(result, WatchResult)
+    assert [f.code for f in collapse(result)] == ["collapse"]
+    lost = replace(result.facts, first_nonfinite=NonFiniteFacts("gradient", 4))
+    assert list(collapse(replace(result, facts=lost))) == []
 
 
 @pytest.mark.parametrize(
