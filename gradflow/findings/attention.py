@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from gradflow.findings.check import finding
 from gradflow.findings.thresholds import SATURATED, SATURATED_ATTENTION, SHARP_ATTENTION
@@ -24,10 +24,7 @@ class Attending(Named, Protocol):
         """Share of the queries at which the softmax has next to no slope."""
 
 
-A = TypeVar("A", bound=Attending)
-
-
-def sharp_attention(records: Sequence[A]) -> Finding | None:
+def sharp_attention(records: Sequence[Attending]) -> Finding | None:
     """Return what is said where half of all attention is so sharp that it passes no gradient."""
     known = [row for row in records if row.attention_saturated is not None]
     rows = [row for row in known if _sharp(row)]

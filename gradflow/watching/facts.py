@@ -219,8 +219,7 @@ def _of_pass(
     for_good
         Whether the losses stay so: a square may overflow whose slope does not.
     """
-    lost = loss is not None and not math.isfinite(loss)
-    if loss is not None and lost and (bad or for_good):
+    if loss is not None and not math.isfinite(loss) and (bad or for_good):
         return _of_loss(recording, step, loss)
     return NonFiniteFacts("gradient", step, bad, loss) if bad else None
 

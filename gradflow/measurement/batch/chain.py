@@ -172,7 +172,7 @@ def scrambled(node: Node | None) -> tuple[tuple[int, ...], tuple[int, ...]] | No
     Of a convolution, whose channels come second, as rows of classes: each row then holds places,
     not classes. Of a linear layer, whose units come last, as if they came second.
     """
-    if node is not None and name_of(node) in _AS_ROWS and (found := _turned(node)):
+    if (found := _turned(node)) is not None:
         return found
     seen: tuple[tuple[int, ...], tuple[int, ...]] | None = None
     for _ in range(_MOST):
@@ -190,9 +190,10 @@ def scrambled(node: Node | None) -> tuple[tuple[int, ...], tuple[int, ...]] | No
     return None
 
 
-def _turned(node: Node) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+def _turned(node: Node | None) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
     """The shapes of a linear layer's output, if (N, L, C) is seen as (N, C, L)."""
-    before: Node | None = None
+    if node is None or name_of(node) not in _AS_ROWS:
+        return None
     (before, place), *_ = inputs_of(node)
     was, now = shape_of(before, place), shape_of(node)
     swapped = len(was) == 3 and now == (was[0], was[2], was[1]) and was[1] != was[2]

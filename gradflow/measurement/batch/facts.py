@@ -16,7 +16,13 @@ from gradflow.measurement.batch.chain import chain_from
 from gradflow.measurement.batch.codes import codebook_of, drawn_signal
 from gradflow.measurement.batch.graph import Graph, Node, name_of, saved_tensor
 from gradflow.measurement.batch.judged import criterion_facts, output_numbers
-from gradflow.measurement.batch.layers import dropout_of, is_linear, linear_runs, unregistered
+from gradflow.measurement.batch.layers import (
+    dropout_of,
+    foreign,
+    is_linear,
+    linear_runs,
+    unregistered,
+)
 from gradflow.measurement.batch.mixing import mixing_of
 from gradflow.measurement.batch.penalties import penalised_share
 from gradflow.measurement.batch.seen import SeenBatch
@@ -60,7 +66,9 @@ def _facts(seen: SeenBatch) -> BatchFacts:
     own = Graph.of(sources, stop=outside)
     none: list[Term] = []
     terms = _read(lambda: _terms(seen, _Whole(loss, sources, behind, own)), none)
-    strange = _read(lambda: unregistered(own, seen.model, _trained(seen)), no_leaves)
+    trained = _trained(seen)
+    strange = _read(lambda: unregistered(own, seen.model, trained), no_leaves)
+    others = foreign(behind, seen.model, trained)
     entries = sum(p.numel() for p in walks.parameters(seen.model) if p.requires_grad)
     share = sum(leaf.entries for leaf in strange)
     unknown: tuple[TensorFacts, ...] = ()
@@ -82,7 +90,7 @@ def _facts(seen: SeenBatch) -> BatchFacts:
         hazards=_read(lambda: _hazards(behind), ()),
         drawn_signal=_read(lambda: drawn_signal(loss, behind), None),
         penalised=_read(lambda: penalised_share(behind, sources, seen.model), 0.0),
-        through_others=_through_others(behind, seen),
+        through_others=any(isinstance(t, nn.Parameter) for t in others),
         copied_outputs=_read(lambda: copied_columns(seen.outputs[0]), None),
     )
 
@@ -138,11 +146,6 @@ def _trained(seen: SeenBatch) -> frozenset[int]:
     """What the optimizer trains, by ``id``."""
     groups = seen.optimizer.param_groups if seen.optimizer is not None else []
     return frozenset(id(p) for group in groups for p in group["params"])
-
-
-def _through_others(behind: Graph, seen: SeenBatch) -> bool:
-    known = {id(p) for p in walks.parameters(seen.model)} | _trained(seen)
-    return any(isinstance(t, nn.Parameter) and id(t) not in known for t in behind.leaves)
 
 
 def _examples(seen: SeenBatch) -> int | None:

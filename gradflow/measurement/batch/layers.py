@@ -184,12 +184,17 @@ def unregistered(graph: Graph, model: nn.Module, known: frozenset[int]) -> list[
 
     A plain tensor is one if a part of the model holds it and multiplies by it, as ``self.w``.
     """
-    own = {id(p) for p in walks.parameters(model)} | known
-    strange = [t for t in graph.leaves if id(t) not in own]
+    strange = foreign(graph, model, known)
     if any(not isinstance(t, nn.Parameter) for t in strange):
         weights = _held(model) & _multiplied_by(graph)
         strange = [t for t in strange if isinstance(t, nn.Parameter) or id(t) in weights]
     return [LeafFacts(tuple(t.shape), t.numel()) for t in strange]
+
+
+def foreign(graph: Graph, model: nn.Module, known: frozenset[int]) -> list[Tensor]:
+    """Return the leaves of a graph that are no parameters of the model, nor otherwise known."""
+    own = {id(p) for p in walks.parameters(model)} | known
+    return [t for t in graph.leaves if id(t) not in own]
 
 
 def _held(model: nn.Module) -> set[int]:
